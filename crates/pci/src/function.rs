@@ -1,0 +1,151 @@
+//! A PCI function as a driver holds it.
+
+use std::fmt;
+use std::ops::Range;
+
+use p2pdma_mem::SharedMemory;
+
+use crate::{Bar, BarIndex, Bdf, Clock, ConfigSpace, Error, Iova, Lease, PeerWindow};
+
+/// One PCI function, opened for a driver: the seam between drivers and platforms.
+///
+/// Only for the cold path. What it returns is concrete ([`Bar`], [`DmaBuffer`]) and serves the hot
+/// path without it.
+pub trait Function: Send + Sync {
+    /// Where it is.
+    fn bdf(&self) -> Bdf;
+
+    /// Its configuration space.
+    fn config(&self) -> &dyn ConfigSpace;
+
+    /// Maps a memory BAR for the processor.
+    ///
+    /// # Errors
+    /// [`Error::NoBar`] if there is no memory behind it.
+    fn map_bar(&self, index: BarIndex) -> Result<Bar, Error>;
+
+    /// Allocates zeroed host memory that this function can reach at one contiguous run of addresses,
+    /// aligned to 4 KiB.
+    ///
+    /// # Errors
+    /// [`Error::NoDmaSpace`] if memory or addresses run out.
+    fn alloc_dma(&self, len: usize) -> Result<DmaBuffer, Error>;
+
+    /// Maps part of another function's BAR so that this function can reach it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the topology's own refusal if there is no peer-to-peer path, or it is
+    /// unknown whether there is one.
+    fn map_peer(&self, memory: &Bar, range: Range<u64>) -> Result<PeerWindow, Error>;
+
+    /// Opens an MSI-X vector.
+    ///
+    /// # Errors
+    /// [`Error::NoVector`] if the function has no such vector.
+    fn interrupt(&self, vector: u16) -> Result<Interrupt, Error>;
+
+    /// The clock by which this function's waits are measured.
+    fn clock(&self) -> &dyn Clock;
+
+    /// Resets the function (function-level reset).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if it cannot be reset alone, [`Error::Gone`] if it does not come back.
+    fn reset(&self) -> Result<(), Error>;
+}
+
+/// Host memory that a function can reach.
+///
+/// Dropping it unmaps it. Whoever holds it must keep it until the device can no longer use it.
+pub struct DmaBuffer {
+    memory: SharedMemory,
+    iova: Iova,
+    _lease: Lease,
+}
+
+impl DmaBuffer {
+    /// `memory`, which the function reaches at `iova`; `lease` is released on drop.
+    #[must_use]
+    pub fn new(memory: SharedMemory, iova: Iova, lease: Lease) -> Self {
+        Self {
+            memory,
+            iova,
+            _lease: lease,
+        }
+    }
+
+    /// The bytes.
+    #[inline]
+    #[must_use]
+    pub fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    /// What the function must emit to reach the first byte.
+    #[inline]
+    #[must_use]
+    pub fn iova(&self) -> Iova {
+        self.iova
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.memory.is_empty()
+    }
+}
+
+impl fmt::Debug for DmaBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DmaBuffer")
+            .field("iova", &self.iova)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a platform counts the interrupts of one vector.
+pub trait InterruptLine: Send + Sync {
+    /// How many came since the last call.
+    fn take(&self) -> u64;
+}
+
+/// An interrupt vector, opened.
+pub struct Interrupt {
+    vector: u16,
+    line: Box<dyn InterruptLine>,
+}
+
+impl Interrupt {
+    /// The given vector, counted by `line`.
+    #[must_use]
+    pub fn new(vector: u16, line: Box<dyn InterruptLine>) -> Self {
+        Self { vector, line }
+    }
+
+    /// The vector's number in the function's MSI-X table.
+    #[must_use]
+    pub fn vector(&self) -> u16 {
+        self.vector
+    }
+
+    /// How many interrupts came since the last call; does not wait.
+    #[must_use]
+    pub fn take(&self) -> u64 {
+        self.line.take()
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupt")
+            .field("vector", &self.vector)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,6 @@
+//! The topology and its verdict.
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("refused")]
+pub struct Refusal {}
