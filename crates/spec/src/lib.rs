@@ -8,5 +8,6 @@ mod open_enum;
 mod words;
 
 pub mod le;
+pub mod nvme;
 pub mod pci;
 pub mod text;
