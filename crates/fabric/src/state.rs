@@ -1,0 +1,460 @@
+//! The fabric's state, and its heartbeat: one event at a time.
+
+use std::sync::Arc;
+
+use p2pdma_pci::topology::{Host, IommuMode, Topology};
+use p2pdma_pci::{Bdf, Duration, Instant};
+use p2pdma_spec::pci::aer::{self, UncorrectableErrors};
+
+use crate::counters::{Counters, ErrorCounters, LinkCounters, Traffic};
+use crate::endpoint::{Endpoint, Reset, TimerId};
+use crate::error::Error;
+use crate::event::EventQueue;
+use crate::fault::{FaultKind, FaultPlan, Site};
+use crate::host::interrupt::InterruptController;
+use crate::host::memory::HostMemory;
+use crate::host::stream::Streams;
+use crate::iommu::FaultLog;
+use crate::msix::Message;
+use crate::port::Port;
+use crate::route::boundaries::Boundaries;
+use crate::route::{Reporter, RouteCache};
+use crate::timing::{HostChannels, LinkState, Timing, TimingModel};
+use crate::trace::Trace;
+use crate::tree::{PortKind, Tree};
+
+/// The machine that packets walk through: everything that a routing decision depends on.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) tree: Tree,
+    pub(crate) links: Vec<LinkState>,
+    pub(crate) host_memory: HostMemory,
+    /// What the verdict needs to know of the host.
+    pub(crate) host: Host,
+    pub(crate) iommu_mode: IommuMode,
+    pub(crate) timing: Timing,
+    pub(crate) max_payload: u32,
+    pub(crate) max_read_request: u32,
+    pub(crate) boundaries: Boundaries,
+    /// Counts the changes that make verdicts void: of registers, links and slots.
+    pub(crate) layout: u64,
+    /// Counts the changes that make routes void: those, and of mappings.
+    pub(crate) generation: u64,
+    /// The generation for which the boundaries hold.
+    pub(crate) bounded: u64,
+}
+
+impl Machine {
+    /// Brings the boundaries up to the present generation.
+    pub(crate) fn refresh(&mut self) {
+        if self.bounded != self.generation {
+            self.boundaries = Boundaries::of(&self.tree, &self.host_memory);
+            self.bounded = self.generation;
+        }
+    }
+
+    /// What a packet meets after it went up the link below `port`.
+    pub(crate) fn behind_upper_end(&self, port: usize) -> Duration {
+        let at_root = self.tree.ports[port].above.is_none();
+        self.model(|model| {
+            if at_root {
+                model.root_hop
+            } else {
+                model.switch_hop
+            }
+        })
+    }
+
+    /// What a packet meets after it went down the link below `port`.
+    pub(crate) fn behind_lower_end(&self, port: usize) -> Duration {
+        let to_switch = !self.tree.ports[port].below.is_empty();
+        self.model(|model| {
+            if to_switch {
+                model.switch_hop
+            } else {
+                model.endpoint
+            }
+        })
+    }
+
+    fn model(&self, latency: impl Fn(&TimingModel) -> Duration) -> Duration {
+        match &self.timing {
+            Timing::Ideal => Duration::ZERO,
+            Timing::Modelled(model) => latency(model),
+        }
+    }
+}
+
+/// Everything behind the fabric's lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) events: EventQueue<Event>,
+    /// How many events have happened.
+    pub(crate) happened: u64,
+    pub(crate) channels: Option<HostChannels>,
+    pub(crate) interrupts: InterruptController,
+    pub(crate) fault_log: FaultLog,
+    /// The host's own routes.
+    pub(crate) host_routes: RouteCache,
+    /// Traffic whose routes were forgotten, and whatever never had one.
+    pub(crate) counters: Counters,
+    pub(crate) trace: Option<Trace>,
+    pub(crate) faults: FaultPlan,
+    /// Whether packets must be shown to the trace or the faults.
+    pub(crate) tapped: bool,
+    pub(crate) streams: Streams,
+    /// The last topology that was read, for as long as it holds.
+    pub(crate) topology: Option<Arc<Topology>>,
+    /// What a fault does to the machine as soon as no device runs.
+    pub(crate) pending: Vec<Upset>,
+    idle: Duration,
+}
+
+/// Something that a fault does to a function or to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upset {
+    Reset(usize, Reset),
+    Unplug(usize),
+    PowerCut,
+}
+
+/// Something that happens.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Wake {
+        function: usize,
+        timer: TimerId,
+        epoch: u32,
+    },
+    Write {
+        function: usize,
+        bar: usize,
+        offset: u64,
+        data: Payload,
+        epoch: u32,
+        posted: bool,
+    },
+    Interrupt(Message),
+    Stream(usize),
+}
+
+/// The bytes of a register write; almost always a doorbell.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Small([u8; 8], u8),
+    Large(Box<[u8]>),
+}
+
+impl Payload {
+    pub(crate) fn new(data: &[u8]) -> Self {
+        match u8::try_from(data.len()) {
+            Ok(len @ 0..=8) => {
+                let mut bytes = [0; 8];
+                bytes[..data.len()].copy_from_slice(data);
+                Self::Small(bytes, len)
+            }
+            _ => Self::Large(data.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes, len) => &bytes[..usize::from(*len)],
+            Self::Large(bytes) => bytes,
+        }
+    }
+}
+
+/// Waiting with nothing to happen moves time on by steps that double up to this.
+const LONGEST_IDLE: Duration = Duration::from_millis(1);
+
+impl State {
+    pub(crate) fn new(machine: Machine) -> Self {
+        let channels = match &machine.timing {
+            Timing::Ideal => None,
+            Timing::Modelled(model) => Some(HostChannels::new(model)),
+        };
+        Self {
+            machine,
+            events: EventQueue::new(),
+            happened: 0,
+            channels,
+            interrupts: InterruptController::default(),
+            fault_log: FaultLog::default(),
+            host_routes: RouteCache::default(),
+            counters: Counters::default(),
+            trace: None,
+            faults: FaultPlan::default(),
+            tapped: false,
+            streams: Streams::default(),
+            topology: None,
+            pending: Vec::new(),
+            idle: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.events.now()
+    }
+
+    /// Lets one event happen; false if none waits.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(event) = self.events.pop() else {
+            return false;
+        };
+        self.idle = Duration::ZERO;
+        self.happened += 1;
+        if self.tapped {
+            self.strike_event();
+        }
+        match event {
+            Event::Wake {
+                function,
+                timer,
+                epoch,
+            } => {
+                self.run(function, epoch, |endpoint, port| endpoint.wake(timer, port));
+            }
+            Event::Write {
+                function,
+                bar,
+                offset,
+                data,
+                epoch,
+                posted,
+            } => {
+                let target = &mut self.machine.tree.functions[function];
+                target.posted -= u32::from(posted);
+                if let Some(index) = target.bars.get(bar).map(|bar| bar.index) {
+                    self.run(function, epoch, |endpoint, port| {
+                        endpoint.mmio_write(index, offset, data.bytes(), port);
+                    });
+                }
+            }
+            Event::Interrupt(message) => self.interrupts.receive(message.data),
+            Event::Stream(stream) => self.advance_stream(stream),
+        }
+        self.settle();
+        true
+    }
+
+    /// One turn of a polling loop: an event, or else some time.
+    pub(crate) fn relax(&mut self) {
+        if !self.step() {
+            self.idle = (self.idle + self.idle)
+                .max(Duration::from_nanos(1))
+                .min(LONGEST_IDLE);
+            self.events.advance(self.now() + self.idle);
+        }
+    }
+
+    /// Runs a model's code, unless the function was reset or removed since `epoch`.
+    fn run(
+        &mut self,
+        function: usize,
+        epoch: u32,
+        call: impl FnOnce(&mut dyn Endpoint, &mut Port<'_>),
+    ) {
+        let slot = &mut self.machine.tree.functions[function];
+        if !slot.present || slot.epoch != epoch {
+            return;
+        }
+        // Taken out while it runs, so that nothing can enter it a second time.
+        let Some(mut endpoint) = slot.endpoint.take() else {
+            return;
+        };
+        call(&mut *endpoint, &mut Port::new(self, function));
+        self.machine.tree.functions[function].endpoint = Some(endpoint);
+    }
+
+    /// Faults that are due at this event.
+    fn strike_event(&mut self) {
+        let struck = self
+            .faults
+            .occur(self.now(), |site| matches!(site, Site::Event(_)));
+        if let Some(status) = struck
+            && let Site::Event(bdf) = status.fault.site
+            && let Some(function) = self.machine.tree.function_at(bdf)
+        {
+            self.upset(function, status.fault.kind);
+            self.settle();
+        }
+        self.retap();
+    }
+
+    /// Notes what a fault does beyond the packet that it strikes.
+    pub(crate) fn upset(&mut self, function: usize, kind: FaultKind) {
+        match kind {
+            FaultKind::LinkDown => {
+                let port = self.machine.tree.functions[function].port;
+                self.set_link(port, false);
+            }
+            FaultKind::Unplug => self.pending.push(Upset::Unplug(function)),
+            FaultKind::Reset(kind) => self.pending.push(Upset::Reset(function, kind)),
+            FaultKind::PowerCut => self.pending.push(Upset::PowerCut),
+            _ => {}
+        }
+    }
+
+    /// Does to the machine what could not be done while a device ran.
+    fn settle(&mut self) {
+        while let Some(upset) = self.pending.pop() {
+            match upset {
+                Upset::Reset(function, kind) => self.reset_function(function, kind),
+                Upset::Unplug(function) => self.unplug(function),
+                Upset::PowerCut => self.power_cut(),
+            }
+        }
+    }
+
+    /// Whether there is a trace to write or a fault to come.
+    pub(crate) fn retap(&mut self) {
+        self.tapped = self.trace.is_some() || self.faults.armed();
+    }
+
+    /// Makes every route and every verdict void.
+    pub(crate) fn changed(&mut self) {
+        self.machine.layout += 1;
+        self.remapped();
+    }
+
+    /// Makes every route void, after a change of mappings.
+    pub(crate) fn remapped(&mut self) {
+        self.machine.generation += 1;
+    }
+
+    /// Resets a function as its own kind of reset does: registers, timers, packets on their way.
+    pub(crate) fn reset_function(&mut self, function: usize, kind: Reset) {
+        let slot = &mut self.machine.tree.functions[function];
+        slot.epoch += 1;
+        slot.config.reset();
+        if let Some(msix) = &mut slot.msix {
+            msix.reset();
+        }
+        slot.decode_registers();
+        if let Some(endpoint) = &mut slot.endpoint {
+            endpoint.reset(kind);
+        }
+        self.changed();
+    }
+
+    /// Takes a function off the bus; its model stays with the fabric until it is asked for.
+    pub(crate) fn unplug(&mut self, function: usize) {
+        let slot = &mut self.machine.tree.functions[function];
+        slot.present = false;
+        slot.epoch += 1;
+        self.changed();
+    }
+
+    /// All power goes and comes back: events, registers and volatile memory are gone.
+    pub(crate) fn power_cut(&mut self) {
+        self.events.clear();
+        for port in &mut self.machine.tree.ports {
+            port.config.reset();
+            port.decode_registers();
+        }
+        for function in 0..self.machine.tree.functions.len() {
+            self.machine.tree.functions[function].posted = 0;
+            self.reset_function(function, Reset::Cold);
+        }
+        self.changed();
+    }
+
+    /// Trains a link, or takes it down.
+    pub(crate) fn set_link(&mut self, port: usize, up: bool) {
+        let link = self.machine.tree.ports[port].link;
+        self.machine.links[link].up = up;
+        self.changed();
+    }
+
+    /// Counts an error at whoever noticed it, in its AER register too.
+    pub(crate) fn report(
+        &mut self,
+        at: Reporter,
+        status: UncorrectableErrors,
+        count: impl Fn(&mut ErrorCounters) -> &mut u64,
+    ) {
+        let tree = &mut self.machine.tree;
+        let (errors, config) = match at {
+            Reporter::Port(port) => {
+                let port = &mut tree.ports[port];
+                (&mut port.errors, &mut port.config)
+            }
+            Reporter::Function(function) => {
+                let function = &mut tree.functions[function];
+                (&mut function.errors, &mut function.config)
+            }
+            Reporter::HostBridge | Reporter::Iommu => return,
+        };
+        *count(errors) += 1;
+        let aer = config.offsets.aer;
+        if aer != 0 {
+            config.raise(aer + aer::offset::UNCORRECTABLE_STATUS, status.into_bits());
+        }
+    }
+
+    /// Gives every link its place in the counters.
+    pub(crate) fn name_links(&mut self) {
+        let ports = self
+            .machine
+            .tree
+            .ports
+            .iter()
+            .filter(|port| port.kind != PortKind::Upstream);
+        self.counters.links = ports
+            .map(|port| LinkCounters {
+                port: port.name.clone(),
+                at_root: port.kind == PortKind::Root,
+                up: Traffic::default(),
+                down: Traffic::default(),
+            })
+            .collect();
+    }
+
+    /// The port with a name.
+    pub(crate) fn port_named(&self, name: &str) -> Result<usize, Error> {
+        let facing_down = |port: &crate::tree::Port| port.kind != PortKind::Upstream;
+        let ports = &self.machine.tree.ports;
+        let found = ports
+            .iter()
+            .position(|port| facing_down(port) && port.name == name);
+        found.ok_or_else(|| Error::NoSuchName {
+            name: name.to_owned(),
+        })
+    }
+
+    /// The place of a function, for records.
+    pub(crate) fn bdf(&self, function: usize) -> Bdf {
+        self.machine.tree.function_bdf(function)
+    }
+
+    /// All traffic so far.
+    pub(crate) fn totals(&self) -> Counters {
+        let mut counters = self.counters.clone();
+        let caches = self
+            .machine
+            .tree
+            .functions
+            .iter()
+            .map(|function| &function.routes);
+        for cache in caches.chain([&self.host_routes]) {
+            for (access, route) in cache.iter() {
+                route.account(access, &mut counters);
+            }
+        }
+        counters
+    }
+
+    /// Moves what a requester's routes counted into the totals, and forgets the routes.
+    pub(crate) fn forget_routes(&mut self, source: Option<usize>) {
+        let generation = self.machine.generation;
+        let cache = match source {
+            Some(function) => &mut self.machine.tree.functions[function].routes,
+            None => &mut self.host_routes,
+        };
+        for (access, route) in cache.drain(generation) {
+            route.account(access, &mut self.counters);
+        }
+    }
+}

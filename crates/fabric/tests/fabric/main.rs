@@ -1,0 +1,4 @@
+//! The fabric as its users see it.
+
+mod routing;
+mod support;

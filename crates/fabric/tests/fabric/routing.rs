@@ -1,0 +1,223 @@
+//! Where requests go: locally, through the root, to the host, or nowhere.
+
+use crate::support::{MEMORY, Stage, switched};
+use p2pdma_fabric::{Attributes, PayloadClass, PeerPolicy, TlpErrorKind};
+use p2pdma_pci::topology::IommuMode;
+use p2pdma_pci::{Function as _, Iova};
+
+const NO_ACS: [u16; 4] = [0; 4];
+/// SV, RR, CR and UF: what Linux sets where an IOMMU is on.
+const ISOLATING: [u16; 4] = [0x1d; 4];
+
+fn write(stage: &Stage, from: &str, at: u64, data: &'static [u8]) -> Result<(), TlpErrorKind> {
+    let done = stage.act(from, move |port| {
+        port.write(Iova(at), data, Attributes::DATA)
+    });
+    done.map(drop).map_err(|error| error.kind)
+}
+
+fn read(stage: &Stage, from: &str, at: u64, len: usize) -> Result<Vec<u8>, TlpErrorKind> {
+    stage.act(from, move |port| {
+        let mut data = vec![0; len];
+        let done = port.read(Iova(at), &mut data, Attributes::DATA);
+        done.map(|_| data).map_err(|error| error.kind)
+    })
+}
+
+#[test]
+fn peers_below_a_switch_meet_without_the_root() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Refuse, NO_ACS);
+    let target = stage.memory("b");
+    write(&stage, "a", target + 100, b"hello").unwrap();
+    let mut there = [0; 5];
+    stage.puppet("b").memory.read(100, &mut there).unwrap();
+    assert_eq!(&there, b"hello");
+    assert_eq!(read(&stage, "a", target + 100, 5).unwrap(), b"hello");
+    let counters = stage.fabric.counters();
+    assert_eq!((counters.root_data(), counters.host_data()), (0, 0));
+    assert_eq!(counters.peer_local.of(PayloadClass::Data), 10);
+    let by_port = |name: &str| {
+        counters
+            .links
+            .iter()
+            .find(|link| link.port == name)
+            .unwrap()
+    };
+    assert_eq!(by_port("sw0.0").up.of(PayloadClass::Data), 5);
+    assert_eq!(by_port("sw0.0").down.of(PayloadClass::Data), 5);
+    assert_eq!(by_port("sw0.1").down.of(PayloadClass::Data), 5);
+    assert_eq!(by_port("sw0.1").up.of(PayloadClass::Data), 5);
+}
+
+#[test]
+fn the_root_complex_forwards_refuses_or_loses() {
+    for policy in [PeerPolicy::Forward, PeerPolicy::Refuse, PeerPolicy::Lose] {
+        let stage = switched(IommuMode::Off, policy, NO_ACS);
+        let target = stage.memory("c");
+        stage.puppet("c").memory.write(0, b"there").unwrap();
+        // A posted write has no answer, wherever it ends.
+        write(&stage, "a", target + 8, b"hello").unwrap();
+        let arrived = stage.puppet("c").memory.read_value::<[u8; 5]>(8).unwrap() == *b"hello";
+        let answer = read(&stage, "a", target, 5);
+        let through = stage
+            .fabric
+            .counters()
+            .peer_through_root
+            .of(PayloadClass::Data);
+        match policy {
+            PeerPolicy::Forward => assert_eq!(
+                (arrived, answer, through),
+                (true, Ok(b"there".to_vec()), 10)
+            ),
+            PeerPolicy::Refuse => {
+                assert_eq!(
+                    (arrived, answer, through),
+                    (false, Err(TlpErrorKind::UnsupportedRequest), 0)
+                );
+                assert_eq!(stage.fabric.errors("rp0").unwrap().unsupported_requests, 2);
+            }
+            PeerPolicy::Lose => assert_eq!((arrived, answer), (false, Ok(vec![0xff; 5]))),
+        }
+    }
+}
+
+#[test]
+fn redirection_takes_peers_to_the_root() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, ISOLATING);
+    let target = stage.memory("b");
+    write(&stage, "a", target, b"hello").unwrap();
+    assert_eq!(read(&stage, "a", target, 5).unwrap(), b"hello");
+    let counters = stage.fabric.counters();
+    assert_eq!(counters.peer_local.of(PayloadClass::Data), 0);
+    assert_eq!(counters.peer_through_root.of(PayloadClass::Data), 10);
+    assert_eq!(counters.root_data(), 20);
+}
+
+#[test]
+fn bus_mastering_and_memory_decode_are_gates() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
+    let target = stage.memory("b");
+    stage.set_bus_master("a", false);
+    let refused = stage.act_as_is("a", move |port| {
+        port.write(Iova(target), b"x", Attributes::DATA)
+    });
+    assert_eq!(refused.unwrap_err().kind, TlpErrorKind::BusMasterDisabled);
+    let b = stage.bdf("b");
+    use p2pdma_pci::{ConfigSpace as _, Width};
+    stage.fabric.config(b).write(4, Width::Word, 0).unwrap();
+    write(&stage, "a", target, b"lost").unwrap();
+    assert_eq!(
+        read(&stage, "a", target, 4),
+        Err(TlpErrorKind::UnsupportedRequest)
+    );
+    assert_eq!(
+        stage.puppet("b").memory.read_value::<[u8; 4]>(0).unwrap(),
+        [0; 4]
+    );
+    assert_eq!(
+        stage.fabric.errors("sw0.1").unwrap().unsupported_requests,
+        2
+    );
+}
+
+#[test]
+fn translation_is_enforced_at_the_root_and_bypassed_below_it() {
+    let stage = switched(IommuMode::Translate, PeerPolicy::Forward, NO_ACS);
+    let a = stage.fabric.open(stage.bdf("a")).unwrap();
+    let buffer = a.alloc_dma(10_000).unwrap();
+    let at = buffer.iova().0;
+    write(&stage, "a", at + 4090, b"across a page").unwrap();
+    assert_eq!(
+        buffer.memory().read_value::<[u8; 13]>(4090).unwrap(),
+        *b"across a page"
+    );
+    // Another function has another domain.
+    assert_eq!(
+        read(&stage, "b", at, 4),
+        Err(TlpErrorKind::UnsupportedRequest)
+    );
+    // Host memory's own address means nothing to a translated function.
+    write(&stage, "a", 0x10_0000, b"errant").unwrap();
+    let (faults, total) = stage.fabric.take_iommu_faults();
+    assert_eq!((faults.len(), total), (2, 2));
+    assert_eq!(
+        (faults[1].requester, faults[1].iova),
+        (stage.bdf("a"), Iova(0x10_0000))
+    );
+    // Below the switch nobody translates: the BAR's own address goes straight there.
+    write(&stage, "a", stage.memory("b"), b"direct").unwrap();
+    assert_eq!(
+        stage.puppet("b").memory.read_value::<[u8; 6]>(0).unwrap(),
+        *b"direct"
+    );
+    drop(buffer);
+    assert_eq!(
+        read(&stage, "a", at, 4),
+        Err(TlpErrorKind::UnsupportedRequest)
+    );
+}
+
+#[test]
+fn the_ends_of_a_bar_and_of_the_address_space_are_exact() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
+    let target = stage.memory("b");
+    write(&stage, "a", target + MEMORY - 1, b"z").unwrap();
+    assert_eq!(
+        stage
+            .puppet("b")
+            .memory
+            .read_value::<[u8; 1]>(1048575)
+            .unwrap(),
+        *b"z"
+    );
+    for at in [u64::MAX, u64::MAX - 3, 0x7fff_ffff_ffff_ffff] {
+        assert_eq!(
+            read(&stage, "a", at, 8),
+            Err(TlpErrorKind::UnsupportedRequest),
+            "{at:x}"
+        );
+        write(&stage, "a", at, b"nowhere!").unwrap();
+    }
+}
+
+#[test]
+fn a_function_cannot_reach_itself_over_the_bus() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
+    for at in [stage.memory("a"), stage.registers("a")] {
+        assert_eq!(
+            read(&stage, "a", at, 4),
+            Err(TlpErrorKind::UnsupportedRequest)
+        );
+        write(&stage, "a", at, b"self").unwrap();
+    }
+    while stage.fabric.step() {}
+    assert_eq!(stage.puppet("a").script.lock().unwrap().writes.len(), 4);
+}
+
+#[test]
+fn a_peer_s_doorbell_rings_later_and_not_inside_the_write() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
+    let target = stage.registers("b");
+    let script = std::sync::Arc::clone(&stage.puppet("b").script);
+    let seen = stage.act("a", move |port| {
+        port.write(
+            Iova(target + 0x1000),
+            &7_u32.to_le_bytes(),
+            Attributes::CONTROL,
+        )
+        .unwrap();
+        script.lock().unwrap().writes.len()
+    });
+    assert_eq!(seen, 0);
+    while stage.fabric.step() {}
+    assert_eq!(stage.puppet("b").script.lock().unwrap().writes[0].1, 0x1000);
+}
+
+#[test]
+fn registers_of_a_peer_can_be_read() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
+    assert_eq!(
+        read(&stage, "a", stage.registers("b") + 0x10, 4).unwrap(),
+        [0x10, 0x11, 0x12, 0x13]
+    );
+}
