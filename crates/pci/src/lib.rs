@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod function;
 pub mod machine;
+mod suggest;
 mod time;
 pub mod topology;
 

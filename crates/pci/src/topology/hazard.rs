@@ -1,0 +1,145 @@
+//! What goes wrong although the verdict is right.
+
+use std::fmt;
+
+use super::build::Place;
+use super::kernel::Meeting;
+use super::{
+    IommuMode, Known, LentMemory, Link, MapType, MemoryKind, NodeId, ReasonCode, Topology,
+};
+use crate::Bdf;
+
+/// Something that a topology shows and the kernel's rule does not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hazard {
+    /// Requests turn below a translating IOMMU, which therefore neither translates nor checks them.
+    IommuBypassed,
+    /// A link on the way is down.
+    LinkDown {
+        /// The function below the link.
+        at: Bdf,
+    },
+    /// A link on the way runs below what both its ends can do.
+    LinkDownTrained {
+        /// The function below the link.
+        at: Bdf,
+        /// What it runs at.
+        current: Link,
+        /// What it could run at.
+        possible: Link,
+    },
+    /// Peers reach only a part of the provider's memory.
+    BarSmall {
+        /// What they reach, in bytes.
+        window: u64,
+        /// What there is, in bytes.
+        memory: u64,
+    },
+    /// The provider's CMB is not aligned to 2 MiB, and the kernel ignores it.
+    CmbUnaligned {
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+impl Hazard {
+    /// The code that explains it.
+    #[must_use]
+    pub const fn code(&self) -> ReasonCode {
+        match self {
+            Self::IommuBypassed => ReasonCode::Iommu,
+            Self::LinkDown { .. } | Self::LinkDownTrained { .. } => ReasonCode::LinkDown,
+            Self::BarSmall { .. } => ReasonCode::BarSmall,
+            Self::CmbUnaligned { .. } => ReasonCode::CmbAlign,
+        }
+    }
+}
+
+impl fmt::Display for Hazard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IommuBypassed => f.write_str("the translating IOMMU does not see this traffic"),
+            Self::LinkDown { at } => write!(f, "the link above {at} is down"),
+            Self::LinkDownTrained {
+                at,
+                current,
+                possible,
+            } => write!(f, "the link above {at} runs at {current} of {possible}"),
+            Self::BarSmall { window, memory } => {
+                write!(
+                    f,
+                    "peers reach {window} of {memory} bytes of the provider's memory"
+                )
+            }
+            Self::CmbUnaligned { size } => write!(
+                f,
+                "the CMB ({size:#x} bytes) is not aligned to 2 MiB: the kernel ignores it"
+            ),
+        }
+    }
+}
+
+impl Topology {
+    pub(super) fn hazards(
+        &self,
+        client: NodeId,
+        provider: NodeId,
+        meeting: &Meeting,
+        map_type: Option<MapType>,
+    ) -> Vec<Hazard> {
+        let mut hazards = Vec::new();
+        let translates = self.host.iommu == Known::Value(IommuMode::Translate);
+        if translates && map_type == Some(MapType::BusAddress) && client != provider {
+            hazards.push(Hazard::IommuBypassed);
+        }
+        for start in [client, provider] {
+            let mut at = start.0;
+            while at != Place::NONE && Some(at) != meeting.common {
+                hazards.extend(self.link_hazard(at));
+                at = self.place(at).parent;
+            }
+        }
+        let memory = &self.nodes[provider.index()].memory;
+        hazards.extend(memory.iter().filter_map(memory_hazard));
+        hazards
+    }
+
+    /// Judges the link between a function and the port above it.
+    fn link_hazard(&self, at: u32) -> Option<Hazard> {
+        let node = &self.nodes[at as usize];
+        let port = self.nodes.get(self.place(at).parent as usize)?;
+        if !port.kind.faces_down() {
+            return None;
+        }
+        let status = (*node.link.value()?)?;
+        let Some(current) = status.current else {
+            return Some(Hazard::LinkDown { at: node.bdf });
+        };
+        let above = port.link.value().copied().flatten();
+        let possible = above.map_or(status.max, |above| status.max.common_with(above.max));
+        (current.common_with(possible) == current && current != possible).then_some(
+            Hazard::LinkDownTrained {
+                at: node.bdf,
+                current,
+                possible,
+            },
+        )
+    }
+}
+
+fn memory_hazard(memory: &LentMemory) -> Option<Hazard> {
+    const SECTION: u64 = 2 << 20;
+    let address = memory.address.map_or(0, |address| address.0);
+    if let Some(behind) = memory.behind
+        && behind > memory.size
+    {
+        return Some(Hazard::BarSmall {
+            window: memory.size,
+            memory: behind,
+        });
+    }
+    let aligned = memory.size.is_multiple_of(SECTION) && address.is_multiple_of(SECTION);
+    (memory.kind == MemoryKind::Cmb && !aligned)
+        .then_some(Hazard::CmbUnaligned { size: memory.size })
+}
