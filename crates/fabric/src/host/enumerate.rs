@@ -279,11 +279,7 @@ fn place(
     let mut at = start;
     for item in order(items, space) {
         let need = item.need[space];
-        let no_room = Error::NoWindow {
-            function: item.bdf,
-            len: need.len,
-            prefetchable: space == 1,
-        };
+        let no_room = no_window(item, space);
         let begin = at
             .checked_next_multiple_of(need.align)
             .ok_or(no_room.clone())?;
@@ -300,6 +296,22 @@ fn place(
         }
     }
     Ok(at)
+}
+
+/// Names who needs most of what does not fit.
+fn no_window(item: &Found, space: usize) -> Error {
+    let below = match &item.content {
+        Content::Bridge(below) => below.iter().max_by_key(|item| item.need[space].len),
+        Content::Endpoint(_) => None,
+    };
+    match below {
+        Some(largest) => no_window(largest, space),
+        None => Error::NoWindow {
+            function: item.bdf,
+            len: item.need[space].len,
+            prefetchable: space == 1,
+        },
+    }
 }
 
 fn place_bars(state: &mut State, bdf: Bdf, bars: &[FoundBar], space: usize, begin: u64) {

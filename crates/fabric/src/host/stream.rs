@@ -10,7 +10,7 @@ use crate::state::{Event, State};
 /// taken from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamReport {
-    /// Bytes read and written so far.
+    /// Bytes that it has got so far.
     pub bytes: u64,
     /// Modelled time since it began.
     pub elapsed: Duration,
@@ -74,7 +74,8 @@ impl State {
             Some(stream) => {
                 stream.running &= !stop;
                 StreamReport {
-                    bytes: stream.bytes,
+                    // What is still under way has not been got.
+                    bytes: stream.bytes.saturating_sub(CHUNK * DEPTH as u64),
                     elapsed: now.since(stream.began),
                 }
             }

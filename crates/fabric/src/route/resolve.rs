@@ -15,7 +15,7 @@ use crate::tree::{Content, PeerPolicy};
 /// Resolves a request of a function.
 pub(crate) fn from_function(machine: &Machine, function: usize, request: &Request) -> Resolution {
     let mut walk = Walk::new(machine, request);
-    let outcome = walk.from_function(function);
+    let outcome = walk.leave(function);
     let via = walk.via;
     let mut resolution = walk.finish(outcome);
     if request.access == Access::Read
@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn from_function(&mut self, source: usize) -> Result<Target, Failure> {
+    fn leave(&mut self, source: usize) -> Result<Target, Failure> {
         self.source = Some(source);
         let function = &self.machine.tree.functions[source];
         let fail = |kind| {
@@ -133,13 +133,14 @@ impl<'a> Walk<'a> {
             self.hop(port, true);
             let here = &tree.ports[port];
             self.check_ingress(port)?;
+            let Some(above) = here.above else {
+                // All that comes up to a root port enters the root complex, even what leads back down.
+                return self.root(port);
+            };
             if here.decode.has_address(self.request.at) && !here.acs.forwards_upstream() {
                 self.via = Via::Local;
                 return self.descend(port, self.request.at);
             }
-            let Some(above) = here.above else {
-                return self.root(port);
-            };
             if let Some(peer) = self.peer_port(port) {
                 match here
                     .acs
@@ -360,7 +361,7 @@ impl<'a> Walk<'a> {
         let bars = &self.machine.tree.functions[function].bars;
         let hit = bars.iter().enumerate().find_map(|(bar, state)| {
             let (start, end) = state.range()?;
-            (start <= address && address < end).then_some((bar, state, address - start))
+            (start <= address && address < end).then(|| (bar, state, address - start))
         });
         let (bar, state, offset) = hit.ok_or(unsupported)?;
         let holds = |region: &crate::tree::Region| region.start <= offset && offset < region.end;
@@ -480,11 +481,11 @@ fn completions(
             up: true,
             then: machine.behind_upper_end(port),
         });
+        let Some(upstream) = here.above else { break };
         if same_domain(port) && here.decode.has_bus(bus) && !here.acs.forwards_upstream() {
             path.extend(tail_from(tree, &down, port));
             return Ok((path, Via::Local));
         }
-        let Some(upstream) = here.above else { break };
         let siblings = &tree.ports[upstream].below;
         let has = |&&other: &&usize| other != port && tree.ports[other].decode.has_bus(bus);
         if let Some(&peer) = siblings.iter().find(has)

@@ -1,4 +1,12 @@
 //! The fabric as its users see it.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
+mod access_control;
+mod changes;
+mod enumeration;
+mod faults;
+mod interrupts;
 mod routing;
 mod support;
+mod time;

@@ -1,0 +1,189 @@
+//! What changes while the machine runs: hot-plug, links, resets, power.
+
+use p2pdma_fabric::{Attributes, Error, PeerPolicy, Reset, TimerId, TlpErrorKind};
+use p2pdma_pci::topology::IommuMode;
+use p2pdma_pci::{ConfigSpace as _, Duration, Function as _, Iova, Width};
+
+use crate::support::{Puppet, Stage, function, switched};
+
+fn stage() -> Stage {
+    switched(IommuMode::Off, PeerPolicy::Forward, [0; 4])
+}
+
+fn read(stage: &Stage, from: &str, at: u64) -> Result<u8, TlpErrorKind> {
+    stage.act(from, move |port| {
+        let mut data = [0; 1];
+        let done = port.read(Iova(at), &mut data, Attributes::DATA);
+        done.map(|_| data[0]).map_err(|error| error.kind)
+    })
+}
+
+#[test]
+fn a_removed_function_answers_nothing_and_a_new_one_takes_its_place() {
+    let stage = stage();
+    let (bdf, memory) = (stage.bdf("b"), stage.memory("b"));
+    let held = stage.fabric.open(bdf).unwrap();
+    let bar = held.map_bar(crate::support::BAR2).unwrap();
+    stage.puppet("b").memory.write(0, &[9]).unwrap();
+    assert_eq!(read(&stage, "a", memory), Ok(9));
+    assert!(stage.fabric.remove(bdf).unwrap().is_some());
+    assert_eq!(
+        read(&stage, "a", memory),
+        Err(TlpErrorKind::UnsupportedRequest)
+    );
+    assert_eq!(bar.read32(0).unwrap(), u32::MAX);
+    assert_eq!(
+        stage.fabric.config(bdf).read(0, Width::Dword).unwrap(),
+        u32::MAX
+    );
+    assert!(held.reset().is_err());
+    assert!(matches!(
+        stage.fabric.open(bdf),
+        Err(Error::NoFunction { .. })
+    ));
+    let newcomer = Puppet::new();
+    newcomer.memory.write(0, &[5]).unwrap();
+    let functions: Vec<(_, Box<dyn p2pdma_fabric::Endpoint>)> =
+        vec![(function("d", 0), Box::new(newcomer))];
+    stage.fabric.insert("sw0.1", functions).unwrap();
+    assert_eq!(stage.bdf("d"), bdf);
+    assert_eq!(read(&stage, "a", stage.memory("d")), Ok(5));
+    // The old handle is not the new device's.
+    assert!(held.reset().is_err());
+}
+
+#[test]
+fn a_taken_slot_is_refused_and_named() {
+    let stage = stage();
+    let functions: Vec<(_, Box<dyn p2pdma_fabric::Endpoint>)> =
+        vec![(function("d", 0), Box::new(Puppet::new()))];
+    let error = stage.fabric.insert("sw0.1", functions).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "d cannot be below sw0.1: the link leads to b"
+    );
+    assert!(matches!(
+        stage.fabric.insert("sw9", vec![]),
+        Err(Error::NoSuchName { .. })
+    ));
+}
+
+#[test]
+fn timers_and_doorbells_do_not_survive_reset_or_removal() {
+    for removed in [false, true] {
+        let stage = stage();
+        let soon = Duration::from_micros(5);
+        stage.act("a", move |port| port.wake_at(port.now() + soon, TimerId(1)));
+        if removed {
+            stage.fabric.remove(stage.bdf("a")).unwrap();
+        } else {
+            stage.fabric.open(stage.bdf("a")).unwrap().reset().unwrap();
+            assert_eq!(
+                stage.puppet("a").script.lock().unwrap().resets,
+                [Reset::FunctionLevel]
+            );
+        }
+        while stage.fabric.step() {}
+        assert!(stage.puppet("a").script.lock().unwrap().woken.is_empty());
+    }
+}
+
+#[test]
+fn a_function_level_reset_keeps_bars_and_drops_bus_mastering() {
+    let stage = stage();
+    stage.set_bus_master("a", true);
+    let (function, before) = (
+        stage.fabric.open(stage.bdf("a")).unwrap(),
+        stage.memory("a"),
+    );
+    let line = function.interrupt(0).unwrap();
+    function.reset().unwrap();
+    assert_eq!(stage.memory("a"), before);
+    assert_eq!(function.config().read(4, Width::Word).unwrap(), 2);
+    stage.act("a", |port| port.raise(0));
+    while stage.fabric.step() {}
+    assert_eq!(line.take(), 0, "MSI-X was switched off by the reset");
+}
+
+#[test]
+fn a_secondary_bus_reset_is_a_hot_reset_of_everything_below() {
+    let stage = stage();
+    let bridge = p2pdma_pci::Bdf::new(0, 0, 1, 0).unwrap();
+    stage
+        .fabric
+        .config(bridge)
+        .write(0x3e, Width::Word, 1 << 6)
+        .unwrap();
+    for (name, resets) in [
+        ("a", vec![Reset::Hot]),
+        ("b", vec![Reset::Hot]),
+        ("c", vec![]),
+    ] {
+        assert_eq!(
+            stage.puppet(name).script.lock().unwrap().resets,
+            resets,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_link_that_is_down_carries_nothing_either_way() {
+    let stage = stage();
+    let memory = stage.memory("b");
+    stage.fabric.set_link("sw0.1", false).unwrap();
+    assert_eq!(
+        read(&stage, "a", memory),
+        Err(TlpErrorKind::UnsupportedRequest)
+    );
+    assert_eq!(
+        stage
+            .fabric
+            .config(stage.bdf("b"))
+            .read(0, Width::Dword)
+            .unwrap(),
+        u32::MAX
+    );
+    stage.fabric.set_link("sw0.1", true).unwrap();
+    assert_eq!(read(&stage, "a", memory), Ok(0));
+}
+
+#[test]
+fn after_a_power_cut_the_machine_must_be_enumerated_again() {
+    let stage = stage();
+    let (memory, bdf) = (stage.memory("b"), stage.bdf("b"));
+    stage.fabric.power_cut();
+    assert!(matches!(stage.fabric.topology(), Err(Error::Topology(_))));
+    stage.fabric.enumerate().unwrap();
+    assert_eq!((stage.memory("b"), stage.bdf("b")), (memory, bdf));
+    assert_eq!(
+        stage.puppet("b").script.lock().unwrap().resets,
+        [Reset::Cold]
+    );
+    assert_eq!(read(&stage, "a", memory), Ok(0));
+}
+
+#[test]
+fn the_topology_follows_the_registers() {
+    let stage = stage();
+    let before = stage.fabric.topology().unwrap();
+    let (a, b) = (stage.bdf("a"), stage.bdf("b"));
+    assert_eq!(before.route(a, b).distance(), Some(4));
+    let port = p2pdma_pci::Bdf::new(0, 2, 0, 0).unwrap();
+    let config = stage.fabric.config(port);
+    let config: &dyn p2pdma_pci::ConfigSpace = &config;
+    let acs = config.extended_capability(0x0d).unwrap().unwrap();
+    config.write(acs + 6, Width::Word, 4).unwrap();
+    let after = stage.fabric.topology().unwrap();
+    assert_ne!(before.generation(), after.generation());
+    assert!(after.route(a, b).require().is_err());
+    let function = stage.fabric.open(a).unwrap();
+    let bar = stage
+        .fabric
+        .open(b)
+        .unwrap()
+        .map_bar(crate::support::BAR2)
+        .unwrap();
+    let refused = function.map_peer(&bar, 0..4096).unwrap_err();
+    assert!(matches!(refused, p2pdma_pci::Error::Refused(_)));
+}

@@ -1,0 +1,317 @@
+//! The firmware: buses, windows and addresses of any tree, and the machines that cannot be.
+
+use p2pdma_fabric::{
+    BarDescription, Builder, Description, Endpoint, Error, HostBridgeConfig, PeerPolicy, Port,
+    PortId, Reset, TimerId,
+};
+use p2pdma_pci::topology::{IommuMode, Kind, Upstream};
+use p2pdma_pci::{BarIndex, ConfigSpace as _, Function as _, Width};
+use p2pdma_spec::pci::bar::BarKind;
+use proptest::prelude::*;
+
+use crate::support::{Puppet, build, function, host, host_bridge, port};
+
+/// A function with BARs and nothing behind them.
+struct Plain(Vec<(u8, u64, BarKind)>);
+
+impl Endpoint for Plain {
+    fn describe(&self) -> Description {
+        let bars = self.0.iter().map(|&(index, len, kind)| BarDescription {
+            index: BarIndex::new(index).unwrap(),
+            len,
+            kind,
+            memory: vec![],
+        });
+        Description {
+            vendor: 1,
+            device: 2,
+            bars: bars.collect(),
+            ..Description::default()
+        }
+    }
+    fn mmio_read(&mut self, _: BarIndex, _: u64, data: &mut [u8]) {
+        data.fill(0x5a);
+    }
+    fn mmio_write(&mut self, _: BarIndex, _: u64, _: &[u8], _: &mut Port<'_>) {}
+    fn wake(&mut self, _: TimerId, _: &mut Port<'_>) {}
+    fn reset(&mut self, _: Reset) {}
+}
+
+const WIDE: BarKind = BarKind::Memory64 { prefetchable: true };
+const NARROW: BarKind = BarKind::Memory32 {
+    prefetchable: false,
+};
+
+/// A random tree: each step adds a switch or a device below a port that is still free.
+#[derive(Debug, Clone)]
+enum Step {
+    Switch {
+        at: usize,
+        ports: usize,
+    },
+    Device {
+        at: usize,
+        shift: u32,
+        narrow_shift: u32,
+        functions: u8,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (any::<usize>(), 1usize..6).prop_map(|(at, ports)| Step::Switch { at, ports }),
+        (any::<usize>(), 4u32..34, 4u32..20, 1u8..9).prop_map(
+            |(at, shift, narrow_shift, functions)| {
+                Step::Device {
+                    at,
+                    shift,
+                    narrow_shift,
+                    functions,
+                }
+            }
+        ),
+    ]
+}
+
+fn grow(roots: usize, steps: Vec<Step>) -> (Builder, usize) {
+    let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
+    let bridge = builder.host_bridge(host_bridge(PeerPolicy::Forward));
+    let mut free: Vec<PortId> = (0..roots)
+        .map(|index| {
+            builder
+                .root_port(bridge, port(&format!("rp{index}"), None))
+                .unwrap()
+        })
+        .collect();
+    let mut devices = 0;
+    for (count, step) in steps.into_iter().enumerate() {
+        if free.is_empty() {
+            break;
+        }
+        match step {
+            Step::Switch { at, ports } => {
+                let above = free.swap_remove(at % free.len());
+                let ports = (0..ports).map(|index| port(&format!("sw{count}.{index}"), None));
+                free.extend(
+                    builder
+                        .switch(above, &format!("sw{count}"), ports.collect())
+                        .unwrap(),
+                );
+            }
+            Step::Device {
+                at,
+                shift,
+                narrow_shift,
+                functions,
+            } => {
+                let below = free.swap_remove(at % free.len());
+                for number in 0..functions {
+                    let bars = vec![(0, 1 << shift, WIDE), (3, 1 << narrow_shift, NARROW)];
+                    let config = function(&format!("d{count}.{number}"), number);
+                    builder.endpoint(below, config, Box::new(Plain(bars)));
+                    devices += 1;
+                }
+            }
+        }
+    }
+    (builder, devices)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Every function is found, no two BARs overlap, each is aligned and inside every window above it,
+    /// and the processor reaches it there.
+    #[test]
+    fn any_tree_is_enumerated(roots in 1usize..5, steps in proptest::collection::vec(step(), 1..25)) {
+        let (builder, devices) = grow(roots, steps);
+        let fabric = builder.build().unwrap();
+        let functions = fabric.functions();
+        prop_assert_eq!(functions.len(), devices);
+        let topology = fabric.topology().unwrap();
+        let mut bars = Vec::new();
+        for info in &functions {
+            let function = fabric.open(info.bdf).unwrap();
+            for index in [0, 3] {
+                let bar = function.map_bar(BarIndex::new(index).unwrap()).unwrap();
+                let start = bar.address().0;
+                prop_assert!(start.is_multiple_of(bar.len()));
+                bars.push((start, start + bar.len()));
+                prop_assert_eq!(bar.read32(0).unwrap(), 0x5a5a_5a5a);
+                let node = topology.find(info.bdf).unwrap();
+                let mut above = topology.parent(node);
+                while let Some(bridge) = above {
+                    let config = fabric.config(topology.node(bridge).bdf);
+                    let inside = windows(&config).iter().any(|&(first, last)| {
+                        first <= start && start + bar.len() - 1 <= last
+                    });
+                    prop_assert!(inside, "{} {}", info.name, topology.node(bridge).bdf);
+                    above = topology.parent(bridge);
+                }
+            }
+        }
+        bars.sort_unstable();
+        prop_assert!(bars.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        // Bus ranges nest, and each function is on its bridge's secondary bus.
+        for node in topology.nodes() {
+            if let Upstream::Bridge(bridge) = node.upstream {
+                let bridge = topology.node(topology.find(bridge).unwrap());
+                let range = bridge.buses.unwrap();
+                prop_assert_eq!(node.bdf.bus(), range.secondary);
+                if let Some(own) = node.buses {
+                    prop_assert!(range.secondary < own.secondary && own.subordinate <= range.subordinate);
+                }
+            }
+        }
+    }
+}
+
+/// The windows of a bridge: memory and prefetchable.
+fn windows(config: &p2pdma_fabric::FabricConfig) -> [(u64, u64); 2] {
+    let word = |at| u64::from(config.read(at, Width::Word).unwrap());
+    let dword = |at| u64::from(config.read(at, Width::Dword).unwrap());
+    let memory = (word(0x20) << 16, word(0x22) << 16 | 0xf_ffff);
+    let base = dword(0x28) << 32 | (word(0x24) & 0xfff0) << 16;
+    let limit = dword(0x2c) << 32 | (word(0x26) & 0xfff0) << 16 | 0xf_ffff;
+    [memory, (base, limit)]
+}
+
+#[test]
+fn two_host_bridges_have_buses_of_their_own() {
+    let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
+    let first = HostBridgeConfig {
+        last_bus: 0x3f,
+        ..HostBridgeConfig::default()
+    };
+    let second = HostBridgeConfig {
+        name: "host1".to_owned(),
+        first_bus: 0x40,
+        ..HostBridgeConfig::default()
+    };
+    let third = HostBridgeConfig {
+        name: "vmd".to_owned(),
+        domain: 0x10000,
+        ..HostBridgeConfig::default()
+    };
+    let mut devices = Vec::new();
+    for (index, config) in [first, second, third].into_iter().enumerate() {
+        let bridge = builder.host_bridge(config);
+        let root = builder
+            .root_port(bridge, port(&format!("rp{index}"), None))
+            .unwrap();
+        devices.push((root, function(&format!("d{index}"), 0)));
+    }
+    let stage = build(builder, devices);
+    let places: Vec<String> = ["d0", "d1", "d2"]
+        .map(|name| stage.bdf(name).to_string())
+        .into();
+    assert_eq!(places, ["0000:01:00.0", "0000:41:00.0", "10000:01:00.0"]);
+    let topology = stage.fabric.topology().unwrap();
+    let bridges = topology
+        .nodes()
+        .iter()
+        .filter(|node| node.kind == Kind::Conventional)
+        .count();
+    assert_eq!((bridges, topology.host_bridges().len()), (3, 3));
+}
+
+#[test]
+fn impossible_machines_are_refused_with_names() {
+    let fails = |bars: Vec<(u8, u64, BarKind)>| {
+        let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
+        let bridge = builder.host_bridge(host_bridge(PeerPolicy::Refuse));
+        let root = builder.root_port(bridge, port("rp0", None)).unwrap();
+        builder.endpoint(root, function("big", 0), Box::new(Plain(bars)));
+        builder.build().unwrap_err()
+    };
+    assert_eq!(
+        fails(vec![(0, 1 << 31, NARROW)]).to_string(),
+        "0000:01:00.0 needs 0x80000000 bytes of non-prefetchable address space, and no window has them"
+    );
+    assert!(matches!(
+        fails(vec![(0, 1 << 47, WIDE)]),
+        Error::NoWindow {
+            prefetchable: true,
+            ..
+        }
+    ));
+    for bars in [
+        vec![(0, 24, WIDE)],
+        vec![(0, 8, WIDE)],
+        vec![(5, 4096, WIDE)],
+        vec![(0, 4096, WIDE), (1, 4096, NARROW)],
+        vec![(0, 4096, BarKind::Io)],
+    ] {
+        assert!(matches!(fails(bars.clone()), Error::Bar { .. }), "{bars:?}");
+    }
+}
+
+#[test]
+fn slots_take_one_device_with_a_function_0() {
+    let with = |functions: &[(&str, u8)]| {
+        let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
+        let bridge = builder.host_bridge(host_bridge(PeerPolicy::Refuse));
+        let root = builder.root_port(bridge, port("rp0", None)).unwrap();
+        for &(name, number) in functions {
+            builder.endpoint(root, function(name, number), Box::new(Puppet::new()));
+        }
+        builder.build().map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(with(&[("x", 0), ("y", 7)]), Ok(()));
+    assert_eq!(
+        with(&[("x", 0), ("y", 0)]).unwrap_err(),
+        "y cannot be function 0 below rp0: x is"
+    );
+    assert!(with(&[("x", 1)]).unwrap_err().contains("function 0"));
+    assert!(with(&[("x", 0), ("y", 8)]).unwrap_err().contains("0 to 7"));
+}
+
+#[test]
+fn bus_numbers_run_out_with_an_error() {
+    let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
+    let config = HostBridgeConfig {
+        last_bus: 3,
+        ..HostBridgeConfig::default()
+    };
+    let bridge = builder.host_bridge(config);
+    let root = builder.root_port(bridge, port("rp0", None)).unwrap();
+    let ports = vec![port("sw0.0", None), port("sw0.1", None)];
+    builder.switch(root, "sw0", ports).unwrap();
+    assert!(matches!(builder.build(), Err(Error::NoBus { last: 3, .. })));
+}
+
+/// Random configuration writes of every width at every register leave no panic and no read-only bit
+/// changed, and the machine recovers by enumeration.
+#[test]
+fn random_configuration_writes_break_nothing() {
+    let mut state = 0x1234_5678_9abc_def0_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let stage = crate::support::switched(IommuMode::Off, PeerPolicy::Forward, [0; 4]);
+    let mut writes = 0;
+    for _ in 0..20_000 {
+        let bus = (random() % 6) as u8;
+        let Some(bdf) = p2pdma_pci::Bdf::new(0, bus, (random() % 3) as u8, 0) else {
+            continue;
+        };
+        let config = stage.fabric.config(bdf);
+        let width = [Width::Byte, Width::Word, Width::Dword][(random() % 3) as usize];
+        let offset = (random() % 0x200) as u16 & !(width.bytes() - 1);
+        let identity = config.read(0, Width::Dword).unwrap();
+        config
+            .write(offset, width, (random() >> 32) as u32)
+            .unwrap();
+        // Bus numbers may have moved; whoever still answers here is who it was.
+        let now = config.read(0, Width::Dword).unwrap();
+        assert!(now == identity || now == u32::MAX || identity == u32::MAX);
+        writes += 1;
+    }
+    stage.fabric.power_cut();
+    stage.fabric.enumerate().unwrap();
+    assert_eq!(stage.fabric.functions().len(), 3);
+    println!("{writes} random configuration writes");
+}
