@@ -63,20 +63,9 @@ mod tests {
                 .with_request_redirect(rr)
                 .with_egress_control(ec)
                 .with_direct_translated(dt);
-            let acs = Acs {
-                control,
-                egress: u64::from(guarded) << 5,
-            };
-            let wanted = if dt && translated {
-                Peer::Direct
-            } else {
-                expected(rr, ec, guarded)
-            };
-            assert_eq!(
-                acs.request(translated, 5),
-                wanted,
-                "{control:?} {guarded} {translated}"
-            );
+            let acs = Acs { control, egress: u64::from(guarded) << 5 };
+            let wanted = if dt && translated { Peer::Direct } else { expected(rr, ec, guarded) };
+            assert_eq!(acs.request(translated, 5), wanted, "{control:?} {guarded} {translated}");
         }
     }
 }

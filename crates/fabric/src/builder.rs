@@ -160,19 +160,12 @@ impl Builder {
     ) -> Result<Vec<PortId>, Error> {
         if ports.is_empty() {
             let reason = "a switch needs at least one downstream port";
-            return Err(Error::Structure {
-                name: name.to_owned(),
-                reason,
-            });
+            return Err(Error::Structure { name: name.to_owned(), reason });
         }
         self.check_link_free(below, name)?;
         let above = &self.tree.ports[below.0];
         let host_bridge = above.host_bridge;
-        let config = PortConfig {
-            name: name.to_owned(),
-            link: above.link_config,
-            acs: None,
-        };
+        let config = PortConfig { name: name.to_owned(), link: above.link_config, acs: None };
         let upstream = self.add_port(PortKind::Upstream, config, host_bridge, Some(below.0), 0)?;
         self.tree.ports[below.0].below.push(upstream.0);
         let mut made = Vec::new();
@@ -235,20 +228,13 @@ impl Builder {
 
     fn check_link_free(&self, port: PortId, name: &str) -> Result<(), Error> {
         let above = &self.tree.ports[port.0];
-        let switch = above
-            .below
-            .first()
-            .map(|&upstream| self.tree.ports[upstream].name.clone());
+        let switch = above.below.first().map(|&upstream| self.tree.ports[upstream].name.clone());
         let device = self.endpoints.iter().find(|(below, ..)| *below == port);
         match switch.or_else(|| device.map(|(_, config, _)| config.name.clone())) {
             None => Ok(()),
             Some(first) => {
                 let (port, second) = (above.name.clone(), name.to_owned());
-                Err(Error::LinkTaken {
-                    port,
-                    first,
-                    second,
-                })
+                Err(Error::LinkTaken { port, first, second })
             }
         }
     }
@@ -263,10 +249,7 @@ impl Builder {
     ) -> Result<PortId, Error> {
         let number = u8::try_from(device).ok().filter(|&device| device < 32);
         let reason = "a bus has room for 32 devices";
-        let device = number.ok_or(Error::Structure {
-            name: config.name.clone(),
-            reason,
-        })?;
+        let device = number.ok_or(Error::Structure { name: config.name.clone(), reason })?;
         let link = match (kind, above) {
             // An upstream port is the lower end of the link of the port above it.
             (PortKind::Upstream, Some(above)) => self.tree.ports[above].link,

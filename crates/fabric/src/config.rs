@@ -33,15 +33,8 @@ pub(crate) struct Offsets {
 impl ConfigImage {
     /// Reads a register. The caller has checked that it is aligned and within 4 KiB.
     pub(crate) fn read(&self, offset: u16, width: Width) -> u32 {
-        let byte = |at: u16| {
-            self.bytes
-                .get(usize::from(offset + at))
-                .copied()
-                .unwrap_or(0)
-        };
-        (0..width.bytes())
-            .rev()
-            .fold(0, |value, at| value << 8 | u32::from(byte(at)))
+        let byte = |at: u16| self.bytes.get(usize::from(offset + at)).copied().unwrap_or(0);
+        (0..width.bytes()).rev().fold(0, |value, at| value << 8 | u32::from(byte(at)))
     }
 
     /// Writes a register as software does; returns whether any bit changed.
@@ -49,11 +42,9 @@ impl ConfigImage {
         let mut changed = false;
         let places = usize::from(offset)..usize::from(offset + width.bytes());
         for (at, new) in places.zip(value.to_le_bytes()) {
-            let (Some(byte), Some(&writable), Some(&clears)) = (
-                self.bytes.get_mut(at),
-                self.writable.get(at),
-                self.clears.get(at),
-            ) else {
+            let (Some(byte), Some(&writable), Some(&clears)) =
+                (self.bytes.get_mut(at), self.writable.get(at), self.clears.get(at))
+            else {
                 continue;
             };
             let next = (*byte & !writable | new & writable) & !(new & clears);
@@ -108,16 +99,9 @@ impl ConfigBuilder {
             offsets: Offsets::default(),
         };
         let (next_capability, next_extended) = (HEADER_SIZE, EXTENDED_START);
-        let mut builder = Self {
-            image,
-            next_capability,
-            last: None,
-            last_extended: None,
-            next_extended,
-        };
-        let header = HeaderType::new()
-            .with_layout(layout)
-            .with_multi_function(multi_function);
+        let mut builder =
+            Self { image, next_capability, last: None, last_extended: None, next_extended };
+        let header = HeaderType::new().with_layout(layout).with_multi_function(multi_function);
         builder.set(offset::HEADER_TYPE, &[header.into_bits()]);
         builder
     }
@@ -144,17 +128,9 @@ impl ConfigBuilder {
     pub(crate) fn capability(&mut self, id: CapabilityId, len: u16) -> u16 {
         let at = self.next_capability;
         self.next_capability = (at + len).next_multiple_of(4);
-        let pointer = self
-            .last
-            .map_or(offset::CAPABILITIES_POINTER, |last| last + 1);
+        let pointer = self.last.map_or(offset::CAPABILITIES_POINTER, |last| last + 1);
         self.set(pointer, &[at.to_le_bytes()[0]]);
-        self.set(
-            at,
-            &CapabilityHeader::new()
-                .with_id(id)
-                .into_bits()
-                .to_le_bytes(),
-        );
+        self.set(at, &CapabilityHeader::new().with_id(id).into_bits().to_le_bytes());
         self.set(at + len - 1, &[0]);
         let status = Status::new().with_capabilities_list(true);
         self.set(offset::STATUS, &status.into_bits().to_le_bytes());
@@ -170,9 +146,7 @@ impl ConfigBuilder {
             let header = ExtendedCapabilityHeader::from_bits(self.image.read(last, Width::Dword));
             self.set(last, &header.with_next(at).into_bits().to_le_bytes());
         }
-        let header = ExtendedCapabilityHeader::new()
-            .with_id(id)
-            .with_version(version);
+        let header = ExtendedCapabilityHeader::new().with_id(id).with_version(version);
         self.set(at + len - 1, &[0]);
         self.set(at, &header.into_bits().to_le_bytes());
         self.last_extended = Some(at);
@@ -184,21 +158,9 @@ impl ConfigBuilder {
     }
 
     pub(crate) fn build(mut self) -> ConfigImage {
-        let len = self
-            .image
-            .bytes
-            .len()
-            .max(usize::from(HEADER_SIZE))
-            .next_multiple_of(4);
-        debug_assert!(
-            len <= usize::from(SIZE),
-            "capabilities fit configuration space"
-        );
-        for map in [
-            &mut self.image.bytes,
-            &mut self.image.writable,
-            &mut self.image.clears,
-        ] {
+        let len = self.image.bytes.len().max(usize::from(HEADER_SIZE)).next_multiple_of(4);
+        debug_assert!(len <= usize::from(SIZE), "capabilities fit configuration space");
+        for map in [&mut self.image.bytes, &mut self.image.writable, &mut self.image.clears] {
             map.resize(len, 0);
         }
         self.image.make_initial();
@@ -222,9 +184,7 @@ mod tests {
 
     fn sample() -> ConfigImage {
         let mut builder = ConfigBuilder::new(HeaderLayout::TYPE0, false);
-        builder
-            .set(0, &[0x36, 0x1b, 0x10, 0x00])
-            .writable(0x10, &[0, 0xc0, 0xff, 0xff]);
+        builder.set(0, &[0x36, 0x1b, 0x10, 0x00]).writable(0x10, &[0, 0xc0, 0xff, 0xff]);
         let express = builder.capability(CapabilityId::PCI_EXPRESS, 60);
         let msix = builder.capability(CapabilityId::MSI_X, 12);
         let aer = builder.extended(ExtendedCapabilityId::ADVANCED_ERROR_REPORTING, 2, 72);
@@ -254,13 +214,7 @@ mod tests {
         image.write(0x10, Width::Dword, u32::MAX);
         assert_eq!(image.read(0x10, Width::Dword), 0xffff_c000);
         image.reset();
-        assert_eq!(
-            (
-                image.read(0x10, Width::Dword),
-                image.read(0x104, Width::Dword)
-            ),
-            (0, 0)
-        );
+        assert_eq!((image.read(0x10, Width::Dword), image.read(0x104, Width::Dword)), (0, 0));
     }
 
     proptest! {

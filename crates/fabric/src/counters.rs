@@ -31,10 +31,7 @@ impl Traffic {
         for (now, before) in payload.iter_mut().zip(earlier.payload) {
             *now -= before;
         }
-        Self {
-            tlps: self.tlps - earlier.tlps,
-            payload,
-        }
+        Self { tlps: self.tlps - earlier.tlps, payload }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -95,11 +92,7 @@ impl Counters {
             // A link that was plugged in since then started at nothing.
             let before = earlier.links.get(index);
             let (up, down) = before.map(|link| (link.up, link.down)).unwrap_or_default();
-            LinkCounters {
-                up: link.up.since(&up),
-                down: link.down.since(&down),
-                ..link.clone()
-            }
+            LinkCounters { up: link.up.since(&up), down: link.down.since(&down), ..link.clone() }
         });
         Self {
             links: links.collect(),

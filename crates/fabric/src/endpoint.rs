@@ -154,19 +154,11 @@ impl From<OutOfBounds> for Closed {
 impl BarMemory for SharedMemory {
     #[inline]
     fn read(&self, offset: u64, data: &mut [u8]) -> Result<(), Closed> {
-        Ok(Self::read(
-            self,
-            usize::try_from(offset).map_err(|_| Closed)?,
-            data,
-        )?)
+        Ok(Self::read(self, usize::try_from(offset).map_err(|_| Closed)?, data)?)
     }
 
     #[inline]
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Closed> {
-        Ok(Self::write(
-            self,
-            usize::try_from(offset).map_err(|_| Closed)?,
-            data,
-        )?)
+        Ok(Self::write(self, usize::try_from(offset).map_err(|_| Closed)?, data)?)
     }
 }

@@ -46,11 +46,7 @@ impl<E> EventQueue<E> {
             self.present.push_back(event);
         } else {
             self.sequence += 1;
-            self.future.push(Reverse(Entry {
-                at,
-                sequence: self.sequence,
-                event,
-            }));
+            self.future.push(Reverse(Entry { at, sequence: self.sequence, event }));
         }
     }
 
@@ -68,10 +64,7 @@ impl<E> EventQueue<E> {
     pub(crate) fn pop(&mut self) -> Option<E> {
         // An entry of the heap that is due was made before the present began, hence before
         // everything in the present's queue.
-        let due = self
-            .future
-            .peek()
-            .is_some_and(|entry| entry.0.at <= self.now);
+        let due = self.future.peek().is_some_and(|entry| entry.0.at <= self.now);
         if !due && let Some(event) = self.present.pop_front() {
             return Some(event);
         }

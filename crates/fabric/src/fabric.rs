@@ -42,9 +42,7 @@ pub struct StreamId(usize);
 
 impl Fabric {
     pub(crate) fn new(state: State) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -58,11 +56,7 @@ impl Fabric {
     pub fn functions(&self) -> Vec<FunctionInfo> {
         let state = self.lock();
         let tree = &state.machine.tree;
-        let present = tree
-            .functions
-            .iter()
-            .enumerate()
-            .filter(|(_, function)| function.present);
+        let present = tree.functions.iter().enumerate().filter(|(_, function)| function.present);
         let info = |(index, function): (usize, &crate::tree::Function)| FunctionInfo {
             bdf: tree.function_bdf(index),
             name: function.name.clone(),
@@ -75,15 +69,10 @@ impl Fabric {
     /// # Errors
     /// [`Error::NoSuchName`].
     pub fn find(&self, name: &str) -> Result<Bdf, Error> {
-        let found = self
-            .functions()
-            .into_iter()
-            .find(|function| function.name == name);
+        let found = self.functions().into_iter().find(|function| function.name == name);
         found
             .map(|function| function.bdf)
-            .ok_or_else(|| Error::NoSuchName {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| Error::NoSuchName { name: name.to_owned() })
     }
 
     /// Opens a function for a driver.
@@ -99,18 +88,13 @@ impl Fabric {
     /// Configuration space of whatever is at a place, bridges included; all ones where nothing is.
     #[must_use]
     pub fn config(&self, bdf: Bdf) -> FabricConfig {
-        FabricConfig {
-            fabric: self.clone(),
-            bdf,
-        }
+        FabricConfig { fabric: self.clone(), bdf }
     }
 
     /// The machine's clock, whose `relax` lets one event happen.
     #[must_use]
     pub fn clock(&self) -> VirtualClock {
-        VirtualClock {
-            fabric: self.clone(),
-        }
+        VirtualClock { fabric: self.clone() }
     }
 
     /// Lets one event happen; false if none waits.
@@ -139,12 +123,8 @@ impl Fabric {
         let tree = &state.machine.tree;
         let function = tree.functions.iter().find(|function| function.name == name);
         let port = tree.ports.iter().find(|port| port.name == name);
-        let found = function
-            .map(|function| function.errors)
-            .or(port.map(|port| port.errors));
-        found.ok_or_else(|| Error::NoSuchName {
-            name: name.to_owned(),
-        })
+        let found = function.map(|function| function.errors).or(port.map(|port| port.errors));
+        found.ok_or_else(|| Error::NoSuchName { name: name.to_owned() })
     }
 
     /// Interrupt messages that belonged to no vector.
@@ -198,9 +178,7 @@ impl Fabric {
             let function = &tree.functions[index];
             !function.present && function.endpoint.is_some() && tree.function_bdf(index) == bdf
         };
-        let index = tree
-            .function_at(bdf)
-            .or_else(|| (0..tree.functions.len()).find(removed));
+        let index = tree.function_at(bdf).or_else(|| (0..tree.functions.len()).find(removed));
         let index = index.ok_or(Error::NoFunction { bdf })?;
         state.unplug(index);
         Ok(state.machine.tree.functions[index].endpoint.take())
@@ -219,14 +197,8 @@ impl Fabric {
         let mut state = self.lock();
         let index = state.port_named(port)?;
         let tree = &mut state.machine.tree;
-        let present: Vec<bool> = tree
-            .functions
-            .iter()
-            .map(|function| function.present)
-            .collect();
-        tree.ports[index]
-            .functions
-            .retain(|&function| present[function]);
+        let present: Vec<bool> = tree.functions.iter().map(|function| function.present).collect();
+        tree.ports[index].functions.retain(|&function| present[function]);
         plug::plug(tree, index, functions)?;
         state.changed();
         configure_slot(&mut state, index)
@@ -307,11 +279,7 @@ impl FabricConfig {
         } else {
             return Ok(());
         };
-        Err(p2pdma_pci::Error::Config {
-            bdf: self.bdf,
-            offset,
-            reason,
-        })
+        Err(p2pdma_pci::Error::Config { bdf: self.bdf, offset, reason })
     }
 }
 
@@ -323,9 +291,7 @@ impl ConfigSpace for FabricConfig {
 
     fn write(&self, offset: u16, width: Width, value: u32) -> Result<(), p2pdma_pci::Error> {
         self.check(offset, width)?;
-        self.fabric
-            .lock()
-            .config_write(self.bdf, offset, width, value);
+        self.fabric.lock().config_write(self.bdf, offset, width, value);
         Ok(())
     }
 }

@@ -87,11 +87,7 @@ pub(crate) struct FaultPlan {
 
 impl FaultPlan {
     pub(crate) fn inject(&mut self, fault: Fault) {
-        self.faults.push(FaultStatus {
-            fault,
-            occurrences: 0,
-            fired: None,
-        });
+        self.faults.push(FaultStatus { fault, occurrences: 0, fired: None });
     }
 
     pub(crate) fn status(&self) -> &[FaultStatus] {
@@ -145,20 +141,14 @@ mod tests {
         let function = Bdf::from_requester(0, 0x0100);
         let site = Site::Write(function, Some(PayloadClass::Data));
         let mut plan = FaultPlan::default();
-        plan.inject(Fault {
-            site,
-            index: 2,
-            kind: FaultKind::Drop,
-        });
+        plan.inject(Fault { site, index: 2, kind: FaultKind::Drop });
         let mut fired = Vec::new();
         for turn in 0..6 {
-            let control = plan.occur(Instant::ZERO, |site| {
-                site.is_packet(function, true, PayloadClass::Control)
-            });
+            let control = plan
+                .occur(Instant::ZERO, |site| site.is_packet(function, true, PayloadClass::Control));
             assert!(control.is_none());
-            let data = plan.occur(Instant::ZERO, |site| {
-                site.is_packet(function, true, PayloadClass::Data)
-            });
+            let data = plan
+                .occur(Instant::ZERO, |site| site.is_packet(function, true, PayloadClass::Data));
             fired.extend(data.map(|_| turn));
         }
         assert_eq!(fired, [2]);

@@ -17,10 +17,7 @@ pub(crate) struct Permission {
 
 impl Permission {
     /// Reading and writing.
-    pub(crate) const READ_WRITE: Self = Self {
-        read: true,
-        write: true,
-    };
+    pub(crate) const READ_WRITE: Self = Self { read: true, write: true };
 
     fn allows(self, access: Access) -> bool {
         match access {
@@ -114,23 +111,14 @@ impl Domain {
         target: BusAddr,
         permission: Permission,
     ) -> Result<(), MapError> {
-        let aligned = [iova.0, len, target.0]
-            .iter()
-            .all(|value| value.is_multiple_of(PAGE));
+        let aligned = [iova.0, len, target.0].iter().all(|value| value.is_multiple_of(PAGE));
         let end = iova.0.checked_add(len).filter(|_| aligned && len > 0);
         let end = end.ok_or(MapError::NotAligned { iova, len })?;
         let before = self.mappings.range(..end).next_back();
         if before.is_some_and(|(_, mapping)| mapping.end > iova.0) {
             return Err(MapError::Overlap { iova, len });
         }
-        self.mappings.insert(
-            iova.0,
-            Mapping {
-                end,
-                target: target.0,
-                permission,
-            },
-        );
+        self.mappings.insert(iova.0, Mapping { end, target: target.0, permission });
         Ok(())
     }
 
@@ -142,17 +130,12 @@ impl Domain {
     /// What `at` leads to, with the whole run of addresses for which that holds.
     pub(crate) fn translate(&self, at: u64, access: Access) -> Result<Translation, FaultReason> {
         let found = self.mappings.range(..=at).next_back();
-        let (&start, mapping) = found
-            .filter(|(_, mapping)| at < mapping.end)
-            .ok_or(FaultReason::NotMapped)?;
+        let (&start, mapping) =
+            found.filter(|(_, mapping)| at < mapping.end).ok_or(FaultReason::NotMapped)?;
         if !mapping.permission.allows(access) {
             return Err(FaultReason::NotPermitted);
         }
-        Ok(Translation {
-            start,
-            end: mapping.end,
-            target: mapping.target,
-        })
+        Ok(Translation { start, end: mapping.end, target: mapping.target })
     }
 }
 
@@ -184,54 +167,23 @@ impl FaultLog {
 mod tests {
     use super::*;
 
-    const READ_ONLY: Permission = Permission {
-        read: true,
-        write: false,
-    };
+    const READ_ONLY: Permission = Permission { read: true, write: false };
 
     #[test]
     fn translation_keeps_to_its_mapping() {
         let mut domain = Domain::default();
-        domain
-            .map(
-                Iova(0x1000),
-                0x2000,
-                BusAddr(0x9000),
-                Permission::READ_WRITE,
-            )
-            .unwrap();
-        domain
-            .map(Iova(0x3000), 0x1000, BusAddr(0x4000), READ_ONLY)
-            .unwrap();
+        domain.map(Iova(0x1000), 0x2000, BusAddr(0x9000), Permission::READ_WRITE).unwrap();
+        domain.map(Iova(0x3000), 0x1000, BusAddr(0x4000), READ_ONLY).unwrap();
         let found = domain.translate(0x2fff, Access::Write).unwrap();
-        assert_eq!(
-            found,
-            Translation {
-                start: 0x1000,
-                end: 0x3000,
-                target: 0x9000
-            }
-        );
-        assert_eq!(
-            domain.translate(0x3000, Access::Write),
-            Err(FaultReason::NotPermitted)
-        );
-        assert_eq!(
-            domain.translate(0x3000, Access::Read).unwrap().target,
-            0x4000
-        );
+        assert_eq!(found, Translation { start: 0x1000, end: 0x3000, target: 0x9000 });
+        assert_eq!(domain.translate(0x3000, Access::Write), Err(FaultReason::NotPermitted));
+        assert_eq!(domain.translate(0x3000, Access::Read).unwrap().target, 0x4000);
         for outside in [0, 0xfff, 0x4000, u64::MAX] {
-            assert_eq!(
-                domain.translate(outside, Access::Read),
-                Err(FaultReason::NotMapped)
-            );
+            assert_eq!(domain.translate(outside, Access::Read), Err(FaultReason::NotMapped));
         }
         assert!(domain.unmap(Iova(0x1000)));
         assert!(!domain.unmap(Iova(0x1000)));
-        assert_eq!(
-            domain.translate(0x2fff, Access::Write),
-            Err(FaultReason::NotMapped)
-        );
+        assert_eq!(domain.translate(0x2fff, Access::Write), Err(FaultReason::NotMapped));
     }
 
     #[test]
@@ -241,16 +193,8 @@ mod tests {
             domain.map(Iova(iova), len, BusAddr(target), Permission::READ_WRITE)
         };
         assert!(map(0x2000, 0x2000, 0).is_ok());
-        for (iova, len) in [
-            (0x1000, 0x2000),
-            (0x2000, 0x1000),
-            (0x3000, 0x2000),
-            (0, 0x9000),
-        ] {
-            assert!(
-                matches!(map(iova, len, 0), Err(MapError::Overlap { .. })),
-                "{iova:x}"
-            );
+        for (iova, len) in [(0x1000, 0x2000), (0x2000, 0x1000), (0x3000, 0x2000), (0, 0x9000)] {
+            assert!(matches!(map(iova, len, 0), Err(MapError::Overlap { .. })), "{iova:x}");
         }
         for (iova, len, target) in [
             (0x10, 0x1000, 0),
@@ -259,10 +203,7 @@ mod tests {
             (0, 0, 0),
             (u64::MAX - 0xfff, 0x1000, 0),
         ] {
-            assert!(
-                matches!(map(iova, len, target), Err(MapError::NotAligned { .. })),
-                "{iova:x}"
-            );
+            assert!(matches!(map(iova, len, target), Err(MapError::NotAligned { .. })), "{iova:x}");
         }
         assert!(map(0x1000, 0x1000, 0).is_ok());
         assert!(map(0x4000, 0x1000, 0).is_ok());
@@ -274,12 +215,7 @@ mod tests {
         for iova in 0..1000 {
             let requester = Bdf::from_requester(0, 0x100);
             let reason = FaultReason::NotMapped;
-            log.push(FaultRecord {
-                requester,
-                iova: Iova(iova),
-                access: Access::Read,
-                reason,
-            });
+            log.push(FaultRecord { requester, iova: Iova(iova), access: Access::Read, reason });
         }
         let kept = log.take();
         assert_eq!((kept.len(), log.total), (256, 1000));

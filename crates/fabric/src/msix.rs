@@ -61,10 +61,7 @@ impl Msix {
             return None;
         }
         let [low, high, data, _] = entry.0;
-        Some(Message {
-            address: u64::from(high) << 32 | u64::from(low),
-            data,
-        })
+        Some(Message { address: u64::from(high) << 32 | u64::from(low), data })
     }
 
     /// The next pending vector that may be sent by now; it is pending no more.
@@ -88,12 +85,8 @@ impl Msix {
     }
 
     fn table_byte(&self, at: u64) -> u8 {
-        let entry = usize::try_from(at / ENTRY)
-            .ok()
-            .and_then(|index| self.entries.get(index));
-        let word = entry.map_or(0, |entry| {
-            entry.0[usize::from(at.to_le_bytes()[0] % 16 / 4)]
-        });
+        let entry = usize::try_from(at / ENTRY).ok().and_then(|index| self.entries.get(index));
+        let word = entry.map_or(0, |entry| entry.0[usize::from(at.to_le_bytes()[0] % 16 / 4)]);
         word.to_le_bytes()[usize::from(at.to_le_bytes()[0] % 4)]
     }
 
@@ -123,12 +116,8 @@ impl Msix {
 
     pub(crate) fn read_pending(&self, offset: u64, data: &mut [u8]) {
         for (at, byte) in (offset..).zip(data) {
-            let word = usize::try_from(at / 8)
-                .ok()
-                .and_then(|index| self.pending.get(index));
-            *byte = word.map_or(0, |word| {
-                word.to_le_bytes()[usize::from(at.to_le_bytes()[0] % 8)]
-            });
+            let word = usize::try_from(at / 8).ok().and_then(|index| self.pending.get(index));
+            *byte = word.map_or(0, |word| word.to_le_bytes()[usize::from(at.to_le_bytes()[0] % 8)]);
         }
     }
 }
@@ -151,13 +140,7 @@ mod tests {
     #[test]
     fn masked_is_pending_and_comes_when_unmasked() {
         let mut msix = programmed(70);
-        assert_eq!(
-            msix.raise(69),
-            Some(Message {
-                address: 0xfee0_1000,
-                data: 69
-            })
-        );
+        assert_eq!(msix.raise(69), Some(Message { address: 0xfee0_1000, data: 69 }));
         msix.write_table(69 * ENTRY + 12, &1_u32.to_le_bytes());
         assert_eq!((msix.raise(69), msix.raise(69)), (None, None));
         let mut bits = [0; 16];
@@ -165,10 +148,7 @@ mod tests {
         assert_eq!(bits[8], 1 << 5);
         assert_eq!(msix.take_deliverable(), None);
         msix.write_table(69 * ENTRY + 12, &0_u32.to_le_bytes());
-        assert_eq!(
-            msix.take_deliverable().map(|message| message.data),
-            Some(69)
-        );
+        assert_eq!(msix.take_deliverable().map(|message| message.data), Some(69));
         assert_eq!(msix.take_deliverable(), None);
     }
 

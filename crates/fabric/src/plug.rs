@@ -25,12 +25,8 @@ pub(crate) fn plug(tree: &mut Tree, port: usize, functions: Functions) -> Result
     for (config, endpoint) in functions {
         let description = endpoint.describe();
         check(&config.name, &description)?;
-        let image = registers::function(
-            &description,
-            multi_function,
-            &config.link,
-            config.acs.as_ref(),
-        );
+        let image =
+            registers::function(&description, multi_function, &config.link, config.acs.as_ref());
         let mut function = Function {
             name: config.name,
             port,
@@ -65,22 +61,12 @@ fn check_slot(tree: &Tree, port: usize, functions: &Functions) -> Result<(), Err
         return Ok(());
     };
     let above = &tree.ports[port];
-    let occupant = above
-        .functions
-        .iter()
-        .find(|&&function| tree.functions[function].present);
+    let occupant = above.functions.iter().find(|&&function| tree.functions[function].present);
     let occupant = occupant.map(|&function| &tree.functions[function].name);
-    let switch = above
-        .below
-        .first()
-        .map(|&upstream| &tree.ports[upstream].name);
+    let switch = above.below.first().map(|&upstream| &tree.ports[upstream].name);
     if let Some(there) = occupant.or(switch) {
         let (port, second) = (above.name.clone(), first.name.clone());
-        return Err(Error::LinkTaken {
-            port,
-            first: there.clone(),
-            second,
-        });
+        return Err(Error::LinkTaken { port, first: there.clone(), second });
     }
     for (index, (config, _)) in functions.iter().enumerate() {
         let same = |(other, _): &&(FunctionConfig, _)| other.number == config.number;
@@ -94,33 +80,21 @@ fn check_slot(tree: &Tree, port: usize, functions: &Functions) -> Result<(), Err
         }
         if config.number > 7 {
             let reason = "function numbers go from 0 to 7";
-            return Err(Error::Structure {
-                name: config.name.clone(),
-                reason,
-            });
+            return Err(Error::Structure { name: config.name.clone(), reason });
         }
     }
     if functions.iter().any(|(config, _)| config.number == 0) {
         Ok(())
     } else {
         let reason = "a device without a function 0 cannot be found";
-        Err(Error::Structure {
-            name: first.name.clone(),
-            reason,
-        })
+        Err(Error::Structure { name: first.name.clone(), reason })
     }
 }
 
 fn check(name: &str, description: &Description) -> Result<(), Error> {
     let mut taken = [false; 6];
     for bar in &description.bars {
-        let fail = |reason| {
-            Err(Error::Bar {
-                name: name.to_owned(),
-                bar: bar.index,
-                reason,
-            })
-        };
+        let fail = |reason| Err(Error::Bar { name: name.to_owned(), bar: bar.index, reason });
         let first = usize::from(bar.index);
         for index in first..first + usize::from(bar.kind.registers()) {
             match taken.get_mut(index) {
@@ -146,11 +120,8 @@ fn check_bar(bar: &BarDescription) -> Result<(), &'static str> {
     if bar.kind.registers() == 1 && bar.len > 1 << 31 {
         return Err("a 32-bit BAR has at most 2 GiB");
     }
-    let mut regions: Vec<(u64, u64)> = bar
-        .memory
-        .iter()
-        .map(|region| (region.offset, region.len))
-        .collect();
+    let mut regions: Vec<(u64, u64)> =
+        bar.memory.iter().map(|region| (region.offset, region.len)).collect();
     regions.sort_unstable();
     let mut end = 0;
     for (offset, len) in regions {
@@ -169,13 +140,7 @@ fn check_msix(name: &str, description: &Description) -> Result<(), Error> {
     let Some(msix) = description.msix else {
         return Ok(());
     };
-    let fail = |reason| {
-        Err(Error::Bar {
-            name: name.to_owned(),
-            bar: msix.bar,
-            reason,
-        })
-    };
+    let fail = |reason| Err(Error::Bar { name: name.to_owned(), bar: msix.bar, reason });
     let with_index = |bar: &&BarDescription| bar.index == msix.bar;
     let Some(bar) = description.bars.iter().find(with_index) else {
         return fail("it holds the MSI-X table, and does not exist");
@@ -184,21 +149,14 @@ fn check_msix(name: &str, description: &Description) -> Result<(), Error> {
         return fail("MSI-X has 1 to 2048 vectors");
     }
     let vectors = u64::from(msix.vectors);
-    let parts = [
-        (msix.table, vectors * ENTRY),
-        (msix.pending, vectors.div_ceil(64) * 8),
-    ];
+    let parts = [(msix.table, vectors * ENTRY), (msix.pending, vectors.div_ceil(64) * 8)];
     for (offset, len) in parts {
         let end = offset.checked_add(len).filter(|&end| end <= bar.len);
         let Some(end) = end.filter(|_| offset.is_multiple_of(8)) else {
             return fail("the MSI-X table or its pending bits are not aligned, or end beyond it");
         };
         let hits = |from: u64, to: u64| offset < to && from < end;
-        if bar
-            .memory
-            .iter()
-            .any(|region| hits(region.offset, region.offset + region.len))
-        {
+        if bar.memory.iter().any(|region| hits(region.offset, region.offset + region.len)) {
             return fail("the MSI-X table or its pending bits overlap memory");
         }
     }

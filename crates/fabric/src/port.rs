@@ -65,14 +65,7 @@ impl<'a> Port<'a> {
     pub fn wake_at(&mut self, at: Instant, timer: TimerId) {
         let function = self.function;
         let epoch = self.state.machine.tree.functions[function].epoch;
-        self.state.events.push(
-            at,
-            Event::Wake {
-                function,
-                timer,
-                epoch,
-            },
-        );
+        self.state.events.push(at, Event::Wake { function, timer, epoch });
     }
 
     /// Where one of the function's own BARs decodes, if it does: some controllers recognise their own

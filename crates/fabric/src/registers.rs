@@ -20,10 +20,8 @@ use crate::endpoint::{Description, MsixDescription};
 use crate::tree::{Acs, BridgeDecode, Function, Port, PortKind};
 
 /// What software may write of the command register: decode, bus master, interrupt disable.
-const COMMAND: Command = Command::new()
-    .with_memory_space(true)
-    .with_bus_master(true)
-    .with_interrupt_disable(true);
+const COMMAND: Command =
+    Command::new().with_memory_space(true).with_bus_master(true).with_interrupt_disable(true);
 
 /// AER is version 2, ACS and ATS version 1, in the revision of the specification that is followed.
 const AER_VERSION: u8 = 2;
@@ -44,30 +42,16 @@ fn header(layout: HeaderLayout, multi_function: bool, identity: Identity) -> Con
     let mut builder = ConfigBuilder::new(layout, multi_function);
     builder.set(config::offset::VENDOR_ID, &identity.vendor.to_le_bytes());
     builder.set(config::offset::DEVICE_ID, &identity.device.to_le_bytes());
-    let class = ClassRevision::new()
-        .with_class_code(identity.class)
-        .with_revision(identity.revision);
-    builder.set(
-        config::offset::CLASS_REVISION,
-        &class.into_bits().to_le_bytes(),
-    );
+    let class =
+        ClassRevision::new().with_class_code(identity.class).with_revision(identity.revision);
+    builder.set(config::offset::CLASS_REVISION, &class.into_bits().to_le_bytes());
     builder
 }
 
 /// Device 00.0 of a root bus: an identity, on which allowlists are keyed.
 pub(crate) fn host_bridge(vendor: u16, device: u16) -> ConfigImage {
     let class = ClassCode::HOST_BRIDGE;
-    header(
-        HeaderLayout::TYPE0,
-        false,
-        Identity {
-            vendor,
-            device,
-            class,
-            revision: 0,
-        },
-    )
-    .build()
+    header(HeaderLayout::TYPE0, false, Identity { vendor, device, class, revision: 0 }).build()
 }
 
 /// A type 1 function.
@@ -83,12 +67,7 @@ pub(crate) fn port(
         PortKind::Upstream => (0x104c, 0x8232),
         PortKind::Downstream => (0x104c, 0x8233),
     };
-    let identity = Identity {
-        vendor,
-        device,
-        class: ClassCode::PCI_BRIDGE,
-        revision: 0,
-    };
+    let identity = Identity { vendor, device, class: ClassCode::PCI_BRIDGE, revision: 0 };
     let mut builder = header(HeaderLayout::TYPE1, false, identity);
     builder.writable(config::offset::COMMAND, &COMMAND.into_bits().to_le_bytes());
     bridge_windows(&mut builder);
@@ -108,18 +87,9 @@ pub(crate) fn port(
 fn bridge_windows(builder: &mut ConfigBuilder) {
     builder.writable(type1::PRIMARY_BUS, &[0xff; 3]);
     builder.set(type1::MEMORY_BASE, &MemoryWindow::CLOSED.base.to_le_bytes());
-    builder.set(
-        type1::MEMORY_LIMIT,
-        &MemoryWindow::CLOSED.limit.to_le_bytes(),
-    );
-    builder.set(
-        type1::PREFETCHABLE_BASE,
-        &PrefetchableWindow::CLOSED.base.to_le_bytes(),
-    );
-    builder.set(
-        type1::PREFETCHABLE_LIMIT,
-        &PrefetchableWindow::CLOSED.limit.to_le_bytes(),
-    );
+    builder.set(type1::MEMORY_LIMIT, &MemoryWindow::CLOSED.limit.to_le_bytes());
+    builder.set(type1::PREFETCHABLE_BASE, &PrefetchableWindow::CLOSED.base.to_le_bytes());
+    builder.set(type1::PREFETCHABLE_LIMIT, &PrefetchableWindow::CLOSED.limit.to_le_bytes());
     for register in [
         type1::MEMORY_BASE,
         type1::MEMORY_LIMIT,
@@ -143,25 +113,11 @@ pub(crate) fn function(
     link: &LinkStatus,
     acs: Option<&AcsConfig>,
 ) -> ConfigImage {
-    let Description {
-        vendor,
-        device,
-        class,
-        revision,
-        ..
-    } = *description;
-    let identity = Identity {
-        vendor,
-        device,
-        class,
-        revision,
-    };
+    let Description { vendor, device, class, revision, .. } = *description;
+    let identity = Identity { vendor, device, class, revision };
     let mut builder = header(HeaderLayout::TYPE0, multi_function, identity);
     builder.writable(config::offset::COMMAND, &COMMAND.into_bits().to_le_bytes());
-    builder.set(
-        type0::SUBSYSTEM_VENDOR_ID,
-        &description.subsystem_vendor.to_le_bytes(),
-    );
+    builder.set(type0::SUBSYSTEM_VENDOR_ID, &description.subsystem_vendor.to_le_bytes());
     builder.set(type0::SUBSYSTEM_ID, &description.subsystem.to_le_bytes());
     for bar in &description.bars {
         let at = config::offset::BAR0 + 4 * u16::from(bar.index.get());
@@ -170,18 +126,10 @@ pub(crate) fn function(
         builder.set(at, &low.to_le_bytes());
         builder.writable(at, &(low_mask & !low).to_le_bytes());
         if bar.kind.registers() == 2 {
-            builder
-                .set(at + 4, &high.to_le_bytes())
-                .writable(at + 4, &high_mask.to_le_bytes());
+            builder.set(at + 4, &high.to_le_bytes()).writable(at + 4, &high_mask.to_le_bytes());
         }
     }
-    express(
-        &mut builder,
-        PortType::ENDPOINT,
-        link,
-        0,
-        description.function_level_reset,
-    );
+    express(&mut builder, PortType::ENDPOINT, link, 0, description.function_level_reset);
     if let Some(msix) = description.msix {
         message_signaled(&mut builder, msix);
     }
@@ -204,85 +152,49 @@ fn express(
 ) {
     let at = builder.capability(CapabilityId::PCI_EXPRESS, express::CAPABILITY_SIZE);
     builder.offsets().express = at;
-    let capabilities = ExpressCapabilities::new()
-        .with_version(2)
-        .with_port_type(port_type);
-    builder.set(
-        at + express::offset::CAPABILITIES,
-        &capabilities.into_bits().to_le_bytes(),
-    );
+    let capabilities = ExpressCapabilities::new().with_version(2).with_port_type(port_type);
+    builder.set(at + express::offset::CAPABILITIES, &capabilities.into_bits().to_le_bytes());
     let device = DeviceCapabilities::new()
         .with_role_based_error_reporting(true)
         .with_function_level_reset(function_level_reset);
-    builder.set(
-        at + express::offset::DEVICE_CAPABILITIES,
-        &device.into_bits().to_le_bytes(),
-    );
+    builder.set(at + express::offset::DEVICE_CAPABILITIES, &device.into_bits().to_le_bytes());
     // Initiate Function Level Reset always reads as zero, so it is no stored bit.
-    builder.writable(
-        at + express::offset::DEVICE_CONTROL,
-        &0x7fff_u16.to_le_bytes(),
-    );
+    builder.writable(at + express::offset::DEVICE_CONTROL, &0x7fff_u16.to_le_bytes());
     let capability = LinkCapabilities::new()
         .with_max_speed(link.max.speed)
         .with_max_width(link.max.width)
         .with_port_number(number);
-    builder.set(
-        at + express::offset::LINK_CAPABILITIES,
-        &capability.into_bits().to_le_bytes(),
-    );
+    builder.set(at + express::offset::LINK_CAPABILITIES, &capability.into_bits().to_le_bytes());
     let status = link.current.map_or(express::LinkStatus::new(), |link| {
-        express::LinkStatus::new()
-            .with_speed(link.speed)
-            .with_width(link.width)
+        express::LinkStatus::new().with_speed(link.speed).with_width(link.width)
     });
-    builder.set(
-        at + express::offset::LINK_STATUS,
-        &status.into_bits().to_le_bytes(),
-    );
+    builder.set(at + express::offset::LINK_STATUS, &status.into_bits().to_le_bytes());
 }
 
 fn message_signaled(builder: &mut ConfigBuilder, msix: MsixDescription) {
     let at = builder.capability(CapabilityId::MSI_X, msix::CAPABILITY_SIZE);
     builder.offsets().msix = at;
     let control = MessageControl::new().with_table_size_z(msix.vectors.saturating_sub(1));
-    let writable = MessageControl::new()
-        .with_enable(true)
-        .with_function_mask(true);
-    builder.set(
-        at + msix::offset::MESSAGE_CONTROL,
-        &control.into_bits().to_le_bytes(),
-    );
-    builder.writable(
-        at + msix::offset::MESSAGE_CONTROL,
-        &writable.into_bits().to_le_bytes(),
-    );
-    for (register, place) in [
-        (msix::offset::TABLE, msix.table),
-        (msix::offset::PENDING_BIT_ARRAY, msix.pending),
-    ] {
-        let place = u32::try_from(place)
-            .ok()
-            .and_then(|at| TableLocation::at(msix.bar.get(), at));
+    let writable = MessageControl::new().with_enable(true).with_function_mask(true);
+    builder.set(at + msix::offset::MESSAGE_CONTROL, &control.into_bits().to_le_bytes());
+    builder.writable(at + msix::offset::MESSAGE_CONTROL, &writable.into_bits().to_le_bytes());
+    for (register, place) in
+        [(msix::offset::TABLE, msix.table), (msix::offset::PENDING_BIT_ARRAY, msix.pending)]
+    {
+        let place = u32::try_from(place).ok().and_then(|at| TableLocation::at(msix.bar.get(), at));
         let bits = place.unwrap_or_default().into_bits();
         builder.set(at + register, &bits.to_le_bytes());
     }
 }
 
 fn error_reporting(builder: &mut ConfigBuilder) {
-    let at = builder.extended(
-        ExtendedCapabilityId::ADVANCED_ERROR_REPORTING,
-        AER_VERSION,
-        AER_SIZE,
-    );
+    let at =
+        builder.extended(ExtendedCapabilityId::ADVANCED_ERROR_REPORTING, AER_VERSION, AER_SIZE);
     builder.offsets().aer = at;
     builder.clears(at + aer::offset::UNCORRECTABLE_STATUS, &[0xff; 4]);
     builder.writable(at + aer::offset::UNCORRECTABLE_MASK, &[0xff; 4]);
     let severity = aer::UncorrectableErrors::DEFAULT_SEVERITY.into_bits();
-    builder.set(
-        at + aer::offset::UNCORRECTABLE_SEVERITY,
-        &severity.to_le_bytes(),
-    );
+    builder.set(at + aer::offset::UNCORRECTABLE_SEVERITY, &severity.to_le_bytes());
     builder.writable(at + aer::offset::UNCORRECTABLE_SEVERITY, &[0xff; 4]);
     builder.clears(at + aer::offset::CORRECTABLE_STATUS, &[0xff; 4]);
     builder.writable(at + aer::offset::CORRECTABLE_MASK, &[0xff; 4]);
@@ -295,17 +207,11 @@ fn access_control(builder: &mut ConfigBuilder, config: &AcsConfig) {
     let every = AcsControl::from_bits(0x7f);
     let capability =
         AcsCapability::from_bits(every.into_bits()).with_egress_control_vector_size(EGRESS_BITS);
-    builder.set(
-        at + acs::offset::CAPABILITY,
-        &capability.into_bits().to_le_bytes(),
-    );
+    builder.set(at + acs::offset::CAPABILITY, &capability.into_bits().to_le_bytes());
     let control = config.control.into_bits() & every.into_bits();
     builder.set(at + acs::offset::CONTROL, &control.to_le_bytes());
     builder.writable(at + acs::offset::CONTROL, &every.into_bits().to_le_bytes());
-    builder.set(
-        at + acs::offset::EGRESS_CONTROL_VECTOR,
-        &config.egress.to_le_bytes(),
-    );
+    builder.set(at + acs::offset::EGRESS_CONTROL_VECTOR, &config.egress.to_le_bytes());
     builder.writable(at + acs::offset::EGRESS_CONTROL_VECTOR, &[0xff; 8]);
 }
 
@@ -313,11 +219,7 @@ fn access_control(builder: &mut ConfigBuilder, config: &AcsConfig) {
 const EGRESS_BITS: u8 = 64;
 
 fn address_translation(builder: &mut ConfigBuilder) {
-    let at = builder.extended(
-        ExtendedCapabilityId::ADDRESS_TRANSLATION_SERVICE,
-        1,
-        ATS_SIZE,
-    );
+    let at = builder.extended(ExtendedCapabilityId::ADDRESS_TRANSLATION_SERVICE, 1, ATS_SIZE);
     builder.offsets().ats = at;
     let enable = AtsControl::new().with_enable(true).into_bits();
     builder.writable(at + ats::offset::CONTROL, &enable.to_le_bytes());
@@ -345,10 +247,7 @@ fn decode_acs(config: &ConfigImage) -> Acs {
     let control = AcsControl::from_bits(word(config, at + acs::offset::CONTROL));
     let vector = at + acs::offset::EGRESS_CONTROL_VECTOR;
     let half = |offset| u64::from(config.read(offset, Width::Dword));
-    Acs {
-        control,
-        egress: half(vector + 4) << 32 | half(vector),
-    }
+    Acs { control, egress: half(vector + 4) << 32 | half(vector) }
 }
 
 /// The capability at `at`, in the topology's words.
@@ -378,12 +277,9 @@ impl Port {
             limit_upper: config.read(type1::PREFETCHABLE_LIMIT_UPPER, Width::Dword),
         };
         let command = command(config);
-        let memory = memory
-            .range()
-            .map(|range| (u64::from(*range.start()), u64::from(*range.end())));
-        let prefetchable = prefetchable
-            .range()
-            .map(|range| (*range.start(), *range.end()));
+        let memory =
+            memory.range().map(|range| (u64::from(*range.start()), u64::from(*range.end())));
+        let prefetchable = prefetchable.range().map(|range| (*range.start(), *range.end()));
         // The reversed pair that stands for a closed window.
         const CLOSED: (u64, u64) = (1, 0);
         self.decode = BridgeDecode {
@@ -408,11 +304,7 @@ impl Function {
         for bar in &mut self.bars {
             let at = config::offset::BAR0 + 4 * u16::from(bar.index.get());
             let wide = bar.kind.registers() == 2;
-            let upper = if wide {
-                config.read(at + 4, Width::Dword)
-            } else {
-                0
-            };
+            let upper = if wide { config.read(at + 4, Width::Dword) } else { 0 };
             let address = bar.kind.address(config.read(at, Width::Dword), upper);
             // An address of zero is one that nobody has assigned.
             bar.address = Some(address).filter(|&address| address != 0);

@@ -56,25 +56,13 @@ impl Machine {
     /// What a packet meets after it went up the link below `port`.
     pub(crate) fn behind_upper_end(&self, port: usize) -> Duration {
         let at_root = self.tree.ports[port].above.is_none();
-        self.model(|model| {
-            if at_root {
-                model.root_hop
-            } else {
-                model.switch_hop
-            }
-        })
+        self.model(|model| if at_root { model.root_hop } else { model.switch_hop })
     }
 
     /// What a packet meets after it went down the link below `port`.
     pub(crate) fn behind_lower_end(&self, port: usize) -> Duration {
         let to_switch = !self.tree.ports[port].below.is_empty();
-        self.model(|model| {
-            if to_switch {
-                model.switch_hop
-            } else {
-                model.endpoint
-            }
-        })
+        self.model(|model| if to_switch { model.switch_hop } else { model.endpoint })
     }
 
     fn model(&self, latency: impl Fn(&TimingModel) -> Duration) -> Duration {
@@ -122,19 +110,8 @@ pub(crate) enum Upset {
 /// Something that happens.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Wake {
-        function: usize,
-        timer: TimerId,
-        epoch: u32,
-    },
-    Write {
-        function: usize,
-        bar: usize,
-        offset: u64,
-        data: Payload,
-        epoch: u32,
-        posted: bool,
-    },
+    Wake { function: usize, timer: TimerId, epoch: u32 },
+    Write { function: usize, bar: usize, offset: u64, data: Payload, epoch: u32, posted: bool },
     Interrupt(Message),
     Stream(usize),
 }
@@ -209,21 +186,10 @@ impl State {
             self.strike_event();
         }
         match event {
-            Event::Wake {
-                function,
-                timer,
-                epoch,
-            } => {
+            Event::Wake { function, timer, epoch } => {
                 self.run(function, epoch, |endpoint, port| endpoint.wake(timer, port));
             }
-            Event::Write {
-                function,
-                bar,
-                offset,
-                data,
-                epoch,
-                posted,
-            } => {
+            Event::Write { function, bar, offset, data, epoch, posted } => {
                 let target = &mut self.machine.tree.functions[function];
                 target.posted -= u32::from(posted);
                 if let Some(index) = target.bars.get(bar).map(|bar| bar.index) {
@@ -242,9 +208,7 @@ impl State {
     /// One turn of a polling loop: an event, or else some time.
     pub(crate) fn relax(&mut self) {
         if !self.step() {
-            self.idle = (self.idle + self.idle)
-                .max(Duration::from_nanos(1))
-                .min(LONGEST_IDLE);
+            self.idle = (self.idle + self.idle).max(Duration::from_nanos(1)).min(LONGEST_IDLE);
             self.events.advance(self.now() + self.idle);
         }
     }
@@ -270,9 +234,7 @@ impl State {
 
     /// Faults that are due at this event.
     fn strike_event(&mut self) {
-        let struck = self
-            .faults
-            .occur(self.now(), |site| matches!(site, Site::Event(_)));
+        let struck = self.faults.occur(self.now(), |site| matches!(site, Site::Event(_)));
         if let Some(status) = struck
             && let Site::Event(bdf) = status.fault.site
             && let Some(function) = self.machine.tree.function_at(bdf)
@@ -396,12 +358,7 @@ impl State {
 
     /// Gives every link its place in the counters.
     pub(crate) fn name_links(&mut self) {
-        let ports = self
-            .machine
-            .tree
-            .ports
-            .iter()
-            .filter(|port| port.kind != PortKind::Upstream);
+        let ports = self.machine.tree.ports.iter().filter(|port| port.kind != PortKind::Upstream);
         self.counters.links = ports
             .map(|port| LinkCounters {
                 port: port.name.clone(),
@@ -416,12 +373,8 @@ impl State {
     pub(crate) fn port_named(&self, name: &str) -> Result<usize, Error> {
         let facing_down = |port: &crate::tree::Port| port.kind != PortKind::Upstream;
         let ports = &self.machine.tree.ports;
-        let found = ports
-            .iter()
-            .position(|port| facing_down(port) && port.name == name);
-        found.ok_or_else(|| Error::NoSuchName {
-            name: name.to_owned(),
-        })
+        let found = ports.iter().position(|port| facing_down(port) && port.name == name);
+        found.ok_or_else(|| Error::NoSuchName { name: name.to_owned() })
     }
 
     /// The place of a function, for records.
@@ -432,12 +385,7 @@ impl State {
     /// All traffic so far.
     pub(crate) fn totals(&self) -> Counters {
         let mut counters = self.counters.clone();
-        let caches = self
-            .machine
-            .tree
-            .functions
-            .iter()
-            .map(|function| &function.routes);
+        let caches = self.machine.tree.functions.iter().map(|function| &function.routes);
         for cache in caches.chain([&self.host_routes]) {
             for (access, route) in cache.iter() {
                 route.account(access, &mut counters);

@@ -111,9 +111,7 @@ impl State {
         class: PayloadClass,
     ) -> Option<FaultKind> {
         let (bdf, now) = (self.bdf(source), self.now());
-        let struck = self
-            .faults
-            .occur(now, |site| site.is_packet(bdf, write, class));
+        let struck = self.faults.occur(now, |site| site.is_packet(bdf, write, class));
         self.retap();
         let kind = struck?.fault.kind;
         self.upset(source, kind);
@@ -122,9 +120,7 @@ impl State {
 
     fn report_poison(&mut self, source: usize) {
         let status = UncorrectableErrors::new().with_poisoned_tlp(true);
-        self.report(Reporter::Function(source), status, |errors| {
-            &mut errors.poisoned
-        });
+        self.report(Reporter::Function(source), status, |errors| &mut errors.poisoned);
     }
 
     /// Writes a line of the trace. `way` is none for what was refused.
@@ -172,9 +168,7 @@ impl State {
 
 fn flip(data: &mut [u8], bit: u64) {
     let bits = data.len() as u64 * 8;
-    let place = bit
-        .checked_rem(bits)
-        .and_then(|bit| usize::try_from(bit / 8).ok());
+    let place = bit.checked_rem(bits).and_then(|bit| usize::try_from(bit / 8).ok());
     if let Some(byte) = place.and_then(|at| data.get_mut(at)) {
         *byte ^= 1 << (bit % 8);
     }

@@ -92,11 +92,7 @@ impl LinkState {
         let usable = raw * u128::from(EFFICIENCY_PERCENT) / 100;
         let picos = 1024 * 1_000_000_000_000_u128 / usable.max(1);
         let picos_per_kib = u64::try_from(picos).unwrap_or(u64::MAX);
-        Self {
-            up,
-            picos_per_kib,
-            busy: [Instant::ZERO; 2],
-        }
+        Self { up, picos_per_kib, busy: [Instant::ZERO; 2] }
     }
 
     /// How long `bytes` take to pass.
@@ -212,10 +208,7 @@ impl HostChannels {
         let mut done = from;
         for turn in 0..touched {
             let channel = (address / INTERLEAVE).wrapping_add(turn) % channels;
-            if let Some(busy) = usize::try_from(channel)
-                .ok()
-                .and_then(|at| self.busy.get_mut(at))
-            {
+            if let Some(busy) = usize::try_from(channel).ok().and_then(|at| self.busy.get_mut(at)) {
                 *busy = from.max(*busy) + passage;
                 done = done.max(*busy);
             }

@@ -66,12 +66,7 @@ fn read(state: &State) -> Result<Topology, Error> {
         bus: bridge.first_bus,
         name: Some(bridge.name.as_str().into()),
     });
-    Ok(Topology::new(
-        machine.host.clone(),
-        bridges.collect(),
-        nodes,
-        machine.layout,
-    )?)
+    Ok(Topology::new(machine.host.clone(), bridges.collect(), nodes, machine.layout)?)
 }
 
 fn identify(node: &mut Node, config: &ConfigImage, name: &str) {
@@ -102,10 +97,7 @@ fn port_node(tree: &Tree, index: usize, port: &Port, link_up: bool) -> Node {
     node.port_number = port.device;
     node.link = Known::Value(Some(link_status(&port.link_config, link_up)));
     let (secondary, subordinate) = (port.decode.secondary, port.decode.subordinate);
-    node.buses = Some(BusRange {
-        secondary,
-        subordinate,
-    });
+    node.buses = Some(BusRange { secondary, subordinate });
     node
 }
 
@@ -114,10 +106,7 @@ fn function_node(tree: &Tree, index: usize, function: &Function, link_up: bool) 
     let mut node = Node::new(tree.function_bdf(index), Kind::Endpoint, upstream);
     identify(&mut node, &function.config, &function.name);
     let siblings = tree.ports[function.port].functions.iter();
-    node.multi_function = siblings
-        .filter(|&&other| tree.functions[other].present)
-        .count()
-        > 1;
+    node.multi_function = siblings.filter(|&&other| tree.functions[other].present).count() > 1;
     node.acs = Known::Value(acs(&function.config));
     node.link = Known::Value(Some(link_status(&function.link, link_up)));
     for bar in &function.bars {
@@ -138,10 +127,7 @@ fn function_node(tree: &Tree, index: usize, function: &Function, link_up: bool) 
 }
 
 fn link_status(link: &LinkStatus, up: bool) -> LinkStatus {
-    LinkStatus {
-        current: link.current.filter(|_| up),
-        max: link.max,
-    }
+    LinkStatus { current: link.current.filter(|_| up), max: link.max }
 }
 
 fn acs(config: &ConfigImage) -> Option<topology::Acs> {

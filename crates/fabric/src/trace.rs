@@ -59,10 +59,7 @@ impl Trace {
     /// A trace that keeps the last `kept` records.
     #[must_use]
     pub fn keeping(kept: usize) -> Self {
-        Self {
-            kept,
-            ..Self::default()
-        }
+        Self { kept, ..Self::default() }
     }
 
     /// The last records, oldest first.
@@ -118,15 +115,9 @@ fn mix(seed: u64, record: &TraceRecord) -> u64 {
         kind,
         to,
     ];
-    let start = if seed == 0 {
-        0xcbf2_9ce4_8422_2325
-    } else {
-        seed
-    };
+    let start = if seed == 0 { 0xcbf2_9ce4_8422_2325 } else { seed };
     words
         .iter()
         .flat_map(|word| word.to_le_bytes())
-        .fold(start, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

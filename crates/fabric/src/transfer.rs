@@ -70,8 +70,7 @@ impl State {
             let leg = self.travel(Some(source), &request, rest.len(), attributes.class);
             let leg = leg.map_err(|failure| self.fail(source, &request, failure))?;
             let (piece, others) = rest.split_at_mut(leg.len);
-            self.fetch(leg, piece)
-                .map_err(|kind| TlpError { at, kind })?;
+            self.fetch(leg, piece).map_err(|kind| TlpError { at, kind })?;
             done = done.max(leg.done);
             rest = others;
             at = Iova(at.0.saturating_add(leg.len as u64));
@@ -135,10 +134,7 @@ impl State {
             None => &mut self.host_routes,
         };
         // Found or just inserted; a cache without a current route would be a broken invariant.
-        let nowhere = Failure {
-            at: Reporter::HostBridge,
-            kind: FailureKind::Unsupported,
-        };
+        let nowhere = Failure { at: Reporter::HostBridge, kind: FailureKind::Unsupported };
         let route = cache.current(request.access).ok_or(nowhere)?;
         let room = usize::try_from(route.end - request.at).unwrap_or(usize::MAX);
         let len = len.min(room);
@@ -170,12 +166,7 @@ impl State {
             let via = route.via;
             self.record(source, request, len, class, Some((target, via)));
         }
-        Ok(Leg {
-            target,
-            offset,
-            len,
-            done,
-        })
+        Ok(Leg { target, offset, len, done })
     }
 
     /// Resolves a request that no known route serves, and keeps the route.
@@ -190,10 +181,7 @@ impl State {
         let target = resolution.outcome?;
         if resolution.end <= request.at {
             // The very last byte of the address space is nobody's.
-            return Err(Failure {
-                at: Reporter::HostBridge,
-                kind: FailureKind::Unsupported,
-            });
+            return Err(Failure { at: Reporter::HostBridge, kind: FailureKind::Unsupported });
         }
         let cache = match source {
             Some(function) => &self.machine.tree.functions[function].routes,
@@ -221,11 +209,7 @@ impl State {
                     return unsupported;
                 }
             }
-            Target::Memory {
-                function,
-                bar,
-                region,
-            } => {
+            Target::Memory { function, bar, region } => {
                 let content = &tree.functions[function].bars[bar].regions[region].content;
                 let Content::Memory(memory) = content else {
                     return unsupported;
@@ -268,11 +252,7 @@ impl State {
                 // The route's range lies within one run of host memory.
                 self.machine.host_memory.write(leg.offset, data);
             }
-            Target::Memory {
-                function,
-                bar,
-                region,
-            } => {
+            Target::Memory { function, bar, region } => {
                 let content = &tree.functions[function].bars[bar].regions[region].content;
                 if let Content::Memory(memory) = content
                     && memory.memory.write(leg.offset, data).is_err()
@@ -289,10 +269,7 @@ impl State {
             }
             Target::Interrupt => {
                 let data = <[u8; 4]>::try_from(data).map_or(u32::MAX, u32::from_le_bytes);
-                let message = Message {
-                    address: leg.offset,
-                    data,
-                };
+                let message = Message { address: leg.offset, data };
                 self.events.push(leg.done, Event::Interrupt(message));
             }
             Target::MsixPending { .. } | Target::Lost => {}
@@ -307,14 +284,7 @@ impl State {
             let slot = &mut self.machine.tree.functions[function];
             slot.posted += u32::from(posted);
             let (data, epoch) = (Payload::new(piece), slot.epoch);
-            let event = Event::Write {
-                function,
-                bar,
-                offset,
-                data,
-                epoch,
-                posted,
-            };
+            let event = Event::Write { function, bar, offset, data, epoch, posted };
             self.events.push(leg.done, event);
         }
     }
@@ -339,11 +309,7 @@ impl State {
     }
 
     fn send_interrupt(&mut self, function: usize, message: Message) {
-        let turns = if self.tapped {
-            self.strike_interrupt(function)
-        } else {
-            1
-        };
+        let turns = if self.tapped { self.strike_interrupt(function) } else { 1 };
         for _ in 0..turns {
             let (at, data) = (Iova(message.address), message.data.to_le_bytes());
             // With bus mastering off nothing is sent, as on hardware.
@@ -374,12 +340,7 @@ impl State {
                 let requester =
                     forged.map_or(own, |id| p2pdma_pci::Bdf::from_requester(own.domain(), id));
                 let (iova, access) = (Iova(request.at), request.access);
-                self.fault_log.push(FaultRecord {
-                    requester,
-                    iova,
-                    access,
-                    reason,
-                });
+                self.fault_log.push(FaultRecord { requester, iova, access, reason });
                 TlpErrorKind::UnsupportedRequest
             }
             FailureKind::CompletionLost => {
@@ -389,10 +350,7 @@ impl State {
                 TlpErrorKind::CompletionTimeout
             }
         };
-        TlpError {
-            at: Iova(request.at),
-            kind,
-        }
+        TlpError { at: Iova(request.at), kind }
     }
 
     pub(crate) fn report_unsupported(&mut self, at: Reporter) {

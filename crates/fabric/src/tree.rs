@@ -205,21 +205,13 @@ fn lay_out(bar: &crate::endpoint::BarDescription, msix: Option<MsixDescription>)
     let mut at = 0;
     for region in regions {
         if at < region.start {
-            filled.push(Region {
-                start: at,
-                end: region.start,
-                content: Content::Registers,
-            });
+            filled.push(Region { start: at, end: region.start, content: Content::Registers });
         }
         at = region.end;
         filled.push(region);
     }
     if at < bar.len {
-        filled.push(Region {
-            start: at,
-            end: bar.len,
-            content: Content::Registers,
-        });
+        filled.push(Region { start: at, end: bar.len, content: Content::Registers });
     }
     filled
 }

@@ -87,11 +87,7 @@ unsafe fn copy_long(source: *const u8, target: *mut u8, len: usize) {
 /// As [`copy`].
 #[inline]
 unsafe fn copy_words(source: *const u8, target: *mut u8, len: usize) {
-    let words = if (source as usize | target as usize).is_multiple_of(8) {
-        len / 8
-    } else {
-        0
-    };
+    let words = if (source as usize | target as usize).is_multiple_of(8) { len / 8 } else { 0 };
     for word in 0..words {
         // SAFETY: `word * 8 + 8 <= len`, and both pointers were just checked to be 8-byte aligned.
         // Atomics have the layout of their integers, and a shared atomic may alias anything that

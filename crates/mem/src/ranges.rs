@@ -50,11 +50,7 @@ impl RangeAllocator {
         let Some(end) = start.checked_add(len).filter(|&end| end > start) else {
             return false;
         };
-        let before = self
-            .free
-            .range(..end)
-            .next_back()
-            .map(|(&from, &to)| (from, to));
+        let before = self.free.range(..end).next_back().map(|(&from, &to)| (from, to));
         if before.is_some_and(|(_, to)| to > start) {
             return false;
         }
@@ -76,11 +72,7 @@ impl RangeAllocator {
     /// The longest free run in bytes: what one allocation can have at most.
     #[must_use]
     pub fn largest(&self) -> u64 {
-        self.free
-            .iter()
-            .map(|(start, end)| end - start)
-            .max()
-            .unwrap_or(0)
+        self.free.iter().map(|(start, end)| end - start).max().unwrap_or(0)
     }
 }
 

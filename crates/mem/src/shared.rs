@@ -44,20 +44,13 @@ impl SharedMemory {
     /// What the operating system says, for example when `len` exceeds the address space.
     pub fn anonymous(len: usize) -> std::io::Result<Self> {
         // The kernel refuses empty mappings; an empty memory is still a valid value here.
-        let map = MmapOptions::new()
-            .len(len.max(1))
-            .no_reserve_swap()
-            .map_anon()?;
+        let map = MmapOptions::new().len(len.max(1)).no_reserve_swap().map_anon()?;
         #[cfg(target_os = "linux")]
         if len >= HUGE_PAGE {
             // A hint: a kernel without huge pages refuses it, and nothing is lost.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
-        Ok(Self {
-            mapping: Arc::new(map.into()),
-            start: 0,
-            len,
-        })
+        Ok(Self { mapping: Arc::new(map.into()), start: 0, len })
     }
 
     /// The size in bytes.
@@ -77,16 +70,18 @@ impl SharedMemory {
     /// # Errors
     /// [`OutOfBounds`] if the range ends beyond this memory or is reversed.
     pub fn slice(&self, range: Range<usize>) -> Result<Self, OutOfBounds> {
-        let len = range
-            .end
-            .checked_sub(range.start)
-            .ok_or(self.out(range.start, 0))?;
+        let len = range.end.checked_sub(range.start).ok_or(self.out(range.start, 0))?;
         self.check(range.start, len)?;
-        Ok(Self {
-            mapping: Arc::clone(&self.mapping),
-            start: self.start + range.start,
-            len,
-        })
+        Ok(Self { mapping: Arc::clone(&self.mapping), start: self.start + range.start, len })
+    }
+
+    /// Where these bytes lie in `whole`, if they are part of it: how a platform recognises memory that it
+    /// handed out.
+    #[must_use]
+    pub fn offset_in(&self, whole: &Self) -> Option<usize> {
+        let same = Arc::ptr_eq(&self.mapping, &whole.mapping);
+        let offset = self.start.checked_sub(whole.start).filter(|_| same)?;
+        (offset + self.len <= whole.len).then_some(offset)
     }
 
     /// Copies bytes out.
@@ -190,20 +185,12 @@ impl SharedMemory {
     #[inline]
     fn check_aligned(&self, offset: usize, size: usize) -> Result<*mut u8, OutOfBounds> {
         let at = self.check(offset, size)?;
-        if (at as usize).is_multiple_of(size) {
-            Ok(at)
-        } else {
-            Err(self.out(offset, size))
-        }
+        if (at as usize).is_multiple_of(size) { Ok(at) } else { Err(self.out(offset, size)) }
     }
 
     #[cold]
     fn out(&self, offset: usize, len: usize) -> OutOfBounds {
-        OutOfBounds {
-            offset,
-            len,
-            size: self.len,
-        }
+        OutOfBounds { offset, len, size: self.len }
     }
 }
 

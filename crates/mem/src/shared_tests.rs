@@ -9,10 +9,7 @@ fn memory(len: usize) -> SharedMemory {
 fn a_mostly_empty_terabyte_is_free() {
     let memory = memory(1 << 40);
     memory.write((1 << 40) - 4, &[1, 2, 3, 4]).unwrap();
-    assert_eq!(
-        memory.load::<u8>((1 << 40) - 1, Ordering::Relaxed).unwrap(),
-        4
-    );
+    assert_eq!(memory.load::<u8>((1 << 40) - 1, Ordering::Relaxed).unwrap(), 4);
 }
 
 #[test]
@@ -27,19 +24,10 @@ fn words_are_little_endian_and_aligned() {
 #[test]
 fn every_boundary_is_refused_without_wrapping() {
     let memory = memory(4096).slice(96..4096).unwrap();
-    for (offset, len) in [
-        (0, 4001),
-        (4000, 1),
-        (4001, 0),
-        (usize::MAX, 1),
-        (1, usize::MAX),
-    ] {
+    for (offset, len) in [(0, 4001), (4000, 1), (4001, 0), (usize::MAX, 1), (1, usize::MAX)] {
         assert!(memory.check(offset, len).is_err(), "{offset} {len}");
     }
-    #[expect(
-        clippy::reversed_empty_ranges,
-        reason = "the reversed range is the bad input"
-    )]
+    #[expect(clippy::reversed_empty_ranges, reason = "the reversed range is the bad input")]
     let reversed = 8..4;
     assert!(memory.slice(reversed).is_err());
     assert!(memory.slice(4000..4000).unwrap().is_empty());
@@ -50,6 +38,9 @@ fn every_boundary_is_refused_without_wrapping() {
 fn slices_share_the_bytes_and_keep_them_alive() {
     let whole = memory(4096);
     let part = whole.slice(100..200).unwrap();
+    assert_eq!(part.offset_in(&whole), Some(100));
+    assert_eq!(whole.offset_in(&part), None);
+    assert_eq!(part.offset_in(&memory(4096)), None);
     drop(whole);
     part.fill(0, 100, 7).unwrap();
     let mut back = [0; 100];

@@ -39,13 +39,7 @@ impl Bar {
         len: u64,
         access: Arc<dyn BarAccess>,
     ) -> Self {
-        Self {
-            owner,
-            index,
-            address,
-            len,
-            access,
-        }
+        Self { owner, index, address, len, access }
     }
 
     /// The function whose memory this is.
@@ -104,8 +98,7 @@ impl Bar {
     /// [`Error::OutsideBar`] if the offset is outside or no multiple of 4.
     #[inline]
     pub fn write32(&self, offset: u64, value: u32) -> Result<(), Error> {
-        self.access_aligned(offset, 4)?
-            .write(offset, &value.to_le_bytes());
+        self.access_aligned(offset, 4)?.write(offset, &value.to_le_bytes());
         Ok(())
     }
 
@@ -114,8 +107,7 @@ impl Bar {
     /// # Errors
     /// [`Error::OutsideBar`] if the offset is outside or no multiple of 8.
     pub fn write64(&self, offset: u64, value: u64) -> Result<(), Error> {
-        self.access_aligned(offset, 8)?
-            .write(offset, &value.to_le_bytes());
+        self.access_aligned(offset, 8)?.write(offset, &value.to_le_bytes());
         Ok(())
     }
 
@@ -144,10 +136,7 @@ impl Bar {
     /// # Errors
     /// [`Error::OutsideBar`] if the range is reversed, outside, or its addresses exceed 2^64.
     pub fn addresses(&self, range: &Range<u64>) -> Result<Range<BusAddr>, Error> {
-        let len = range
-            .end
-            .checked_sub(range.start)
-            .ok_or_else(|| self.outside(range.start, 0))?;
+        let len = range.end.checked_sub(range.start).ok_or_else(|| self.outside(range.start, 0))?;
         self.check(range.start, len)?;
         let at = |offset| self.address.checked_add(offset);
         match (at(range.start), at(range.end)) {
@@ -176,13 +165,7 @@ impl Bar {
 
     #[cold]
     fn outside(&self, offset: u64, len: u64) -> Error {
-        Error::OutsideBar {
-            bdf: self.owner,
-            bar: self.index,
-            offset,
-            len,
-            size: self.len,
-        }
+        Error::OutsideBar { bdf: self.owner, bar: self.index, offset, len, size: self.len }
     }
 }
 
@@ -198,7 +181,7 @@ impl fmt::Debug for Bar {
 }
 
 /// What is released when the last holder drops it: a mapping, an allocation.
-pub type Lease = Box<dyn Send + Sync>;
+pub type Lease = Arc<dyn Send + Sync>;
 
 /// Part of another function's BAR, mapped for this function's requests.
 ///
@@ -214,12 +197,7 @@ impl PeerWindow {
     /// A window onto memory of `owner`: the client must emit `iova` to reach its first byte.
     #[must_use]
     pub fn new(owner: Bdf, iova: Iova, len: u64, lease: Lease) -> Self {
-        Self {
-            owner,
-            iova,
-            len,
-            _lease: lease,
-        }
+        Self { owner, iova, len, _lease: lease }
     }
 
     /// The function whose memory is behind the window.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use p2pdma_mem::SharedMemory;
 
@@ -30,6 +31,13 @@ pub trait Function: Send + Sync {
     /// # Errors
     /// [`Error::NoDmaSpace`] if memory or addresses run out.
     fn alloc_dma(&self, len: usize) -> Result<DmaBuffer, Error>;
+
+    /// Maps host memory that another function of this platform allocated for this one too, so that both
+    /// reach the same bytes, each at an address of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoDmaSpace`] if addresses run out, or the memory is not of this platform.
+    fn share_dma(&self, buffer: &DmaBuffer) -> Result<DmaBuffer, Error>;
 
     /// Maps part of another function's BAR so that this function can reach it.
     ///
@@ -60,18 +68,14 @@ pub trait Function: Send + Sync {
 pub struct DmaBuffer {
     memory: SharedMemory,
     iova: Iova,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl DmaBuffer {
     /// `memory`, which the function reaches at `iova`; `lease` is released on drop.
     #[must_use]
     pub fn new(memory: SharedMemory, iova: Iova, lease: Lease) -> Self {
-        Self {
-            memory,
-            iova,
-            _lease: lease,
-        }
+        Self { memory, iova, lease }
     }
 
     /// The bytes.
@@ -86,6 +90,12 @@ impl DmaBuffer {
     #[must_use]
     pub fn iova(&self) -> Iova {
         self.iova
+    }
+
+    /// What keeps the memory and its mapping: whoever maps the memory a second time holds this too.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        Arc::clone(&self.lease)
     }
 
     /// The length in bytes.
@@ -144,8 +154,6 @@ impl Interrupt {
 
 impl fmt::Debug for Interrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interrupt")
-            .field("vector", &self.vector)
-            .finish_non_exhaustive()
+        f.debug_struct("Interrupt").field("vector", &self.vector).finish_non_exhaustive()
     }
 }

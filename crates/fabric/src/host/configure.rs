@@ -34,9 +34,7 @@ impl Tree {
         }
         let mut ports = &bridge.ports;
         loop {
-            let port = ports
-                .iter()
-                .find(|&&port| self.ports[port].decode.has_bus(bus))?;
+            let port = ports.iter().find(|&&port| self.ports[port].decode.has_bus(bus))?;
             let port = &self.ports[*port];
             let Some(&upstream) = port.below.first() else {
                 return self.function_below(port, bdf);
@@ -57,12 +55,7 @@ impl Tree {
 
     fn port_at(&self, ports: &[usize], bdf: Bdf) -> Option<Configured> {
         let here = |&&port: &&usize| self.ports[port].device == bdf.device();
-        ports
-            .iter()
-            .find(here)
-            .filter(|_| bdf.function() == 0)
-            .copied()
-            .map(Configured::Port)
+        ports.iter().find(here).filter(|_| bdf.function() == 0).copied().map(Configured::Port)
     }
 
     /// On a link to an endpoint there is only device 0.
@@ -125,10 +118,7 @@ impl State {
             return;
         }
         port.decode_registers();
-        let control = port
-            .config
-            .read(type1::BRIDGE_CONTROL, Width::Word)
-            .to_le_bytes();
+        let control = port.config.read(type1::BRIDGE_CONTROL, Width::Word).to_le_bytes();
         let control = BridgeControl::from_bits(u16::from_le_bytes([control[0], control[1]]));
         let covers =
             offset <= type1::BRIDGE_CONTROL && type1::BRIDGE_CONTROL < offset + width.bytes();
@@ -169,9 +159,8 @@ impl crate::tree::Function {
     /// Whether a write sets Initiate Function Level Reset (PCIe 6.0 §6.6.2), on a function that has it.
     fn initiates_reset(&self, offset: u16, width: Width, value: u32) -> bool {
         let at = self.config.offsets.express;
-        let capabilities = self
-            .config
-            .read(at + express::offset::DEVICE_CAPABILITIES, Width::Dword);
+        let capabilities =
+            self.config.read(at + express::offset::DEVICE_CAPABILITIES, Width::Dword);
         let register = at + express::offset::DEVICE_CONTROL;
         let capable = DeviceCapabilities::from_bits(capabilities).function_level_reset();
         if !capable

@@ -57,30 +57,18 @@ struct Need {
 impl FoundBar {
     /// Behind a bridge, only prefetchable 64-bit BARs can be above 4 GiB.
     fn space(self) -> usize {
-        usize::from(matches!(
-            self.kind,
-            BarKind::Memory64 { prefetchable: true }
-        ))
+        usize::from(matches!(self.kind, BarKind::Memory64 { prefetchable: true }))
     }
 }
 
 /// Enumerates the whole machine.
 pub(crate) fn enumerate(state: &mut State) -> Result<(), Error> {
-    let above = state
-        .machine
-        .host_memory
-        .end()
-        .next_multiple_of(PREFETCHABLE_ALIGN);
+    let above = state.machine.host_memory.end().next_multiple_of(PREFETCHABLE_ALIGN);
     let mut cursors = [LOW_END, above];
     for index in 0..state.machine.tree.host_bridges.len() {
         let bridge = &state.machine.tree.host_bridges[index];
         let (domain, first, last) = (bridge.domain, bridge.first_bus, bridge.last_bus);
-        let mut scan = Scan {
-            state,
-            domain,
-            next_bus: u16::from(first) + 1,
-            last_bus: last,
-        };
+        let mut scan = Scan { state, domain, next_bus: u16::from(first) + 1, last_bus: last };
         let found = scan.bus(first)?;
         for space in KINDS {
             let end = [MEMORY_END, PREFETCHABLE_END][space];
@@ -98,12 +86,7 @@ pub(crate) fn configure_slot(state: &mut State, port: usize) -> Result<(), Error
     let decode = state.machine.tree.ports[port].decode;
     let host_bridge = &state.machine.tree.host_bridges[state.machine.tree.ports[port].host_bridge];
     let (domain, last_bus) = (host_bridge.domain, host_bridge.last_bus);
-    let mut scan = Scan {
-        state,
-        domain,
-        next_bus: u16::from(decode.secondary) + 1,
-        last_bus,
-    };
+    let mut scan = Scan { state, domain, next_bus: u16::from(decode.secondary) + 1, last_bus };
     let found = scan.bus(decode.secondary)?;
     for space in KINDS {
         let (first, last) = [decode.memory, decode.prefetchable][space];
@@ -139,9 +122,7 @@ impl Scan<'_> {
                     }
                     continue;
                 }
-                let header = self
-                    .read(bdf, offset::HEADER_TYPE, Width::Byte)
-                    .to_le_bytes()[0];
+                let header = self.read(bdf, offset::HEADER_TYPE, Width::Byte).to_le_bytes()[0];
                 let header = HeaderType::from_bits(header);
                 all.push(if header.layout() == HeaderLayout::TYPE1 {
                     self.bridge(bdf)?
@@ -157,43 +138,22 @@ impl Scan<'_> {
     }
 
     fn bridge(&mut self, bdf: Bdf) -> Result<Found, Error> {
-        let free = u8::try_from(self.next_bus)
-            .ok()
-            .filter(|&bus| bus <= self.last_bus);
-        let secondary = free.ok_or(Error::NoBus {
-            port: bdf,
-            last: self.last_bus,
-        })?;
+        let free = u8::try_from(self.next_bus).ok().filter(|&bus| bus <= self.last_bus);
+        let secondary = free.ok_or(Error::NoBus { port: bdf, last: self.last_bus })?;
         self.next_bus += 1;
         self.write(bdf, type1::PRIMARY_BUS, Width::Byte, u32::from(bdf.bus()));
         self.write(bdf, type1::SECONDARY_BUS, Width::Byte, u32::from(secondary));
-        self.write(
-            bdf,
-            type1::SUBORDINATE_BUS,
-            Width::Byte,
-            u32::from(self.last_bus),
-        );
+        self.write(bdf, type1::SUBORDINATE_BUS, Width::Byte, u32::from(self.last_bus));
         let below = self.bus(secondary)?;
         let subordinate = u32::from(self.next_bus) - 1;
         self.write(bdf, type1::SUBORDINATE_BUS, Width::Byte, subordinate);
         let need = KINDS.map(|space| {
-            let reserve = if below.is_empty() {
-                SLOT_RESERVE[space]
-            } else {
-                0
-            };
+            let reserve = if below.is_empty() { SLOT_RESERVE[space] } else { 0 };
             let (end, align) = lay_out(&below, space);
             let len = end.max(reserve).next_multiple_of(MEMORY_GRANULARITY);
-            Need {
-                len,
-                align: align.max(MEMORY_GRANULARITY),
-            }
+            Need { len, align: align.max(MEMORY_GRANULARITY) }
         });
-        Ok(Found {
-            bdf,
-            content: Content::Bridge(below),
-            need,
-        })
+        Ok(Found { bdf, content: Content::Bridge(below), need })
     }
 
     /// Sizes an endpoint's BARs: what all ones leave standing (PCIe 6.0 §7.5.1.2.1).
@@ -214,26 +174,17 @@ impl Scan<'_> {
             if let Some(kind) = kind
                 && let Some(len) = kind.size(low, high)
             {
-                bars.push(FoundBar {
-                    register,
-                    kind,
-                    len,
-                });
+                bars.push(FoundBar { register, kind, len });
             }
             index += if wide { 2 } else { 1 };
         }
         let need = KINDS.map(|space| {
             let here = bars.iter().filter(|bar| bar.space() == space);
-            let (len, align) = here.fold((0, 1), |(sum, most), bar| {
-                (sum + bar.len, bar.len.max(most))
-            });
+            let (len, align) =
+                here.fold((0, 1), |(sum, most), bar| (sum + bar.len, bar.len.max(most)));
             Need { len, align }
         });
-        Found {
-            bdf,
-            content: Content::Endpoint(bars),
-            need,
-        }
+        Found { bdf, content: Content::Endpoint(bars), need }
     }
 
     fn read(&self, bdf: Bdf, offset: u16, width: Width) -> u32 {
@@ -247,25 +198,17 @@ impl Scan<'_> {
 
 /// What shares a bus, in the order of placement: the strictest alignment first, so that little is lost.
 fn order(items: &[Found], space: usize) -> Vec<&Found> {
-    let mut sorted: Vec<&Found> = items
-        .iter()
-        .filter(|item| item.need[space].len > 0)
-        .collect();
+    let mut sorted: Vec<&Found> = items.iter().filter(|item| item.need[space].len > 0).collect();
     sorted.sort_by_key(|item| std::cmp::Reverse(item.need[space].align));
     sorted
 }
 
 /// Where the last item would end if placement began at zero, and the strictest alignment.
 fn lay_out(items: &[Found], space: usize) -> (u64, u64) {
-    order(items, space)
-        .iter()
-        .fold((0_u64, 1), |(end, align), item| {
-            let need = item.need[space];
-            (
-                end.next_multiple_of(need.align) + need.len,
-                need.align.max(align),
-            )
-        })
+    order(items, space).iter().fold((0_u64, 1), |(end, align), item| {
+        let need = item.need[space];
+        (end.next_multiple_of(need.align) + need.len, need.align.max(align))
+    })
 }
 
 /// Places items from `start` on, and what is below them; returns where the last one ends.
@@ -280,13 +223,8 @@ fn place(
     for item in order(items, space) {
         let need = item.need[space];
         let no_room = no_window(item, space);
-        let begin = at
-            .checked_next_multiple_of(need.align)
-            .ok_or(no_room.clone())?;
-        at = begin
-            .checked_add(need.len)
-            .filter(|&last| last <= end)
-            .ok_or(no_room)?;
+        let begin = at.checked_next_multiple_of(need.align).ok_or(no_room.clone())?;
+        at = begin.checked_add(need.len).filter(|&last| last <= end).ok_or(no_room)?;
         match &item.content {
             Content::Endpoint(bars) => place_bars(state, item.bdf, bars, space, begin),
             Content::Bridge(below) => {
@@ -334,26 +272,10 @@ fn open_window(state: &mut State, bdf: Bdf, space: usize, first: u64, last: u64)
     let mut write = |register, width, value| state.config_write(bdf, register, width, value);
     if space == 1 {
         let window = PrefetchableWindow::new(first..=last).unwrap_or(PrefetchableWindow::CLOSED);
-        write(
-            type1::PREFETCHABLE_BASE_UPPER,
-            Width::Dword,
-            window.base_upper,
-        );
-        write(
-            type1::PREFETCHABLE_LIMIT_UPPER,
-            Width::Dword,
-            window.limit_upper,
-        );
-        write(
-            type1::PREFETCHABLE_BASE,
-            Width::Word,
-            u32::from(window.base),
-        );
-        write(
-            type1::PREFETCHABLE_LIMIT,
-            Width::Word,
-            u32::from(window.limit),
-        );
+        write(type1::PREFETCHABLE_BASE_UPPER, Width::Dword, window.base_upper);
+        write(type1::PREFETCHABLE_LIMIT_UPPER, Width::Dword, window.limit_upper);
+        write(type1::PREFETCHABLE_BASE, Width::Word, u32::from(window.base));
+        write(type1::PREFETCHABLE_LIMIT, Width::Word, u32::from(window.limit));
     } else {
         let range = u32::try_from(first).ok().zip(u32::try_from(last).ok());
         let window = range.and_then(|(first, last)| MemoryWindow::new(first..=last));
@@ -375,10 +297,5 @@ fn enable(state: &mut State, item: &Found) {
             command.with_bus_master(true)
         }
     };
-    state.config_write(
-        item.bdf,
-        offset::COMMAND,
-        Width::Word,
-        u32::from(command.into_bits()),
-    );
+    state.config_write(item.bdf, offset::COMMAND, Width::Word, u32::from(command.into_bits()));
 }

@@ -39,13 +39,7 @@ pub struct FabricFunction {
 impl FabricFunction {
     pub(crate) fn new(fabric: Fabric, bdf: Bdf, index: usize) -> Self {
         let (config, clock) = (fabric.config(bdf), fabric.clock());
-        Self {
-            fabric,
-            index,
-            bdf,
-            config,
-            clock,
-        }
+        Self { fabric, index, bdf, config, clock }
     }
 
     fn is_gone(&self) -> bool {
@@ -60,21 +54,9 @@ impl FabricFunction {
         }
         let slot = &mut state.machine.tree.functions[self.index];
         let reason = "the IOMMU domain has no addresses left";
-        let no_space = Error::NoDmaSpace {
-            bdf: self.bdf,
-            len,
-            reason,
-        };
-        let iova = slot
-            .addresses
-            .allocate(len, PAGE)
-            .map(Iova)
-            .ok_or(no_space.clone())?;
-        if slot
-            .domain
-            .map(iova, len, BusAddr(address), Permission::READ_WRITE)
-            .is_err()
-        {
+        let no_space = Error::NoDmaSpace { bdf: self.bdf, len, reason };
+        let iova = slot.addresses.allocate(len, PAGE).map(Iova).ok_or(no_space.clone())?;
+        if slot.domain.map(iova, len, BusAddr(address), Permission::READ_WRITE).is_err() {
             slot.addresses.release(iova.0, len);
             return Err(no_space);
         }
@@ -83,14 +65,7 @@ impl FabricFunction {
     }
 
     fn lease(&self, iova: Iova, len: u64, mapped: bool, host: Option<u64>) -> Mapping {
-        Mapping {
-            fabric: self.fabric.clone(),
-            function: self.index,
-            iova,
-            len,
-            mapped,
-            host,
-        }
+        Mapping { fabric: self.fabric.clone(), function: self.index, iova, len, mapped, host }
     }
 }
 
@@ -107,17 +82,9 @@ impl Function for FabricFunction {
         let state = self.fabric.lock();
         let bars = &state.machine.tree.functions[self.index].bars;
         let found = bars.iter().find(|bar| bar.index == index);
-        let missing = Error::NoBar {
-            bdf: self.bdf,
-            bar: index,
-        };
-        let (bar, (start, _)) = found
-            .and_then(|bar| Some((bar, bar.range()?)))
-            .ok_or(missing)?;
-        let access = Arc::new(FabricBar {
-            fabric: self.fabric.clone(),
-            start,
-        });
+        let missing = Error::NoBar { bdf: self.bdf, bar: index };
+        let (bar, (start, _)) = found.and_then(|bar| Some((bar, bar.range()?))).ok_or(missing)?;
+        let access = Arc::new(FabricBar { fabric: self.fabric.clone(), start });
         Ok(Bar::new(self.bdf, index, BusAddr(start), bar.len, access))
     }
 
@@ -125,11 +92,7 @@ impl Function for FabricFunction {
         let mut state = self.fabric.lock();
         let size = (len as u64).max(1).next_multiple_of(PAGE);
         let reason = "the host's memory is used up or fragmented";
-        let no_memory = Error::NoDmaSpace {
-            bdf: self.bdf,
-            len: size,
-            reason,
-        };
+        let no_memory = Error::NoDmaSpace { bdf: self.bdf, len: size, reason };
         let found = state.machine.host_memory.allocate(size, PAGE);
         let (address, memory) = found.ok_or(no_memory.clone())?;
         let mapping = self.map(&mut state, address, size);
@@ -141,7 +104,19 @@ impl Function for FabricFunction {
         let (iova, mapped) = mapping?;
         let lease = self.lease(iova, size, mapped, Some(address));
         let memory = memory.slice(0..len).map_err(|_| no_memory)?;
-        Ok(DmaBuffer::new(memory, iova, Box::new(lease)))
+        Ok(DmaBuffer::new(memory, iova, Arc::new(lease)))
+    }
+
+    fn share_dma(&self, buffer: &DmaBuffer) -> Result<DmaBuffer, Error> {
+        let mut state = self.fabric.lock();
+        let size = (buffer.len() as u64).max(1).next_multiple_of(PAGE);
+        let reason = "it is not this machine's memory";
+        let foreign = Error::NoDmaSpace { bdf: self.bdf, len: size, reason };
+        let address = state.machine.host_memory.address_of(buffer.memory()).ok_or(foreign)?;
+        let (iova, mapped) = self.map(&mut state, address, size)?;
+        drop(state);
+        let lease = (self.lease(iova, size, mapped, None), buffer.lease());
+        Ok(DmaBuffer::new(buffer.memory().clone(), iova, Arc::new(lease)))
     }
 
     fn map_peer(&self, memory: &Bar, range: Range<u64>) -> Result<PeerWindow, Error> {
@@ -149,14 +124,8 @@ impl Function for FabricFunction {
         let len = range.end - range.start;
         let what = "is part of a machine that is not enumerated";
         let topology = self.fabric.topology();
-        let topology = topology.map_err(|_| Error::Unsupported {
-            bdf: self.bdf,
-            what,
-        })?;
-        let route = topology
-            .route(self.bdf, memory.owner())
-            .require()
-            .map_err(Error::Refused)?;
+        let topology = topology.map_err(|_| Error::Unsupported { bdf: self.bdf, what })?;
+        let route = topology.route(self.bdf, memory.owner()).require().map_err(Error::Refused)?;
         // Whole pages are mapped, so what shares a page with the window is reachable too.
         let first = addresses.start.0 / PAGE * PAGE;
         let before = addresses.start.0 - first;
@@ -167,12 +136,7 @@ impl Function for FabricFunction {
             _ => self.map(&mut self.fabric.lock(), first, pages)?,
         };
         let lease = self.lease(iova, pages, mapped, None);
-        Ok(PeerWindow::new(
-            memory.owner(),
-            Iova(iova.0 + before),
-            len,
-            Box::new(lease),
-        ))
+        Ok(PeerWindow::new(memory.owner(), Iova(iova.0 + before), len, Arc::new(lease)))
     }
 
     fn interrupt(&self, vector: u16) -> Result<Interrupt, Error> {
@@ -180,11 +144,7 @@ impl Function for FabricFunction {
         let slot = &state.machine.tree.functions[self.index];
         let vectors = slot.msix.as_ref().map_or(0, crate::msix::Msix::vectors);
         if vector >= vectors {
-            return Err(Error::NoVector {
-                bdf: self.bdf,
-                vector,
-                vectors,
-            });
+            return Err(Error::NoVector { bdf: self.bdf, vector, vectors });
         }
         let capability = slot.config.offsets.msix;
         let (data, line) = state.interrupts.open();
@@ -194,14 +154,9 @@ impl Function for FabricFunction {
             msix.write_table(at + 8, &u64::from(data).to_le_bytes());
         }
         let register = capability + msix::offset::MESSAGE_CONTROL;
-        let bits = state
-            .config_read(self.bdf, register, Width::Word)
-            .to_le_bytes();
+        let bits = state.config_read(self.bdf, register, Width::Word).to_le_bytes();
         let control = MessageControl::from_bits(u16::from_le_bytes([bits[0], bits[1]]));
-        let control = control
-            .with_enable(true)
-            .with_function_mask(false)
-            .into_bits();
+        let control = control.with_enable(true).with_function_mask(false).into_bits();
         state.config_write(self.bdf, register, Width::Word, u32::from(control));
         state.send_pending(self.index);
         Ok(Interrupt::new(vector, Box::new(line)))
@@ -217,41 +172,25 @@ impl Function for FabricFunction {
             return Err(Error::Gone { bdf: self.bdf });
         }
         let what = "has no function-level reset";
-        let express = self.fabric.lock().machine.tree.functions[self.index]
-            .config
-            .offsets
-            .express;
-        let capabilities = self
-            .config
-            .read(express + express::offset::DEVICE_CAPABILITIES, Width::Dword)?;
+        let express = self.fabric.lock().machine.tree.functions[self.index].config.offsets.express;
+        let capabilities =
+            self.config.read(express + express::offset::DEVICE_CAPABILITIES, Width::Dword)?;
         if !express::DeviceCapabilities::from_bits(capabilities).function_level_reset() {
-            return Err(Error::Unsupported {
-                bdf: self.bdf,
-                what,
-            });
+            return Err(Error::Unsupported { bdf: self.bdf, what });
         }
         let bars = (0..6).map(|index| offset::BAR0 + 4 * index);
-        let saved: Result<Vec<_>, Error> = bars
-            .map(|at| Ok((at, self.config.read(at, Width::Dword)?)))
-            .collect();
-        let initiate = DeviceControl::new()
-            .with_initiate_function_level_reset(true)
-            .into_bits();
+        let saved: Result<Vec<_>, Error> =
+            bars.map(|at| Ok((at, self.config.read(at, Width::Dword)?))).collect();
+        let initiate = DeviceControl::new().with_initiate_function_level_reset(true).into_bits();
         let register = express + express::offset::DEVICE_CONTROL;
-        self.config
-            .write(register, Width::Word, u32::from(initiate))?;
+        self.config.write(register, Width::Word, u32::from(initiate))?;
         self.fabric.lock().wait(AFTER_RESET);
         for (at, value) in saved? {
             self.config.write(at, Width::Dword, value)?;
         }
         let command = Command::new().with_memory_space(true).into_bits();
-        self.config
-            .write(offset::COMMAND, Width::Word, u32::from(command))?;
-        if self.is_gone() {
-            Err(Error::Gone { bdf: self.bdf })
-        } else {
-            Ok(())
-        }
+        self.config.write(offset::COMMAND, Width::Word, u32::from(command))?;
+        if self.is_gone() { Err(Error::Gone { bdf: self.bdf }) } else { Ok(()) }
     }
 }
 

@@ -23,17 +23,11 @@ impl InterruptController {
     pub(crate) fn open(&mut self) -> (u32, Line) {
         let count = Arc::new(AtomicU64::new(0));
         self.lines.push(Arc::clone(&count));
-        (
-            u32::try_from(self.lines.len() - 1).unwrap_or(u32::MAX),
-            Line(count),
-        )
+        (u32::try_from(self.lines.len() - 1).unwrap_or(u32::MAX), Line(count))
     }
 
     pub(crate) fn receive(&mut self, data: u32) {
-        match usize::try_from(data)
-            .ok()
-            .and_then(|line| self.lines.get(line))
-        {
+        match usize::try_from(data).ok().and_then(|line| self.lines.get(line)) {
             // A statistic between threads; the data it announces is ordered by the fabric's lock.
             Some(line) => {
                 line.fetch_add(1, Relaxed);

@@ -28,12 +28,7 @@ impl HostMemory {
         for (start, end) in [(RESERVED.min(low_end), low_end), (HIGH_START, high_end)] {
             free.release(start, end - start);
         }
-        Ok(Self {
-            bytes: SharedMemory::anonymous(size)?,
-            low_end,
-            high_end,
-            free,
-        })
+        Ok(Self { bytes: SharedMemory::anonymous(size)?, low_end, high_end, free })
     }
 
     #[inline]
@@ -53,11 +48,8 @@ impl HostMemory {
 
     #[inline]
     fn offset(&self, address: u64) -> usize {
-        let offset = if address < self.low_end {
-            address
-        } else {
-            address - HIGH_START + self.low_end
-        };
+        let offset =
+            if address < self.low_end { address } else { address - HIGH_START + self.low_end };
         // An offset that does not fit is outside, and is refused by the access.
         usize::try_from(offset).unwrap_or(usize::MAX)
     }
@@ -72,6 +64,12 @@ impl HostMemory {
     #[inline]
     pub(crate) fn write(&self, address: u64, data: &[u8]) -> bool {
         self.bytes.write(self.offset(address), data).is_ok()
+    }
+
+    /// The address of bytes that were handed out; none if they were not.
+    pub(crate) fn address_of(&self, memory: &SharedMemory) -> Option<u64> {
+        let offset = memory.offset_in(&self.bytes)? as u64;
+        Some(if offset < self.low_end { offset } else { offset - self.low_end + HIGH_START })
     }
 
     /// Takes a zeroed run: its address and a handle to its bytes.

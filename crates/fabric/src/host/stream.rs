@@ -39,12 +39,7 @@ impl State {
         self.channels.as_ref()?;
         let index = self.streams.0.len();
         let began = self.now();
-        self.streams.0.push(Stream {
-            began,
-            bytes: 0,
-            at: 0,
-            running: true,
-        });
+        self.streams.0.push(Stream { began, bytes: 0, at: 0, running: true });
         for _ in 0..DEPTH {
             self.events.push(began, Event::Stream(index));
         }
@@ -79,10 +74,7 @@ impl State {
                     elapsed: now.since(stream.began),
                 }
             }
-            None => StreamReport {
-                bytes: 0,
-                elapsed: Duration::ZERO,
-            },
+            None => StreamReport { bytes: 0, elapsed: Duration::ZERO },
         }
     }
 }

@@ -11,12 +11,7 @@ pub(crate) struct Boundaries(Vec<u64>);
 impl Boundaries {
     pub(crate) fn of(tree: &Tree, host_memory: &HostMemory) -> Self {
         let mut all = vec![INTERRUPTS.start, INTERRUPTS.end];
-        all.extend(
-            host_memory
-                .runs()
-                .into_iter()
-                .flat_map(|(start, end)| [start, end]),
-        );
+        all.extend(host_memory.runs().into_iter().flat_map(|(start, end)| [start, end]));
         for port in tree.ports.iter().filter(|port| port.decode.memory_enable) {
             for (first, last) in [port.decode.memory, port.decode.prefetchable] {
                 all.extend([first, last.saturating_add(1)]);
@@ -41,9 +36,6 @@ impl Boundaries {
     pub(crate) fn around(&self, at: u64) -> (u64, u64) {
         let after = self.0.partition_point(|&boundary| boundary <= at);
         let start = after.checked_sub(1).and_then(|index| self.0.get(index));
-        (
-            start.copied().unwrap_or(0),
-            self.0.get(after).copied().unwrap_or(u64::MAX),
-        )
+        (start.copied().unwrap_or(0), self.0.get(after).copied().unwrap_or(u64::MAX))
     }
 }

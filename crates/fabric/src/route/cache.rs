@@ -41,10 +41,7 @@ impl Route {
             flavour: flavour(request),
             traffic: Traffic::default(),
             requests: 0,
-            path: Arc::new(Path {
-                out: resolution.out,
-                back: resolution.back,
-            }),
+            path: Arc::new(Path { out: resolution.out, back: resolution.back }),
         }
     }
 
@@ -56,10 +53,7 @@ impl Route {
 
     /// Adds what went this way to the totals.
     pub(crate) fn account(&self, access: Access, counters: &mut Counters) {
-        let requests = Traffic {
-            tlps: self.requests,
-            ..Traffic::default()
-        };
+        let requests = Traffic { tlps: self.requests, ..Traffic::default() };
         let (out, back) = match access {
             Access::Read => (&requests, &self.traffic),
             Access::Write => (&self.traffic, &requests),
@@ -143,28 +137,15 @@ impl RouteCache {
     /// Takes every route out and begins a new generation.
     pub(crate) fn drain(&mut self, generation: u64) -> Vec<(Access, Route)> {
         self.generation = generation;
-        let reads = self
-            .reads
-            .routes
-            .drain(..)
-            .map(|route| (Access::Read, route));
-        let writes = self
-            .writes
-            .routes
-            .drain(..)
-            .map(|route| (Access::Write, route));
+        let reads = self.reads.routes.drain(..).map(|route| (Access::Read, route));
+        let writes = self.writes.routes.drain(..).map(|route| (Access::Write, route));
         reads.chain(writes).collect()
     }
 
     /// Every route with its direction.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Access, &Route)> {
         let reads = self.reads.routes.iter().map(|route| (Access::Read, route));
-        reads.chain(
-            self.writes
-                .routes
-                .iter()
-                .map(|route| (Access::Write, route)),
-        )
+        reads.chain(self.writes.routes.iter().map(|route| (Access::Write, route)))
     }
 
     pub(crate) fn insert(&mut self, access: Access, route: Route) {
@@ -183,11 +164,7 @@ impl RouteCache {
 impl Ways {
     #[inline]
     fn find(&mut self, at: u64, flavour: u8) -> bool {
-        if self
-            .routes
-            .get(self.last)
-            .is_some_and(|route| route.serves(at, flavour))
-        {
+        if self.routes.get(self.last).is_some_and(|route| route.serves(at, flavour)) {
             return true;
         }
         match self.search(at, flavour) {
@@ -203,15 +180,11 @@ impl Ways {
         // one flavour's routes, only the last that starts before `at` can serve it.
         let before = self.routes[..after].iter().enumerate().rev();
         let mut same = before.filter(|(_, route)| route.flavour == flavour);
-        same.next()
-            .filter(|(_, route)| route.serves(at, flavour))
-            .map(|(index, _)| index)
+        same.next().filter(|(_, route)| route.serves(at, flavour)).map(|(index, _)| index)
     }
 
     fn insert(&mut self, route: Route) {
-        let at = self
-            .routes
-            .partition_point(|other| other.start <= route.start);
+        let at = self.routes.partition_point(|other| other.start <= route.start);
         self.routes.insert(at, route);
         self.last = at;
     }

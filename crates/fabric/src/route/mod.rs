@@ -23,11 +23,7 @@ pub(crate) enum Target {
     /// Host memory; offsets are system addresses.
     Host,
     /// Memory behind a BAR; offsets count from the region's start.
-    Memory {
-        function: usize,
-        bar: usize,
-        region: usize,
-    },
+    Memory { function: usize, bar: usize, region: usize },
     /// Registers; offsets count from the BAR's start.
     Registers { function: usize, bar: usize },
     /// A function's MSI-X table.

@@ -36,11 +36,7 @@ pub(crate) fn from_host(machine: &Machine, request: &Request) -> Resolution {
     let mut walk = Walk::new(machine, request);
     let outcome = walk.decode(request.at, None);
     let mut resolution = walk.finish(outcome);
-    let turned = resolution
-        .out
-        .iter()
-        .rev()
-        .map(|hop| Hop { up: true, ..*hop });
+    let turned = resolution.out.iter().rev().map(|hop| Hop { up: true, ..*hop });
     resolution.back = turned.collect();
     resolution
 }
@@ -64,17 +60,7 @@ impl<'a> Walk<'a> {
     fn new(machine: &'a Machine, request: &'a Request) -> Self {
         let (start, end) = machine.boundaries.around(request.at);
         let (out, via) = (Vec::new(), Via::Host);
-        Self {
-            machine,
-            request,
-            out,
-            via,
-            start,
-            end,
-            shift: 0,
-            base: 0,
-            source: None,
-        }
+        Self { machine, request, out, via, start, end, shift: 0, base: 0, source: None }
     }
 
     fn finish(self, outcome: Result<Target, Failure>) -> Resolution {
@@ -92,12 +78,7 @@ impl<'a> Walk<'a> {
     fn leave(&mut self, source: usize) -> Result<Target, Failure> {
         self.source = Some(source);
         let function = &self.machine.tree.functions[source];
-        let fail = |kind| {
-            Err(Failure {
-                at: Reporter::Function(source),
-                kind,
-            })
-        };
+        let fail = |kind| Err(Failure { at: Reporter::Function(source), kind });
         if !function.present || !self.machine.links[self.port_link(function.port)].up {
             return fail(FailureKind::LinkDown);
         }
@@ -142,10 +123,7 @@ impl<'a> Walk<'a> {
                 return self.descend(port, self.request.at);
             }
             if let Some(peer) = self.peer_port(port) {
-                match here
-                    .acs
-                    .request(self.request.translated, tree.ports[peer].device)
-                {
+                match here.acs.request(self.request.translated, tree.ports[peer].device) {
                     Peer::Direct => {
                         self.via = Via::Local;
                         return self.descend(peer, self.request.at);
@@ -180,11 +158,7 @@ impl<'a> Walk<'a> {
         if control.translation_blocking() && self.request.translated {
             return self.violation(port, AcsControl::new().with_translation_blocking(true));
         }
-        if here.decode.bus_master {
-            Ok(())
-        } else {
-            self.unsupported(port)
-        }
+        if here.decode.bus_master { Ok(()) } else { self.unsupported(port) }
     }
 
     /// Another port of the same switch that decodes the address.
@@ -217,16 +191,9 @@ impl<'a> Walk<'a> {
         let mode = self.machine.iommu_mode;
         if mode == IommuMode::Off {
             // Nobody vouches for translated requests where no translation agent is.
-            return if self.request.translated {
-                self.unsupported(port)
-            } else {
-                Ok(at)
-            };
+            return if self.request.translated { self.unsupported(port) } else { Ok(at) };
         }
-        let fault = |reason| Failure {
-            at: Reporter::Iommu,
-            kind: FailureKind::Iommu(reason),
-        };
+        let fault = |reason| Failure { at: Reporter::Iommu, kind: FailureKind::Iommu(reason) };
         let owner = match self.request.forged_requester {
             Some(_) => self.machine.tree.function_at(self.requester(port)),
             None => self.source,
@@ -235,11 +202,7 @@ impl<'a> Walk<'a> {
         let domain = &self.machine.tree.functions[owner].domain;
         if self.request.translated {
             let allowed = domain.translated_allowed;
-            return if allowed {
-                Ok(at)
-            } else {
-                Err(fault(FaultReason::TranslatedNotAllowed))
-            };
+            return if allowed { Ok(at) } else { Err(fault(FaultReason::TranslatedNotAllowed)) };
         }
         if mode == IommuMode::Passthrough {
             return Ok(at);
@@ -269,22 +232,14 @@ impl<'a> Walk<'a> {
             return Ok(Target::Host);
         }
         let tree = &self.machine.tree;
-        let mut root_ports = tree
-            .host_bridges
-            .iter()
-            .flat_map(|bridge| bridge.ports.iter().copied());
+        let mut root_ports =
+            tree.host_bridges.iter().flat_map(|bridge| bridge.ports.iter().copied());
         let to = root_ports.find(|&port| tree.ports[port].decode.has_address(address));
         let reporter = from.map_or(Reporter::HostBridge, Reporter::Port);
-        let to = to.ok_or(Failure {
-            at: reporter,
-            kind: FailureKind::Unsupported,
-        })?;
+        let to = to.ok_or(Failure { at: reporter, kind: FailureKind::Unsupported })?;
         match from.map_or(PeerPolicy::Forward, |from| self.policy(from, to)) {
             PeerPolicy::Forward => self.descend(to, address),
-            PeerPolicy::Refuse => Err(Failure {
-                at: reporter,
-                kind: FailureKind::Unsupported,
-            }),
+            PeerPolicy::Refuse => Err(Failure { at: reporter, kind: FailureKind::Unsupported }),
             PeerPolicy::Lose => Ok(Target::Lost),
         }
     }
@@ -306,10 +261,7 @@ impl<'a> Walk<'a> {
         loop {
             let here = &tree.ports[port];
             if !self.machine.links[here.link].up {
-                return Err(Failure {
-                    at: Reporter::Port(port),
-                    kind: FailureKind::Unsupported,
-                });
+                return Err(Failure { at: Reporter::Port(port), kind: FailureKind::Unsupported });
             }
             self.hop(port, false);
             let Some(&upstream) = here.below.first() else {
@@ -318,23 +270,14 @@ impl<'a> Walk<'a> {
             let switch = &tree.ports[upstream];
             let decodes = |&below: &usize| tree.ports[below].decode.has_address(address);
             let passes = switch.decode.has_address(address);
-            let next = switch
-                .below
-                .iter()
-                .copied()
-                .find(decodes)
-                .filter(|_| passes);
+            let next = switch.below.iter().copied().find(decodes).filter(|_| passes);
             port = match next {
                 Some(next) => next,
                 None => return self.unsupported(upstream),
             };
         }
         let functions = &tree.ports[port].functions;
-        match functions
-            .iter()
-            .copied()
-            .find(|&function| self.decodes(function, address))
-        {
+        match functions.iter().copied().find(|&function| self.decodes(function, address)) {
             Some(function) => self.deliver(function, address),
             None => self.unsupported(port),
         }
@@ -350,10 +293,8 @@ impl<'a> Walk<'a> {
 
     /// To the BAR of `function` that decodes the address.
     fn deliver(&mut self, function: usize, address: u64) -> Result<Target, Failure> {
-        let unsupported = Failure {
-            at: Reporter::Function(function),
-            kind: FailureKind::Unsupported,
-        };
+        let unsupported =
+            Failure { at: Reporter::Function(function), kind: FailureKind::Unsupported };
         if self.source == Some(function) {
             // No port turns a request back to the function that sent it.
             return Err(unsupported);
@@ -368,22 +309,16 @@ impl<'a> Walk<'a> {
         let region = state.regions.iter().position(holds).ok_or(unsupported)?;
         let (target, inside) = match state.regions[region].content {
             Content::Memory(_) => {
-                let target = Target::Memory {
-                    function,
-                    bar,
-                    region,
-                };
+                let target = Target::Memory { function, bar, region };
                 (target, offset - state.regions[region].start)
             }
             Content::Registers => (Target::Registers { function, bar }, offset),
-            Content::MsixTable => (
-                Target::MsixTable { function },
-                offset - state.regions[region].start,
-            ),
-            Content::MsixPending => (
-                Target::MsixPending { function },
-                offset - state.regions[region].start,
-            ),
+            Content::MsixTable => {
+                (Target::MsixTable { function }, offset - state.regions[region].start)
+            }
+            Content::MsixPending => {
+                (Target::MsixPending { function }, offset - state.regions[region].start)
+            }
         };
         // The run of addresses ends inside this region, since its bounds are boundaries.
         self.base = inside - (self.request.at - self.start);
@@ -407,31 +342,22 @@ impl<'a> Walk<'a> {
     fn requester(&self, port: usize) -> p2pdma_pci::Bdf {
         let tree = &self.machine.tree;
         let domain = tree.host_bridges[tree.ports[port].host_bridge].domain;
-        let own = self
-            .source
-            .map_or(0, |source| tree.function_bdf(source).requester());
+        let own = self.source.map_or(0, |source| tree.function_bdf(source).requester());
         p2pdma_pci::Bdf::from_requester(domain, self.request.forged_requester.unwrap_or(own))
     }
 
     fn requester_bus(&self) -> u8 {
-        let own = self.source.map_or(0, |source| {
-            self.machine.tree.function_bdf(source).requester()
-        });
+        let own =
+            self.source.map_or(0, |source| self.machine.tree.function_bdf(source).requester());
         self.request.forged_requester.unwrap_or(own).to_be_bytes()[0]
     }
 
     fn unsupported<T>(&self, port: usize) -> Result<T, Failure> {
-        Err(Failure {
-            at: Reporter::Port(port),
-            kind: FailureKind::Unsupported,
-        })
+        Err(Failure { at: Reporter::Port(port), kind: FailureKind::Unsupported })
     }
 
     fn violation<T>(&self, port: usize, control: AcsControl) -> Result<T, Failure> {
-        Err(Failure {
-            at: Reporter::Port(port),
-            kind: FailureKind::AcsViolation(control),
-        })
+        Err(Failure { at: Reporter::Port(port), kind: FailureKind::AcsViolation(control) })
     }
 }
 
@@ -446,10 +372,7 @@ fn completions(
     target: Target,
     request: &Request,
 ) -> Result<(Vec<Hop>, Via), Failure> {
-    let lost = Failure {
-        at: Reporter::Function(requester),
-        kind: FailureKind::CompletionLost,
-    };
+    let lost = Failure { at: Reporter::Function(requester), kind: FailureKind::CompletionLost };
     if request.forged_requester.is_some() {
         // They go to whom the request named.
         return Err(lost);
@@ -476,11 +399,7 @@ fn completions(
     let mut port = from.port;
     loop {
         let here = &tree.ports[port];
-        path.push(Hop {
-            link: here.link,
-            up: true,
-            then: machine.behind_upper_end(port),
-        });
+        path.push(Hop { link: here.link, up: true, then: machine.behind_upper_end(port) });
         let Some(upstream) = here.above else { break };
         if same_domain(port) && here.decode.has_bus(bus) && !here.acs.forwards_upstream() {
             path.extend(tail_from(tree, &down, port));
@@ -512,14 +431,8 @@ fn way_down(machine: &Machine, function: usize) -> Vec<Hop> {
     let mut next = Some(tree.functions[function].port);
     while let Some(port) = next {
         let then = machine.behind_lower_end(port);
-        path.push(Hop {
-            link: tree.ports[port].link,
-            up: false,
-            then,
-        });
-        next = tree.ports[port]
-            .above
-            .and_then(|upstream| tree.ports[upstream].above);
+        path.push(Hop { link: tree.ports[port].link, up: false, then });
+        next = tree.ports[port].above.and_then(|upstream| tree.ports[upstream].above);
     }
     path.reverse();
     path

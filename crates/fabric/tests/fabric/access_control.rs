@@ -47,9 +47,7 @@ fn read(stage: &Stage, attributes: Attributes) -> Way {
 
 fn write(stage: &Stage, attributes: Attributes) -> Way {
     let (at, before) = (Iova(stage.memory("b")), stage.fabric.counters());
-    stage.act("a", move |port| {
-        port.write(at, &[1; 8], attributes).unwrap()
-    });
+    stage.act("a", move |port| port.write(at, &[1; 8], attributes).unwrap());
     way(stage, before).unwrap_or(Way::Lost)
 }
 
@@ -59,18 +57,12 @@ fn request_redirect_sends_requests_up_where_they_would_turn() {
     let stage = below_switch(redirect, NONE);
     // The completions still take the short way: only Completion Redirect would change that.
     assert_eq!(
-        (
-            write(&stage, Attributes::DATA),
-            read(&stage, Attributes::DATA)
-        ),
+        (write(&stage, Attributes::DATA), read(&stage, Attributes::DATA)),
         (Way::Root, Way::Local)
     );
     let stage = below_switch(NONE, redirect);
     assert_eq!(
-        (
-            write(&stage, Attributes::DATA),
-            read(&stage, Attributes::DATA)
-        ),
+        (write(&stage, Attributes::DATA), read(&stage, Attributes::DATA)),
         (Way::Local, Way::Local)
     );
 }
@@ -90,33 +82,21 @@ fn completion_redirect_sends_completions_up_unless_relaxed() {
 fn a_redirected_completion_is_lost_where_the_root_complex_does_not_forward() {
     let bits = [0, 0, 0, NONE.with_completion_redirect(true).into_bits()];
     let stage = switched(IommuMode::Off, PeerPolicy::Refuse, bits);
-    assert_eq!(
-        read(&stage, Attributes::DATA),
-        Way::Failed(TlpErrorKind::CompletionTimeout)
-    );
+    assert_eq!(read(&stage, Attributes::DATA), Way::Failed(TlpErrorKind::CompletionTimeout));
     assert_eq!(stage.fabric.errors("a").unwrap().completion_timeouts, 1);
 }
 
 #[test]
 fn source_validation_drops_what_bears_a_foreign_requester() {
     let stage = below_switch(NONE.with_source_validation(true), NONE);
-    let forged = Attributes {
-        forged_requester: Some(0x0900),
-        ..Attributes::DATA
-    };
+    let forged = Attributes { forged_requester: Some(0x0900), ..Attributes::DATA };
     assert_eq!(write(&stage, Attributes::DATA), Way::Local);
     assert_eq!(write(&stage, forged), Way::Lost);
-    assert_eq!(
-        read(&stage, forged),
-        Way::Failed(TlpErrorKind::CompleterAbort)
-    );
+    assert_eq!(read(&stage, forged), Way::Failed(TlpErrorKind::CompleterAbort));
     assert_eq!(stage.fabric.errors("sw0.0").unwrap().acs_violations, 2);
     // AER says so too: ACS Violation is bit 21 of the uncorrectable status.
     let port = p2pdma_pci::Bdf::new(0, 2, 0, 0).unwrap();
-    assert_ne!(
-        stage.fabric.config(port).read(0x104, Width::Dword).unwrap() & 1 << 21,
-        0
-    );
+    assert_ne!(stage.fabric.config(port).read(0x104, Width::Dword).unwrap() & 1 << 21, 0);
 }
 
 #[test]
@@ -126,18 +106,12 @@ fn every_foreign_requester_is_caught_by_source_validation() {
     let caught = stage.act("a", move |port| {
         let mut caught = 0;
         for requester in 0..=u16::MAX {
-            let forged = Attributes {
-                forged_requester: Some(requester),
-                ..Attributes::DATA
-            };
+            let forged = Attributes { forged_requester: Some(requester), ..Attributes::DATA };
             let error = port.read(at, &mut [0; 1], forged).unwrap_err().kind;
             // From a bus below the port it may come; its completion goes to whom it names.
             let below = requester.to_be_bytes()[0] == own;
-            let expected = if below {
-                TlpErrorKind::CompletionTimeout
-            } else {
-                TlpErrorKind::CompleterAbort
-            };
+            let expected =
+                if below { TlpErrorKind::CompletionTimeout } else { TlpErrorKind::CompleterAbort };
             assert_eq!(error, expected, "{requester:#06x}");
             caught += u32::from(!below);
         }
@@ -156,9 +130,7 @@ fn translation_blocking_stops_translated_requests_only() {
 
 #[test]
 fn direct_translated_frees_translated_requests_from_redirection() {
-    let control = NONE
-        .with_request_redirect(true)
-        .with_direct_translated(true);
+    let control = NONE.with_request_redirect(true).with_direct_translated(true);
     let stage = below_switch(control, NONE);
     assert_eq!(write(&stage, Attributes::DATA.translated()), Way::Local);
     assert_eq!(write(&stage, Attributes::DATA), Way::Root);
@@ -173,22 +145,14 @@ fn egress_control_blocks_or_redirects_what_is_listed() {
         (false, true, Way::Local),
         (true, true, Way::Root),
     ] {
-        let control = NONE
-            .with_egress_control(true)
-            .with_request_redirect(redirect);
+        let control = NONE.with_egress_control(true).with_request_redirect(redirect);
         let stage = below_switch(control, NONE);
         let port = p2pdma_pci::Bdf::new(0, 2, 0, 0).unwrap();
         let config = stage.fabric.config(port);
         let config: &dyn p2pdma_pci::ConfigSpace = &config;
         let acs = config.extended_capability(0x0d).unwrap().unwrap();
-        config
-            .write(acs + 8, Width::Dword, u32::from(listed) << 1)
-            .unwrap();
-        assert_eq!(
-            write(&stage, Attributes::DATA),
-            expected,
-            "{listed} {redirect}"
-        );
+        config.write(acs + 8, Width::Dword, u32::from(listed) << 1).unwrap();
+        assert_eq!(write(&stage, Attributes::DATA), expected, "{listed} {redirect}");
     }
 }
 
@@ -197,35 +161,20 @@ fn two_deep(lower: AcsControl, middle: AcsControl) -> Stage {
     let mut builder = Builder::new(host(IommuMode::Off), 64 << 20);
     let bridge = builder.host_bridge(host_bridge(PeerPolicy::Forward));
     let root = builder.root_port(bridge, port("rp0", Some(0))).unwrap();
-    let upper = vec![
-        port("sw0.0", Some(middle.into_bits())),
-        port("sw0.1", Some(0)),
-    ];
+    let upper = vec![port("sw0.0", Some(middle.into_bits())), port("sw0.1", Some(0))];
     let upper = builder.switch(root, "sw0", upper).unwrap();
-    let below = vec![
-        port("sw1.0", Some(lower.into_bits())),
-        port("sw1.1", Some(0)),
-    ];
+    let below = vec![port("sw1.0", Some(lower.into_bits())), port("sw1.1", Some(0))];
     let below = builder.switch(upper[0], "sw1", below).unwrap();
     let devices = [(below[0], "a"), (below[1], "c"), (upper[1], "b")];
-    build(
-        builder,
-        devices.map(|(port, name)| (port, function(name, 0))).into(),
-    )
+    build(builder, devices.map(|(port, name)| (port, function(name, 0))).into())
 }
 
 #[test]
 fn redirection_acts_only_where_a_request_would_turn() {
     let redirect = NONE.with_request_redirect(true);
     // At the lower port the request goes up anyway; the kernel counts that bit all the same.
-    assert_eq!(
-        write(&two_deep(redirect, NONE), Attributes::DATA),
-        Way::Local
-    );
-    assert_eq!(
-        write(&two_deep(NONE, redirect), Attributes::DATA),
-        Way::Root
-    );
+    assert_eq!(write(&two_deep(redirect, NONE), Attributes::DATA), Way::Local);
+    assert_eq!(write(&two_deep(NONE, redirect), Attributes::DATA), Way::Root);
     let stage = two_deep(redirect, NONE);
     let topology = stage.fabric.topology().unwrap();
     let kernel = topology.route(stage.bdf("a"), stage.bdf("b"));
@@ -239,9 +188,7 @@ fn upstream_forwarding_decides_at_the_port_above_a_redirect() {
         let middle = NONE.with_upstream_forwarding(forwarding);
         let stage = two_deep(NONE.with_request_redirect(true), middle);
         let (at, before) = (Iova(stage.memory("c")), stage.fabric.counters());
-        stage.act("a", move |port| {
-            port.write(at, &[1; 8], Attributes::DATA).unwrap()
-        });
+        stage.act("a", move |port| port.write(at, &[1; 8], Attributes::DATA).unwrap());
         assert_eq!(way(&stage, before), Some(expected), "{forwarding}");
         let arrived = stage.puppet("c").memory.read_value::<[u8; 8]>(0).unwrap();
         assert_eq!(arrived, [1; 8]);
@@ -252,15 +199,10 @@ fn upstream_forwarding_decides_at_the_port_above_a_redirect() {
 fn two_functions(own: AcsControl, port_control: AcsControl) -> Stage {
     let mut builder = Builder::new(host(IommuMode::Off), 64 << 20);
     let bridge = builder.host_bridge(host_bridge(PeerPolicy::Forward));
-    let root = builder
-        .root_port(bridge, port("rp0", Some(port_control.into_bits())))
-        .unwrap();
+    let root = builder.root_port(bridge, port("rp0", Some(port_control.into_bits()))).unwrap();
     let with_acs = |name, number| {
         let mut config = function(name, number);
-        config.acs = Some(AcsConfig {
-            control: own,
-            egress: 0b11,
-        });
+        config.acs = Some(AcsConfig { control: own, egress: 0b11 });
         (root, config)
     };
     build(builder, vec![with_acs("a", 0), with_acs("b", 1)])
@@ -270,38 +212,17 @@ fn two_functions(own: AcsControl, port_control: AcsControl) -> Stage {
 fn functions_of_one_device_meet_inside_it_unless_redirected() {
     let up = NONE.with_upstream_forwarding(true);
     let redirect = NONE.with_request_redirect(true);
-    assert_eq!(
-        write(&two_functions(NONE, NONE), Attributes::DATA),
-        Way::Local
-    );
+    assert_eq!(write(&two_functions(NONE, NONE), Attributes::DATA), Way::Local);
     let links = two_functions(NONE, NONE).fabric.counters().root_data();
     assert_eq!(links, 0, "nothing leaves the device");
-    assert_eq!(
-        write(&two_functions(NONE, redirect), Attributes::DATA),
-        Way::Local
-    );
-    assert_eq!(
-        write(&two_functions(redirect, up), Attributes::DATA),
-        Way::Root
-    );
-    assert_eq!(
-        write(&two_functions(redirect, NONE), Attributes::DATA),
-        Way::Root
-    );
+    assert_eq!(write(&two_functions(NONE, redirect), Attributes::DATA), Way::Local);
+    assert_eq!(write(&two_functions(redirect, up), Attributes::DATA), Way::Root);
+    assert_eq!(write(&two_functions(redirect, NONE), Attributes::DATA), Way::Root);
     let egress = NONE.with_egress_control(true);
-    assert_eq!(
-        write(&two_functions(egress, NONE), Attributes::DATA),
-        Way::Lost
-    );
+    assert_eq!(write(&two_functions(egress, NONE), Attributes::DATA), Way::Lost);
     let completion = NONE.with_completion_redirect(true);
-    assert_eq!(
-        read(&two_functions(completion, up), Attributes::DATA),
-        Way::Root
-    );
-    assert_eq!(
-        read(&two_functions(completion, NONE), Attributes::DATA),
-        Way::Root
-    );
+    assert_eq!(read(&two_functions(completion, up), Attributes::DATA), Way::Root);
+    assert_eq!(read(&two_functions(completion, NONE), Attributes::DATA), Way::Root);
 }
 
 #[test]
@@ -313,8 +234,7 @@ fn translated_requests_are_honoured_only_from_functions_with_ats_on() {
         let at = config.extended_capability(0x0f).unwrap().unwrap() + 6;
         config.write(at, Width::Word, u32::from(ats) << 15).unwrap();
         let blocked = stage.act("a", |port| {
-            port.read(Iova(0x20_0000), &mut [0; 4], Attributes::DATA.translated())
-                .is_err()
+            port.read(Iova(0x20_0000), &mut [0; 4], Attributes::DATA.translated()).is_err()
         });
         assert_eq!(blocked, expected, "{ats}");
         assert_eq!(stage.fabric.take_iommu_faults().1, u64::from(blocked));

@@ -27,20 +27,11 @@ fn a_removed_function_answers_nothing_and_a_new_one_takes_its_place() {
     stage.puppet("b").memory.write(0, &[9]).unwrap();
     assert_eq!(read(&stage, "a", memory), Ok(9));
     assert!(stage.fabric.remove(bdf).unwrap().is_some());
-    assert_eq!(
-        read(&stage, "a", memory),
-        Err(TlpErrorKind::UnsupportedRequest)
-    );
+    assert_eq!(read(&stage, "a", memory), Err(TlpErrorKind::UnsupportedRequest));
     assert_eq!(bar.read32(0).unwrap(), u32::MAX);
-    assert_eq!(
-        stage.fabric.config(bdf).read(0, Width::Dword).unwrap(),
-        u32::MAX
-    );
+    assert_eq!(stage.fabric.config(bdf).read(0, Width::Dword).unwrap(), u32::MAX);
     assert!(held.reset().is_err());
-    assert!(matches!(
-        stage.fabric.open(bdf),
-        Err(Error::NoFunction { .. })
-    ));
+    assert!(matches!(stage.fabric.open(bdf), Err(Error::NoFunction { .. })));
     let newcomer = Puppet::new();
     newcomer.memory.write(0, &[5]).unwrap();
     let functions: Vec<(_, Box<dyn p2pdma_fabric::Endpoint>)> =
@@ -58,14 +49,8 @@ fn a_taken_slot_is_refused_and_named() {
     let functions: Vec<(_, Box<dyn p2pdma_fabric::Endpoint>)> =
         vec![(function("d", 0), Box::new(Puppet::new()))];
     let error = stage.fabric.insert("sw0.1", functions).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "d cannot be below sw0.1: the link leads to b"
-    );
-    assert!(matches!(
-        stage.fabric.insert("sw9", vec![]),
-        Err(Error::NoSuchName { .. })
-    ));
+    assert_eq!(error.to_string(), "d cannot be below sw0.1: the link leads to b");
+    assert!(matches!(stage.fabric.insert("sw9", vec![]), Err(Error::NoSuchName { .. })));
 }
 
 #[test]
@@ -78,10 +63,7 @@ fn timers_and_doorbells_do_not_survive_reset_or_removal() {
             stage.fabric.remove(stage.bdf("a")).unwrap();
         } else {
             stage.fabric.open(stage.bdf("a")).unwrap().reset().unwrap();
-            assert_eq!(
-                stage.puppet("a").script.lock().unwrap().resets,
-                [Reset::FunctionLevel]
-            );
+            assert_eq!(stage.puppet("a").script.lock().unwrap().resets, [Reset::FunctionLevel]);
         }
         while stage.fabric.step() {}
         assert!(stage.puppet("a").script.lock().unwrap().woken.is_empty());
@@ -92,10 +74,7 @@ fn timers_and_doorbells_do_not_survive_reset_or_removal() {
 fn a_function_level_reset_keeps_bars_and_drops_bus_mastering() {
     let stage = stage();
     stage.set_bus_master("a", true);
-    let (function, before) = (
-        stage.fabric.open(stage.bdf("a")).unwrap(),
-        stage.memory("a"),
-    );
+    let (function, before) = (stage.fabric.open(stage.bdf("a")).unwrap(), stage.memory("a"));
     let line = function.interrupt(0).unwrap();
     function.reset().unwrap();
     assert_eq!(stage.memory("a"), before);
@@ -109,21 +88,9 @@ fn a_function_level_reset_keeps_bars_and_drops_bus_mastering() {
 fn a_secondary_bus_reset_is_a_hot_reset_of_everything_below() {
     let stage = stage();
     let bridge = p2pdma_pci::Bdf::new(0, 0, 1, 0).unwrap();
-    stage
-        .fabric
-        .config(bridge)
-        .write(0x3e, Width::Word, 1 << 6)
-        .unwrap();
-    for (name, resets) in [
-        ("a", vec![Reset::Hot]),
-        ("b", vec![Reset::Hot]),
-        ("c", vec![]),
-    ] {
-        assert_eq!(
-            stage.puppet(name).script.lock().unwrap().resets,
-            resets,
-            "{name}"
-        );
+    stage.fabric.config(bridge).write(0x3e, Width::Word, 1 << 6).unwrap();
+    for (name, resets) in [("a", vec![Reset::Hot]), ("b", vec![Reset::Hot]), ("c", vec![])] {
+        assert_eq!(stage.puppet(name).script.lock().unwrap().resets, resets, "{name}");
     }
 }
 
@@ -132,18 +99,8 @@ fn a_link_that_is_down_carries_nothing_either_way() {
     let stage = stage();
     let memory = stage.memory("b");
     stage.fabric.set_link("sw0.1", false).unwrap();
-    assert_eq!(
-        read(&stage, "a", memory),
-        Err(TlpErrorKind::UnsupportedRequest)
-    );
-    assert_eq!(
-        stage
-            .fabric
-            .config(stage.bdf("b"))
-            .read(0, Width::Dword)
-            .unwrap(),
-        u32::MAX
-    );
+    assert_eq!(read(&stage, "a", memory), Err(TlpErrorKind::UnsupportedRequest));
+    assert_eq!(stage.fabric.config(stage.bdf("b")).read(0, Width::Dword).unwrap(), u32::MAX);
     stage.fabric.set_link("sw0.1", true).unwrap();
     assert_eq!(read(&stage, "a", memory), Ok(0));
 }
@@ -156,10 +113,7 @@ fn after_a_power_cut_the_machine_must_be_enumerated_again() {
     assert!(matches!(stage.fabric.topology(), Err(Error::Topology(_))));
     stage.fabric.enumerate().unwrap();
     assert_eq!((stage.memory("b"), stage.bdf("b")), (memory, bdf));
-    assert_eq!(
-        stage.puppet("b").script.lock().unwrap().resets,
-        [Reset::Cold]
-    );
+    assert_eq!(stage.puppet("b").script.lock().unwrap().resets, [Reset::Cold]);
     assert_eq!(read(&stage, "a", memory), Ok(0));
 }
 
@@ -178,12 +132,7 @@ fn the_topology_follows_the_registers() {
     assert_ne!(before.generation(), after.generation());
     assert!(after.route(a, b).require().is_err());
     let function = stage.fabric.open(a).unwrap();
-    let bar = stage
-        .fabric
-        .open(b)
-        .unwrap()
-        .map_bar(crate::support::BAR2)
-        .unwrap();
+    let bar = stage.fabric.open(b).unwrap().map_bar(crate::support::BAR2).unwrap();
     let refused = function.map_peer(&bar, 0..4096).unwrap_err();
     assert!(matches!(refused, p2pdma_pci::Error::Refused(_)));
 }

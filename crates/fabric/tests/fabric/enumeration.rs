@@ -22,12 +22,7 @@ impl Endpoint for Plain {
             kind,
             memory: vec![],
         });
-        Description {
-            vendor: 1,
-            device: 2,
-            bars: bars.collect(),
-            ..Description::default()
-        }
+        Description { vendor: 1, device: 2, bars: bars.collect(), ..Description::default() }
     }
     fn mmio_read(&mut self, _: BarIndex, _: u64, data: &mut [u8]) {
         data.fill(0x5a);
@@ -38,23 +33,13 @@ impl Endpoint for Plain {
 }
 
 const WIDE: BarKind = BarKind::Memory64 { prefetchable: true };
-const NARROW: BarKind = BarKind::Memory32 {
-    prefetchable: false,
-};
+const NARROW: BarKind = BarKind::Memory32 { prefetchable: false };
 
 /// A random tree: each step adds a switch or a device below a port that is still free.
 #[derive(Debug, Clone)]
 enum Step {
-    Switch {
-        at: usize,
-        ports: usize,
-    },
-    Device {
-        at: usize,
-        shift: u32,
-        narrow_shift: u32,
-        functions: u8,
-    },
+    Switch { at: usize, ports: usize },
+    Device { at: usize, shift: u32, narrow_shift: u32, functions: u8 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,12 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         (any::<usize>(), 1usize..6).prop_map(|(at, ports)| Step::Switch { at, ports }),
         (any::<usize>(), 4u32..34, 4u32..20, 1u8..9).prop_map(
             |(at, shift, narrow_shift, functions)| {
-                Step::Device {
-                    at,
-                    shift,
-                    narrow_shift,
-                    functions,
-                }
+                Step::Device { at, shift, narrow_shift, functions }
             }
         ),
     ]
@@ -77,11 +57,7 @@ fn grow(roots: usize, steps: Vec<Step>) -> (Builder, usize) {
     let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
     let bridge = builder.host_bridge(host_bridge(PeerPolicy::Forward));
     let mut free: Vec<PortId> = (0..roots)
-        .map(|index| {
-            builder
-                .root_port(bridge, port(&format!("rp{index}"), None))
-                .unwrap()
-        })
+        .map(|index| builder.root_port(bridge, port(&format!("rp{index}"), None)).unwrap())
         .collect();
     let mut devices = 0;
     for (count, step) in steps.into_iter().enumerate() {
@@ -92,18 +68,9 @@ fn grow(roots: usize, steps: Vec<Step>) -> (Builder, usize) {
             Step::Switch { at, ports } => {
                 let above = free.swap_remove(at % free.len());
                 let ports = (0..ports).map(|index| port(&format!("sw{count}.{index}"), None));
-                free.extend(
-                    builder
-                        .switch(above, &format!("sw{count}"), ports.collect())
-                        .unwrap(),
-                );
+                free.extend(builder.switch(above, &format!("sw{count}"), ports.collect()).unwrap());
             }
-            Step::Device {
-                at,
-                shift,
-                narrow_shift,
-                functions,
-            } => {
+            Step::Device { at, shift, narrow_shift, functions } => {
                 let below = free.swap_remove(at % free.len());
                 for number in 0..functions {
                     let bars = vec![(0, 1 << shift, WIDE), (3, 1 << narrow_shift, NARROW)];
@@ -179,39 +146,25 @@ fn windows(config: &p2pdma_fabric::FabricConfig) -> [(u64, u64); 2] {
 #[test]
 fn two_host_bridges_have_buses_of_their_own() {
     let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
-    let first = HostBridgeConfig {
-        last_bus: 0x3f,
-        ..HostBridgeConfig::default()
-    };
+    let first = HostBridgeConfig { last_bus: 0x3f, ..HostBridgeConfig::default() };
     let second = HostBridgeConfig {
         name: "host1".to_owned(),
         first_bus: 0x40,
         ..HostBridgeConfig::default()
     };
-    let third = HostBridgeConfig {
-        name: "vmd".to_owned(),
-        domain: 0x10000,
-        ..HostBridgeConfig::default()
-    };
+    let third =
+        HostBridgeConfig { name: "vmd".to_owned(), domain: 0x10000, ..HostBridgeConfig::default() };
     let mut devices = Vec::new();
     for (index, config) in [first, second, third].into_iter().enumerate() {
         let bridge = builder.host_bridge(config);
-        let root = builder
-            .root_port(bridge, port(&format!("rp{index}"), None))
-            .unwrap();
+        let root = builder.root_port(bridge, port(&format!("rp{index}"), None)).unwrap();
         devices.push((root, function(&format!("d{index}"), 0)));
     }
     let stage = build(builder, devices);
-    let places: Vec<String> = ["d0", "d1", "d2"]
-        .map(|name| stage.bdf(name).to_string())
-        .into();
+    let places: Vec<String> = ["d0", "d1", "d2"].map(|name| stage.bdf(name).to_string()).into();
     assert_eq!(places, ["0000:01:00.0", "0000:41:00.0", "10000:01:00.0"]);
     let topology = stage.fabric.topology().unwrap();
-    let bridges = topology
-        .nodes()
-        .iter()
-        .filter(|node| node.kind == Kind::Conventional)
-        .count();
+    let bridges = topology.nodes().iter().filter(|node| node.kind == Kind::Conventional).count();
     assert_eq!((bridges, topology.host_bridges().len()), (3, 3));
 }
 
@@ -228,13 +181,7 @@ fn impossible_machines_are_refused_with_names() {
         fails(vec![(0, 1 << 31, NARROW)]).to_string(),
         "0000:01:00.0 needs 0x80000000 bytes of non-prefetchable address space, and no window has them"
     );
-    assert!(matches!(
-        fails(vec![(0, 1 << 47, WIDE)]),
-        Error::NoWindow {
-            prefetchable: true,
-            ..
-        }
-    ));
+    assert!(matches!(fails(vec![(0, 1 << 47, WIDE)]), Error::NoWindow { prefetchable: true, .. }));
     for bars in [
         vec![(0, 24, WIDE)],
         vec![(0, 8, WIDE)],
@@ -258,10 +205,7 @@ fn slots_take_one_device_with_a_function_0() {
         builder.build().map(drop).map_err(|error| error.to_string())
     };
     assert_eq!(with(&[("x", 0), ("y", 7)]), Ok(()));
-    assert_eq!(
-        with(&[("x", 0), ("y", 0)]).unwrap_err(),
-        "y cannot be function 0 below rp0: x is"
-    );
+    assert_eq!(with(&[("x", 0), ("y", 0)]).unwrap_err(), "y cannot be function 0 below rp0: x is");
     assert!(with(&[("x", 1)]).unwrap_err().contains("function 0"));
     assert!(with(&[("x", 0), ("y", 8)]).unwrap_err().contains("0 to 7"));
 }
@@ -269,10 +213,7 @@ fn slots_take_one_device_with_a_function_0() {
 #[test]
 fn bus_numbers_run_out_with_an_error() {
     let mut builder = Builder::new(host(IommuMode::Off), 16 << 20);
-    let config = HostBridgeConfig {
-        last_bus: 3,
-        ..HostBridgeConfig::default()
-    };
+    let config = HostBridgeConfig { last_bus: 3, ..HostBridgeConfig::default() };
     let bridge = builder.host_bridge(config);
     let root = builder.root_port(bridge, port("rp0", None)).unwrap();
     let ports = vec![port("sw0.0", None), port("sw0.1", None)];
@@ -302,9 +243,7 @@ fn random_configuration_writes_break_nothing() {
         let width = [Width::Byte, Width::Word, Width::Dword][(random() % 3) as usize];
         let offset = (random() % 0x200) as u16 & !(width.bytes() - 1);
         let identity = config.read(0, Width::Dword).unwrap();
-        config
-            .write(offset, width, (random() >> 32) as u32)
-            .unwrap();
+        config.write(offset, width, (random() >> 32) as u32).unwrap();
         // Bus numbers may have moved; whoever still answers here is who it was.
         let now = config.read(0, Width::Dword).unwrap();
         assert!(now == identity || now == u32::MAX || identity == u32::MAX);

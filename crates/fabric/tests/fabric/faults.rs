@@ -13,27 +13,15 @@ fn stage() -> Stage {
 }
 
 fn inject(stage: &Stage, site: Site, kind: FaultKind) {
-    stage.fabric.inject(Fault {
-        site,
-        index: 0,
-        kind,
-    });
+    stage.fabric.inject(Fault { site, index: 0, kind });
 }
 
 /// Reads eight bytes of `b`'s memory, which are 1 to 8, with a fault on the way.
 fn read_with(kind: FaultKind) -> (Result<[u8; 8], TlpErrorKind>, Stage) {
     let stage = stage();
     let at = Iova(stage.memory("b"));
-    stage
-        .puppet("b")
-        .memory
-        .write(0, &[1, 2, 3, 4, 5, 6, 7, 8])
-        .unwrap();
-    inject(
-        &stage,
-        Site::Read(stage.bdf("a"), Some(PayloadClass::Data)),
-        kind,
-    );
+    stage.puppet("b").memory.write(0, &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+    inject(&stage, Site::Read(stage.bdf("a"), Some(PayloadClass::Data)), kind);
     let answer = stage.act("a", move |port| {
         let mut data = [0; 8];
         let done = port.read(at, &mut data, Attributes::DATA);
@@ -47,15 +35,9 @@ fn read_with(kind: FaultKind) -> (Result<[u8; 8], TlpErrorKind>, Stage) {
 fn reads_fail_as_the_fault_says() {
     let good = [1, 2, 3, 4, 5, 6, 7, 8];
     for (kind, expected) in [
-        (
-            FaultKind::UnsupportedRequest,
-            Err(TlpErrorKind::UnsupportedRequest),
-        ),
+        (FaultKind::UnsupportedRequest, Err(TlpErrorKind::UnsupportedRequest)),
         (FaultKind::CompleterAbort, Err(TlpErrorKind::CompleterAbort)),
-        (
-            FaultKind::CompletionTimeout,
-            Err(TlpErrorKind::CompletionTimeout),
-        ),
+        (FaultKind::CompletionTimeout, Err(TlpErrorKind::CompletionTimeout)),
         (FaultKind::Drop, Err(TlpErrorKind::CompletionTimeout)),
         (FaultKind::Poison, Err(TlpErrorKind::Poisoned)),
         (FaultKind::AllOnes, Ok([0xff; 8])),
@@ -65,21 +47,8 @@ fn reads_fail_as_the_fault_says() {
     ] {
         assert_eq!(read_with(kind).0, expected, "{kind:?}");
     }
-    assert_eq!(
-        read_with(FaultKind::Poison)
-            .1
-            .fabric
-            .errors("a")
-            .unwrap()
-            .poisoned,
-        1
-    );
-    let timeouts = read_with(FaultKind::Drop)
-        .1
-        .fabric
-        .errors("a")
-        .unwrap()
-        .completion_timeouts;
+    assert_eq!(read_with(FaultKind::Poison).1.fabric.errors("a").unwrap().poisoned, 1);
+    let timeouts = read_with(FaultKind::Drop).1.fabric.errors("a").unwrap().completion_timeouts;
     assert_eq!(timeouts, 1);
 }
 
@@ -97,9 +66,7 @@ fn writes_go_astray_as_the_fault_says() {
         let stage = stage();
         let target = Iova(stage.memory("b") + 64);
         inject(&stage, Site::Write(stage.bdf("a"), None), kind);
-        stage.act("a", move |port| {
-            port.write(target, &[1, 2, 3, 4], Attributes::DATA).unwrap()
-        });
+        stage.act("a", move |port| port.write(target, &[1, 2, 3, 4], Attributes::DATA).unwrap());
         let there = stage.puppet("b").memory.read_value::<[u8; 4]>(at).unwrap();
         assert_eq!(there, expected, "{kind:?}");
     }
@@ -109,12 +76,7 @@ fn writes_go_astray_as_the_fault_says() {
 fn interrupts_are_lost_or_doubled() {
     for (kind, count) in [(FaultKind::Drop, 0), (FaultKind::Duplicate, 2)] {
         let stage = stage();
-        let line = stage
-            .fabric
-            .open(stage.bdf("a"))
-            .unwrap()
-            .interrupt(0)
-            .unwrap();
+        let line = stage.fabric.open(stage.bdf("a")).unwrap().interrupt(0).unwrap();
         inject(&stage, Site::Interrupt(stage.bdf("a")), kind);
         stage.act("a", |port| port.raise(0));
         while stage.fabric.step() {}
@@ -124,18 +86,10 @@ fn interrupts_are_lost_or_doubled() {
 
 #[test]
 fn functions_are_struck_in_the_middle_of_their_work() {
-    for kind in [
-        FaultKind::Unplug,
-        FaultKind::LinkDown,
-        FaultKind::Reset(Reset::FunctionLevel),
-    ] {
+    for kind in [FaultKind::Unplug, FaultKind::LinkDown, FaultKind::Reset(Reset::FunctionLevel)] {
         let stage = stage();
         let (bdf, target) = (stage.bdf("a"), Iova(stage.memory("b")));
-        stage.fabric.inject(Fault {
-            site: Site::Write(bdf, None),
-            index: 1,
-            kind,
-        });
+        stage.fabric.inject(Fault { site: Site::Write(bdf, None), index: 1, kind });
         let second = stage.act("a", move |port| {
             port.write(target, &[1], Attributes::DATA).unwrap();
             let second = port.write(target, &[2], Attributes::DATA);
@@ -158,17 +112,8 @@ fn functions_are_struck_in_the_middle_of_their_work() {
 fn an_event_fault_strikes_just_before_its_event() {
     let stage = stage();
     let bdf = stage.bdf("a");
-    stage.fabric.inject(Fault {
-        site: Site::Event(bdf),
-        index: 0,
-        kind: FaultKind::Unplug,
-    });
-    let bar = stage
-        .fabric
-        .open(bdf)
-        .unwrap()
-        .map_bar(p2pdma_pci::BarIndex::ZERO)
-        .unwrap();
+    stage.fabric.inject(Fault { site: Site::Event(bdf), index: 0, kind: FaultKind::Unplug });
+    let bar = stage.fabric.open(bdf).unwrap().map_bar(p2pdma_pci::BarIndex::ZERO).unwrap();
     bar.write32(0, 1).unwrap();
     while stage.fabric.step() {}
     assert!(stage.puppet("a").script.lock().unwrap().writes.is_empty());

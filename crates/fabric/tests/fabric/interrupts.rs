@@ -52,9 +52,7 @@ fn the_function_mask_holds_all_vectors_back() {
     let config = function.config();
     let control = config.capability(0x11).unwrap().unwrap() + 2;
     let enabled = config.read(control, Width::Word).unwrap();
-    config
-        .write(control, Width::Word, enabled | 1 << 14)
-        .unwrap();
+    config.write(control, Width::Word, enabled | 1 << 14).unwrap();
     stage.act("a", |port| port.raise(0));
     drain(&stage);
     assert_eq!(line.take(), 0);
@@ -79,14 +77,8 @@ fn a_write_to_the_interrupt_range_with_foreign_data_is_spurious() {
     let stage = stage();
     stage.act("b", |port| {
         let at = p2pdma_pci::Iova(0xfee0_0000);
-        port.write(
-            at,
-            &77_u32.to_le_bytes(),
-            p2pdma_fabric::Attributes::CONTROL,
-        )
-        .unwrap();
-        port.write(at, &[0; 8], p2pdma_fabric::Attributes::CONTROL)
-            .unwrap();
+        port.write(at, &77_u32.to_le_bytes(), p2pdma_fabric::Attributes::CONTROL).unwrap();
+        port.write(at, &[0; 8], p2pdma_fabric::Attributes::CONTROL).unwrap();
     });
     drain(&stage);
     assert_eq!(stage.fabric.spurious_interrupts(), 2);

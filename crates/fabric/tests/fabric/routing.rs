@@ -10,9 +10,7 @@ const NO_ACS: [u16; 4] = [0; 4];
 const ISOLATING: [u16; 4] = [0x1d; 4];
 
 fn write(stage: &Stage, from: &str, at: u64, data: &'static [u8]) -> Result<(), TlpErrorKind> {
-    let done = stage.act(from, move |port| {
-        port.write(Iova(at), data, Attributes::DATA)
-    });
+    let done = stage.act(from, move |port| port.write(Iova(at), data, Attributes::DATA));
     done.map(drop).map_err(|error| error.kind)
 }
 
@@ -36,13 +34,7 @@ fn peers_below_a_switch_meet_without_the_root() {
     let counters = stage.fabric.counters();
     assert_eq!((counters.root_data(), counters.host_data()), (0, 0));
     assert_eq!(counters.peer_local.of(PayloadClass::Data), 10);
-    let by_port = |name: &str| {
-        counters
-            .links
-            .iter()
-            .find(|link| link.port == name)
-            .unwrap()
-    };
+    let by_port = |name: &str| counters.links.iter().find(|link| link.port == name).unwrap();
     assert_eq!(by_port("sw0.0").up.of(PayloadClass::Data), 5);
     assert_eq!(by_port("sw0.0").down.of(PayloadClass::Data), 5);
     assert_eq!(by_port("sw0.1").down.of(PayloadClass::Data), 5);
@@ -59,16 +51,11 @@ fn the_root_complex_forwards_refuses_or_loses() {
         write(&stage, "a", target + 8, b"hello").unwrap();
         let arrived = stage.puppet("c").memory.read_value::<[u8; 5]>(8).unwrap() == *b"hello";
         let answer = read(&stage, "a", target, 5);
-        let through = stage
-            .fabric
-            .counters()
-            .peer_through_root
-            .of(PayloadClass::Data);
+        let through = stage.fabric.counters().peer_through_root.of(PayloadClass::Data);
         match policy {
-            PeerPolicy::Forward => assert_eq!(
-                (arrived, answer, through),
-                (true, Ok(b"there".to_vec()), 10)
-            ),
+            PeerPolicy::Forward => {
+                assert_eq!((arrived, answer, through), (true, Ok(b"there".to_vec()), 10))
+            }
             PeerPolicy::Refuse => {
                 assert_eq!(
                     (arrived, answer, through),
@@ -98,26 +85,16 @@ fn bus_mastering_and_memory_decode_are_gates() {
     let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
     let target = stage.memory("b");
     stage.set_bus_master("a", false);
-    let refused = stage.act_as_is("a", move |port| {
-        port.write(Iova(target), b"x", Attributes::DATA)
-    });
+    let refused =
+        stage.act_as_is("a", move |port| port.write(Iova(target), b"x", Attributes::DATA));
     assert_eq!(refused.unwrap_err().kind, TlpErrorKind::BusMasterDisabled);
     let b = stage.bdf("b");
     use p2pdma_pci::{ConfigSpace as _, Width};
     stage.fabric.config(b).write(4, Width::Word, 0).unwrap();
     write(&stage, "a", target, b"lost").unwrap();
-    assert_eq!(
-        read(&stage, "a", target, 4),
-        Err(TlpErrorKind::UnsupportedRequest)
-    );
-    assert_eq!(
-        stage.puppet("b").memory.read_value::<[u8; 4]>(0).unwrap(),
-        [0; 4]
-    );
-    assert_eq!(
-        stage.fabric.errors("sw0.1").unwrap().unsupported_requests,
-        2
-    );
+    assert_eq!(read(&stage, "a", target, 4), Err(TlpErrorKind::UnsupportedRequest));
+    assert_eq!(stage.puppet("b").memory.read_value::<[u8; 4]>(0).unwrap(), [0; 4]);
+    assert_eq!(stage.fabric.errors("sw0.1").unwrap().unsupported_requests, 2);
 }
 
 #[test]
@@ -127,34 +104,36 @@ fn translation_is_enforced_at_the_root_and_bypassed_below_it() {
     let buffer = a.alloc_dma(10_000).unwrap();
     let at = buffer.iova().0;
     write(&stage, "a", at + 4090, b"across a page").unwrap();
-    assert_eq!(
-        buffer.memory().read_value::<[u8; 13]>(4090).unwrap(),
-        *b"across a page"
-    );
+    assert_eq!(buffer.memory().read_value::<[u8; 13]>(4090).unwrap(), *b"across a page");
     // Another function has another domain.
-    assert_eq!(
-        read(&stage, "b", at, 4),
-        Err(TlpErrorKind::UnsupportedRequest)
-    );
+    assert_eq!(read(&stage, "b", at, 4), Err(TlpErrorKind::UnsupportedRequest));
     // Host memory's own address means nothing to a translated function.
     write(&stage, "a", 0x10_0000, b"errant").unwrap();
     let (faults, total) = stage.fabric.take_iommu_faults();
     assert_eq!((faults.len(), total), (2, 2));
-    assert_eq!(
-        (faults[1].requester, faults[1].iova),
-        (stage.bdf("a"), Iova(0x10_0000))
-    );
+    assert_eq!((faults[1].requester, faults[1].iova), (stage.bdf("a"), Iova(0x10_0000)));
     // Below the switch nobody translates: the BAR's own address goes straight there.
     write(&stage, "a", stage.memory("b"), b"direct").unwrap();
-    assert_eq!(
-        stage.puppet("b").memory.read_value::<[u8; 6]>(0).unwrap(),
-        *b"direct"
-    );
+    assert_eq!(stage.puppet("b").memory.read_value::<[u8; 6]>(0).unwrap(), *b"direct");
     drop(buffer);
-    assert_eq!(
-        read(&stage, "a", at, 4),
-        Err(TlpErrorKind::UnsupportedRequest)
-    );
+    assert_eq!(read(&stage, "a", at, 4), Err(TlpErrorKind::UnsupportedRequest));
+}
+
+#[test]
+fn host_memory_can_be_shared_by_two_functions() {
+    for iommu in [IommuMode::Off, IommuMode::Translate] {
+        let stage = switched(iommu, PeerPolicy::Refuse, NO_ACS);
+        let [a, c] = ["a", "c"].map(|name| stage.fabric.open(stage.bdf(name)).unwrap());
+        let first = a.alloc_dma(8192).unwrap();
+        let second = c.share_dma(&first).unwrap();
+        assert_eq!(iommu == IommuMode::Off, first.iova() == second.iova());
+        write(&stage, "a", first.iova().0 + 5000, b"once").unwrap();
+        drop(first);
+        assert_eq!(read(&stage, "c", second.iova().0 + 5000, 4).unwrap(), b"once");
+        let foreign = switched(iommu, PeerPolicy::Refuse, NO_ACS);
+        let stranger = foreign.fabric.open(foreign.bdf("a")).unwrap();
+        assert!(stranger.share_dma(&second).is_err());
+    }
 }
 
 #[test]
@@ -162,20 +141,9 @@ fn the_ends_of_a_bar_and_of_the_address_space_are_exact() {
     let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
     let target = stage.memory("b");
     write(&stage, "a", target + MEMORY - 1, b"z").unwrap();
-    assert_eq!(
-        stage
-            .puppet("b")
-            .memory
-            .read_value::<[u8; 1]>(1048575)
-            .unwrap(),
-        *b"z"
-    );
+    assert_eq!(stage.puppet("b").memory.read_value::<[u8; 1]>(1048575).unwrap(), *b"z");
     for at in [u64::MAX, u64::MAX - 3, 0x7fff_ffff_ffff_ffff] {
-        assert_eq!(
-            read(&stage, "a", at, 8),
-            Err(TlpErrorKind::UnsupportedRequest),
-            "{at:x}"
-        );
+        assert_eq!(read(&stage, "a", at, 8), Err(TlpErrorKind::UnsupportedRequest), "{at:x}");
         write(&stage, "a", at, b"nowhere!").unwrap();
     }
 }
@@ -184,10 +152,7 @@ fn the_ends_of_a_bar_and_of_the_address_space_are_exact() {
 fn a_function_cannot_reach_itself_over_the_bus() {
     let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
     for at in [stage.memory("a"), stage.registers("a")] {
-        assert_eq!(
-            read(&stage, "a", at, 4),
-            Err(TlpErrorKind::UnsupportedRequest)
-        );
+        assert_eq!(read(&stage, "a", at, 4), Err(TlpErrorKind::UnsupportedRequest));
         write(&stage, "a", at, b"self").unwrap();
     }
     while stage.fabric.step() {}
@@ -200,12 +165,7 @@ fn a_peer_s_doorbell_rings_later_and_not_inside_the_write() {
     let target = stage.registers("b");
     let script = std::sync::Arc::clone(&stage.puppet("b").script);
     let seen = stage.act("a", move |port| {
-        port.write(
-            Iova(target + 0x1000),
-            &7_u32.to_le_bytes(),
-            Attributes::CONTROL,
-        )
-        .unwrap();
+        port.write(Iova(target + 0x1000), &7_u32.to_le_bytes(), Attributes::CONTROL).unwrap();
         script.lock().unwrap().writes.len()
     });
     assert_eq!(seen, 0);

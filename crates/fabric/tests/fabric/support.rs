@@ -39,10 +39,7 @@ pub(crate) const BAR2: BarIndex = BarIndex::new(2).unwrap();
 impl Puppet {
     pub(crate) fn new() -> Self {
         let memory = SharedMemory::anonymous(usize::try_from(MEMORY).unwrap()).unwrap();
-        Self {
-            script: Arc::default(),
-            memory,
-        }
+        Self { script: Arc::default(), memory }
     }
 }
 
@@ -61,12 +58,8 @@ impl Endpoint for Puppet {
             memory,
         };
         let registers = wide(BarIndex::ZERO, 0x4000, false, vec![]);
-        let msix = MsixDescription {
-            vectors: 4,
-            bar: BarIndex::ZERO,
-            table: 0x2000,
-            pending: 0x3000,
-        };
+        let msix =
+            MsixDescription { vectors: 4, bar: BarIndex::ZERO, table: 0x2000, pending: 0x3000 };
         Description {
             vendor: 0x1b36,
             device: 0x0005,
@@ -110,42 +103,21 @@ pub(crate) fn host(iommu: IommuMode) -> Host {
 }
 
 pub(crate) fn link() -> LinkStatus {
-    let link = Link {
-        speed: LinkSpeed::GEN4,
-        width: LinkWidth::X4,
-    };
-    LinkStatus {
-        current: Some(link),
-        max: link,
-    }
+    let link = Link { speed: LinkSpeed::GEN4, width: LinkWidth::X4 };
+    LinkStatus { current: Some(link), max: link }
 }
 
 pub(crate) fn port(name: &str, acs: Option<u16>) -> PortConfig {
-    let config = |bits| AcsConfig {
-        control: AcsControl::from_bits(bits),
-        egress: 0,
-    };
-    PortConfig {
-        name: name.to_owned(),
-        link: link(),
-        acs: acs.map(config),
-    }
+    let config = |bits| AcsConfig { control: AcsControl::from_bits(bits), egress: 0 };
+    PortConfig { name: name.to_owned(), link: link(), acs: acs.map(config) }
 }
 
 pub(crate) fn function(name: &str, number: u8) -> FunctionConfig {
-    FunctionConfig {
-        name: name.to_owned(),
-        number,
-        link: link(),
-        acs: None,
-    }
+    FunctionConfig { name: name.to_owned(), number, link: link(), acs: None }
 }
 
 pub(crate) fn host_bridge(policy: PeerPolicy) -> HostBridgeConfig {
-    HostBridgeConfig {
-        policy,
-        ..HostBridgeConfig::default()
-    }
+    HostBridgeConfig { policy, ..HostBridgeConfig::default() }
 }
 
 /// A machine of puppets.
@@ -162,10 +134,7 @@ pub(crate) fn build(mut builder: Builder, devices: Vec<(PortId, FunctionConfig)>
         puppets.push((config.name.clone(), puppet.clone()));
         builder.endpoint(port, config, Box::new(puppet));
     }
-    Stage {
-        fabric: builder.build().unwrap(),
-        puppets,
-    }
+    Stage { fabric: builder.build().unwrap(), puppets }
 }
 
 /// Devices `a` and `b` below one switch, `c` below a root port of its own.
@@ -175,14 +144,9 @@ pub(crate) fn switched(iommu: IommuMode, policy: PeerPolicy, acs: [u16; 4]) -> S
     let [rp0, rp1, sw0, sw1] = acs.map(Some);
     let rp0 = builder.root_port(bridge, port("rp0", rp0)).unwrap();
     let rp1 = builder.root_port(bridge, port("rp1", rp1)).unwrap();
-    let ports = builder
-        .switch(rp0, "sw0", vec![port("sw0.0", sw0), port("sw0.1", sw1)])
-        .unwrap();
+    let ports = builder.switch(rp0, "sw0", vec![port("sw0.0", sw0), port("sw0.1", sw1)]).unwrap();
     let devices = [(ports[0], "a"), (ports[1], "b"), (rp1, "c")];
-    build(
-        builder,
-        devices.map(|(port, name)| (port, function(name, 0))).into(),
-    )
+    build(builder, devices.map(|(port, name)| (port, function(name, 0))).into())
 }
 
 impl Stage {
@@ -191,42 +155,22 @@ impl Stage {
     }
 
     pub(crate) fn puppet(&self, name: &str) -> &Puppet {
-        &self
-            .puppets
-            .iter()
-            .find(|(other, _)| other == name)
-            .unwrap()
-            .1
+        &self.puppets.iter().find(|(other, _)| other == name).unwrap().1
     }
 
     /// Where a puppet's memory is.
     pub(crate) fn memory(&self, name: &str) -> u64 {
-        self.fabric
-            .open(self.bdf(name))
-            .unwrap()
-            .map_bar(BAR2)
-            .unwrap()
-            .address()
-            .0
+        self.fabric.open(self.bdf(name)).unwrap().map_bar(BAR2).unwrap().address().0
     }
 
     /// Where a puppet's registers are.
     pub(crate) fn registers(&self, name: &str) -> u64 {
-        self.fabric
-            .open(self.bdf(name))
-            .unwrap()
-            .map_bar(BarIndex::ZERO)
-            .unwrap()
-            .address()
-            .0
+        self.fabric.open(self.bdf(name)).unwrap().map_bar(BarIndex::ZERO).unwrap().address().0
     }
 
     pub(crate) fn set_bus_master(&self, name: &str, on: bool) {
         let command = if on { 6 } else { 2 };
-        self.fabric
-            .config(self.bdf(name))
-            .write(4, Width::Word, command)
-            .unwrap();
+        self.fabric.config(self.bdf(name)).write(4, Width::Word, command).unwrap();
     }
 
     /// Lets a puppet do something, bus mastering on, and waits until it has.
@@ -250,11 +194,7 @@ impl Stage {
         let boxed: Action = Box::new(move |port| *slot.lock().unwrap() = Some(action(port)));
         self.puppet(name).script.lock().unwrap().actions.push(boxed);
         let function = self.fabric.open(self.bdf(name)).unwrap();
-        function
-            .map_bar(BarIndex::ZERO)
-            .unwrap()
-            .write32(0, 1)
-            .unwrap();
+        function.map_bar(BarIndex::ZERO).unwrap().write32(0, 1).unwrap();
         while result.lock().unwrap().is_none() {
             assert!(self.fabric.step(), "the puppet was not reached");
         }

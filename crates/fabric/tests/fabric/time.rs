@@ -9,10 +9,7 @@ use crate::support::{Stage, build, function, host, host_bridge, port};
 
 fn link(speed: LinkSpeed, width: LinkWidth) -> LinkStatus {
     let link = Link { speed, width };
-    LinkStatus {
-        current: Some(link),
-        max: link,
-    }
+    LinkStatus { current: Some(link), max: link }
 }
 
 /// `a` and `b` below a switch whose links are all alike.
@@ -28,10 +25,7 @@ fn timed(speed: LinkSpeed, width: LinkWidth, model: TimingModel) -> Stage {
     let root = builder.root_port(bridge, with_link("rp0")).unwrap();
     let ports = vec![with_link("sw0.0"), with_link("sw0.1")];
     let ports = builder.switch(root, "sw0", ports).unwrap();
-    build(
-        builder,
-        vec![(ports[0], function("a", 0)), (ports[1], function("b", 0))],
-    )
+    build(builder, vec![(ports[0], function("a", 0)), (ports[1], function("b", 0))])
 }
 
 /// How long one write of `len` bytes from `a` into `b` takes.
@@ -48,11 +42,7 @@ fn every_generation_is_about_twice_as_fast() {
     let bytes = 1 << 20;
     let mut before: Option<Duration> = None;
     for speed in 1..=6 {
-        let stage = timed(
-            LinkSpeed::from_bits(speed),
-            LinkWidth::X4,
-            TimingModel::default(),
-        );
+        let stage = timed(LinkSpeed::from_bits(speed), LinkWidth::X4, TimingModel::default());
         let time = write_time(&stage, bytes);
         if let Some(before) = before {
             let ratio = before.as_secs_f64() / time.as_secs_f64();
@@ -118,18 +108,11 @@ fn host_memory_s_channels_are_shared_with_applications() {
     let free_rate = free.bytes as f64 / free.elapsed.as_secs_f64();
     assert!((20e9..25.6e9).contains(&free_rate), "{free_rate}");
 
-    let buffer = stage
-        .fabric
-        .open(stage.bdf("a"))
-        .unwrap()
-        .alloc_dma(1 << 20)
-        .unwrap();
+    let buffer = stage.fabric.open(stage.bdf("a")).unwrap().alloc_dma(1 << 20).unwrap();
     let at = buffer.iova();
     let shared = stage.fabric.start_stream().unwrap();
     for _ in 0..4 {
-        stage.act("a", move |port| {
-            port.write(at, &[0; 1 << 20], Attributes::DATA).unwrap()
-        });
+        stage.act("a", move |port| port.write(at, &[0; 1 << 20], Attributes::DATA).unwrap());
         run(Duration::from_micros(70));
     }
     let taken = stage.fabric.stop_stream(shared);
@@ -164,28 +147,18 @@ fn two_runs_make_the_same_trace_to_the_picosecond() {
         stage.fabric.start_trace(16);
         let mut state = 1_u64;
         for _ in 0..200 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let (len, offset) = ((state >> 40) % 9000 + 1, (state >> 20) % 1_000_000);
             let at = Iova(stage.memory("b") + offset);
             let len = usize::try_from(len).unwrap();
             stage.act("a", move |port| {
                 let _ = port.write(at, &vec![1; len], Attributes::DATA);
-                port.wake_at(
-                    port.now() + Duration::from_nanos(100),
-                    p2pdma_fabric::TimerId(1),
-                );
+                port.wake_at(port.now() + Duration::from_nanos(100), p2pdma_fabric::TimerId(1));
             });
         }
         while stage.fabric.step() {}
         let trace = stage.fabric.trace().unwrap();
-        (
-            stage.fabric.clock().now(),
-            trace.hash(),
-            trace.count(),
-            trace.records().count(),
-        )
+        (stage.fabric.clock().now(), trace.hash(), trace.count(), trace.records().count())
     };
     let (first, second) = (run(), run());
     assert_eq!(first, second);

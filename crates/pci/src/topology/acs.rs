@@ -106,9 +106,7 @@ impl AcsBit {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let is = |own: &str| own.eq_ignore_ascii_case(name);
-        Self::ALL
-            .into_iter()
-            .find(|bit| is(bit.mnemonic()) || is(bit.lspci_name()))
+        Self::ALL.into_iter().find(|bit| is(bit.mnemonic()) || is(bit.lspci_name()))
     }
 }
 
@@ -150,9 +148,7 @@ impl EgressVector {
     /// Whether a peer is listed.
     #[must_use]
     pub fn lists(&self, peer: u8) -> bool {
-        self.words
-            .get(usize::from(peer / 32))
-            .is_some_and(|bits| bits >> (peer % 32) & 1 != 0)
+        self.words.get(usize::from(peer / 32)).is_some_and(|bits| bits >> (peer % 32) & 1 != 0)
     }
 
     /// The registers, the lowest numbers first; trailing zeroes may be missing.
@@ -210,11 +206,7 @@ mod tests {
         let set: Vec<AcsBit> = AcsBit::of(REDIRECTING).collect();
         assert_eq!(
             set,
-            [
-                AcsBit::RequestRedirect,
-                AcsBit::CompletionRedirect,
-                AcsBit::EgressControl
-            ]
+            [AcsBit::RequestRedirect, AcsBit::CompletionRedirect, AcsBit::EgressControl]
         );
     }
 
@@ -222,10 +214,7 @@ mod tests {
     fn names_are_those_of_the_field() {
         for bit in AcsBit::ALL {
             assert_eq!(AcsBit::from_name(bit.mnemonic()), Some(bit));
-            assert_eq!(
-                AcsBit::from_name(&bit.lspci_name().to_lowercase()),
-                Some(bit)
-            );
+            assert_eq!(AcsBit::from_name(&bit.lspci_name().to_lowercase()), Some(bit));
             let shown = bit.set(AcsControl::new()).to_string();
             assert!(shown.contains(&format!("{}+", bit.lspci_name())), "{shown}");
         }

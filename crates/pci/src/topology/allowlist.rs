@@ -34,9 +34,7 @@ impl FromStr for KernelVersion {
         let mut parts = text.splitn(2, '.');
         let mut number = || {
             let part = parts.next()?;
-            let end = part
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(part.len());
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
             part.get(..end)?.parse().ok()
         };
         let parse = (number(), number());
@@ -179,9 +177,7 @@ impl Allowlist {
                 },
                 source: Source::Kernel,
             };
-        Self {
-            entries: KERNEL.iter().map(entry).collect(),
-        }
+        Self { entries: KERNEL.iter().map(entry).collect() }
     }
 
     /// Adds a user's entry.
@@ -246,10 +242,7 @@ mod tests {
     #[test]
     fn kernel_versions_are_read_as_uname_prints_them() {
         let version = |text: &str| text.parse::<KernelVersion>();
-        assert_eq!(
-            version("7.3.4+deb13-cloud-amd64").unwrap().to_string(),
-            "7.3"
-        );
+        assert_eq!(version("7.3.4+deb13-cloud-amd64").unwrap().to_string(), "7.3");
         assert_eq!(version("6.12-rc1").unwrap().to_string(), "6.12");
         for bad in ["", "7", "7.", ".3", "seven.3", "70000.1", "-7.3"] {
             assert!(version(bad).is_err(), "{bad}");
@@ -266,10 +259,7 @@ mod tests {
         assert!(allows(id(0x1ae0, 0x1234), false), "any device of Google");
         assert!(!allows(id(0x8086, 0x29c0), true), "QEMU's q35");
         assert!(!allows(id(0x10de, 0x2f94), true));
-        let old = Some(KernelVersion {
-            major: 6,
-            minor: 12,
-        });
+        let old = Some(KernelVersion { major: 6, minor: 12 });
         assert!(list.entry(id(0x10de, 0x2f95), old, true).is_none());
         assert!(list.entry(id(0x8086, 0x2030), old, true).is_some());
         assert!(list.entry(id(0x10de, 0x2f95), None, true).is_some());
@@ -289,10 +279,7 @@ mod tests {
         list.add(user(0x8086, 0x2f00, false));
         list.add(user(0x8086, 0x09a2, true));
         let entry = |device, same| list.entry(id(0x8086, device), NEW, same).unwrap();
-        assert_eq!(
-            entry(0x29c0, true).source.to_string(),
-            "user file lists/mine.toml:3"
-        );
+        assert_eq!(entry(0x29c0, true).source.to_string(), "user file lists/mine.toml:3");
         assert!(list.entry(id(0x8086, 0x29c0), NEW, false).is_none());
         assert_ne!(entry(0x2f00, false).source, Source::Kernel);
         assert_eq!(entry(0x2f00, true).source, Source::Kernel);

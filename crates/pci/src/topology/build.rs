@@ -123,18 +123,14 @@ impl Topology {
             let mut seen = vec![false; nodes.len()];
             order.iter().for_each(|&(at, _)| seen[at] = true);
             let lost = nodes.iter().zip(&seen).find(|&(_, seen)| !seen);
-            return Err(
-                lost.map_or(TopologyError::TooLarge(nodes.len()), |(node, _)| {
-                    TopologyError::Cycle(node.bdf)
-                }),
-            );
+            return Err(lost.map_or(TopologyError::TooLarge(nodes.len()), |(node, _)| {
+                TopologyError::Cycle(node.bdf)
+            }));
         }
         let places = places(&nodes, &parents, &order)?;
         let nodes = reorder(nodes, &order);
-        let mut index: Vec<(Bdf, NodeId)> = (0..)
-            .zip(&nodes)
-            .map(|(at, node)| (node.bdf, NodeId(at)))
-            .collect();
+        let mut index: Vec<(Bdf, NodeId)> =
+            (0..).zip(&nodes).map(|(at, node)| (node.bdf, NodeId(at))).collect();
         index.sort_unstable();
         let roots = root_rules(&host, &host_bridges, &nodes, &places);
         let mut topology = Self {
@@ -187,26 +183,17 @@ fn parents(nodes: &[Node], bridges: &[HostBridge]) -> Result<Vec<Parent>, Topolo
     let parent = |node: &Node| match node.upstream {
         Upstream::Bridge(bridge) => match by_bdf.get(&bridge) {
             Some(&at) if nodes[at].kind.is_bridge() => Ok(Parent::Function(at)),
-            Some(_) => Err(TopologyError::BelowNoBridge {
-                bdf: node.bdf,
-                parent: bridge,
-            }),
-            None => Err(TopologyError::NoSuchBridge {
-                bdf: node.bdf,
-                bridge,
-            }),
+            Some(_) => Err(TopologyError::BelowNoBridge { bdf: node.bdf, parent: bridge }),
+            None => Err(TopologyError::NoSuchBridge { bdf: node.bdf, bridge }),
         },
         Upstream::HostBridge(index) => match bridges.get(index) {
             Some(bridge) if bridge.domain == node.bdf.domain() => Ok(Parent::HostBridge(index)),
-            Some(bridge) => Err(TopologyError::OtherDomain {
-                bdf: node.bdf,
-                domain: bridge.domain,
-            }),
-            None => Err(TopologyError::NoSuchHostBridge {
-                bdf: node.bdf,
-                index,
-                count: bridges.len(),
-            }),
+            Some(bridge) => {
+                Err(TopologyError::OtherDomain { bdf: node.bdf, domain: bridge.domain })
+            }
+            None => {
+                Err(TopologyError::NoSuchHostBridge { bdf: node.bdf, index, count: bridges.len() })
+            }
         },
     };
     nodes.iter().map(parent).collect()
@@ -261,9 +248,7 @@ fn places(
             end: new + 1,
             host_bridge: u16::try_from(host_bridge).map_err(|_| too_large())?,
             // The counts below cannot overflow where the depth does not.
-            depth: depth
-                .filter(|&depth| depth < u16::MAX)
-                .ok_or_else(too_large)?,
+            depth: depth.filter(|&depth| depth < u16::MAX).ok_or_else(too_large)?,
             redirecting: above.map_or(0, |above| above.redirecting) + redirects,
             unknown: above.map_or(0, |above| above.unknown) + unknown,
         });
@@ -279,10 +264,7 @@ fn places(
 
 fn reorder(nodes: Vec<Node>, order: &[(usize, usize)]) -> Vec<Node> {
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-    order
-        .iter()
-        .filter_map(|&(at, _)| nodes.get_mut(at)?.take())
-        .collect()
+    order.iter().filter_map(|&(at, _)| nodes.get_mut(at)?.take()).collect()
 }
 
 fn root_rules(

@@ -35,13 +35,8 @@ pub enum TlpClass {
 
 impl TlpClass {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Write,
-        Self::Read,
-        Self::Completion,
-        Self::RelaxedCompletion,
-        Self::Translated,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Write, Self::Read, Self::Completion, Self::RelaxedCompletion, Self::Translated];
 
     const fn is_completion(self) -> bool {
         matches!(self, Self::Completion | Self::RelaxedCompletion)
@@ -107,9 +102,7 @@ pub struct BusPaths {
 
 impl BusPaths {
     pub(super) const fn all(path: BusPath) -> Self {
-        Self {
-            paths: [path; TlpClass::ALL.len()],
-        }
+        Self { paths: [path; TlpClass::ALL.len()] }
     }
 
     /// Where packets of a class go.
@@ -130,9 +123,7 @@ impl BusPaths {
     /// Whether a control of a function decides about some class of this pair.
     #[must_use]
     pub fn acts(&self, decision: Decision) -> bool {
-        self.paths
-            .iter()
-            .any(|path| path.decision() == Some(decision))
+        self.paths.iter().any(|path| path.decision() == Some(decision))
     }
 }
 
@@ -148,20 +139,15 @@ impl Topology {
     /// Where the bus sends all classes of packets of a pair.
     #[must_use]
     pub fn bus_paths(&self, client: NodeId, provider: NodeId) -> BusPaths {
-        BusPaths {
-            paths: TlpClass::ALL.map(|class| self.bus_path(client, provider, class)),
-        }
+        BusPaths { paths: TlpClass::ALL.map(|class| self.bus_path(client, provider, class)) }
     }
 
     /// Where the bus sends packets of one class: requests from the client to the provider's memory,
     /// completions from the provider to the client.
     #[must_use]
     pub fn bus_path(&self, client: NodeId, provider: NodeId, class: TlpClass) -> BusPath {
-        let (from, to) = if class.is_completion() {
-            (provider.0, client.0)
-        } else {
-            (client.0, provider.0)
-        };
+        let (from, to) =
+            if class.is_completion() { (provider.0, client.0) } else { (client.0, provider.0) };
         let meeting = self.meet(from, to);
         let (near, far) = (meeting.first_side, meeting.second_side);
         let Some(common) = meeting.common else {
@@ -170,33 +156,20 @@ impl Topology {
         // From a function to the memory of a bridge above it, from a bridge to a function below it, or
         // to itself: nothing turns.
         if near == Place::NONE || far == Place::NONE {
-            let end = if near == Place::NONE {
-                from
-            } else {
-                self.place(common).parent
-            };
+            let end = if near == Place::NONE { from } else { self.place(common).parent };
             let blocked = self.translation_blocked(from, end, class);
-            return blocked.unwrap_or(BusPath::Local {
-                turn: self.bdf_at(common),
-                sent_up: None,
-            });
+            return blocked.unwrap_or(BusPath::Local { turn: self.bdf_at(common), sent_up: None });
         }
         if let Some(blocked) = self.translation_blocked(from, self.place(near).parent, class) {
             return blocked;
         }
         if self.kind_at(common) == Kind::PciBridge {
             // A conventional bus: everybody on it hears the packet.
-            return BusPath::Local {
-                turn: self.bdf_at(common),
-                sent_up: None,
-            };
+            return BusPath::Local { turn: self.bdf_at(common), sent_up: None };
         }
         let turn = self.bdf_at(near);
         match self.turn(near, far, class) {
-            Turn::Direct => BusPath::Local {
-                turn,
-                sent_up: None,
-            },
+            Turn::Direct => BusPath::Local { turn, sent_up: None },
             Turn::SentUp(bit) => self.climb(common, Decision { at: turn, bit }, class),
             Turn::Blocked(bit) => BusPath::Blocked(Decision { at: turn, bit }),
             Turn::Unknown => BusPath::Unknown { at: turn },
@@ -216,18 +189,13 @@ impl Topology {
                     None => return BusPath::Unknown { at: bdf },
                     Some(true) => {}
                     Some(false) => {
-                        return BusPath::Local {
-                            turn: bdf,
-                            sent_up: Some(sent_up),
-                        };
+                        return BusPath::Local { turn: bdf, sent_up: Some(sent_up) };
                     }
                 }
             }
             at = self.place(at).parent;
             if at == Place::NONE {
-                return BusPath::ThroughRoot {
-                    sent_up: Some(sent_up),
-                };
+                return BusPath::ThroughRoot { sent_up: Some(sent_up) };
             }
         }
     }
@@ -247,9 +215,7 @@ impl Topology {
         let at = self.bdf_at(near);
         match self.turn(near, far, class) {
             Turn::Direct => alone,
-            Turn::SentUp(bit) => BusPath::ThroughRoot {
-                sent_up: Some(Decision { at, bit }),
-            },
+            Turn::SentUp(bit) => BusPath::ThroughRoot { sent_up: Some(Decision { at, bit }) },
             Turn::Blocked(bit) => BusPath::Blocked(Decision { at, bit }),
             Turn::Unknown => BusPath::Unknown { at },
         }

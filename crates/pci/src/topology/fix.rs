@@ -79,12 +79,7 @@ impl Topology {
     /// The fix that clears redirection on these functions.
     pub(super) fn fix(&self, noted: &[NodeId]) -> Fix {
         Fix {
-            now: noted
-                .iter()
-                .map(|at| Setpci {
-                    bdf: self.bdf_at(at.0),
-                })
-                .collect(),
+            now: noted.iter().map(|at| Setpci { bdf: self.bdf_at(at.0) }).collect(),
             boot: BootParameter {
                 paths: noted.iter().map(|at| self.path_from_root(at.0)).collect(),
             },

@@ -61,16 +61,11 @@ impl fmt::Display for Hazard {
         match self {
             Self::IommuBypassed => f.write_str("the translating IOMMU does not see this traffic"),
             Self::LinkDown { at } => write!(f, "the link above {at} is down"),
-            Self::LinkDownTrained {
-                at,
-                current,
-                possible,
-            } => write!(f, "the link above {at} runs at {current} of {possible}"),
+            Self::LinkDownTrained { at, current, possible } => {
+                write!(f, "the link above {at} runs at {current} of {possible}")
+            }
             Self::BarSmall { window, memory } => {
-                write!(
-                    f,
-                    "peers reach {window} of {memory} bytes of the provider's memory"
-                )
+                write!(f, "peers reach {window} of {memory} bytes of the provider's memory")
             }
             Self::CmbUnaligned { size } => write!(
                 f,
@@ -118,13 +113,8 @@ impl Topology {
         };
         let above = port.link.value().copied().flatten();
         let possible = above.map_or(status.max, |above| status.max.common_with(above.max));
-        (current.common_with(possible) == current && current != possible).then_some(
-            Hazard::LinkDownTrained {
-                at: node.bdf,
-                current,
-                possible,
-            },
-        )
+        (current.common_with(possible) == current && current != possible)
+            .then_some(Hazard::LinkDownTrained { at: node.bdf, current, possible })
     }
 }
 
@@ -134,10 +124,7 @@ fn memory_hazard(memory: &LentMemory) -> Option<Hazard> {
     if let Some(behind) = memory.behind
         && behind > memory.size
     {
-        return Some(Hazard::BarSmall {
-            window: memory.size,
-            memory: behind,
-        });
+        return Some(Hazard::BarSmall { window: memory.size, memory: behind });
     }
     let aligned = memory.size.is_multiple_of(SECTION) && address.is_multiple_of(SECTION);
     (memory.kind == MemoryKind::Cmb && !aligned)

@@ -24,21 +24,14 @@ impl Topology {
         let mut scopes: Vec<u32> = ports.iter().map(|port| self.top(port.0)).collect();
         scopes.sort_unstable();
         scopes.dedup();
-        scopes
-            .into_iter()
-            .flat_map(|top| self.merges_below(top, ports))
-            .collect()
+        scopes.into_iter().flat_map(|top| self.merges_below(top, ports)).collect()
     }
 
     /// The isolated group of every function as things are: functions of one group reach each other, or
     /// a third of it, without passing the root complex.
     pub(super) fn current_groups(&self) -> Vec<u32> {
-        let on_root_bus = (0..)
-            .zip(&self.places)
-            .filter(|(_, place)| place.parent == Place::NONE);
-        on_root_bus
-            .flat_map(|(top, _)| self.groups(top, &[]))
-            .collect()
+        let on_root_bus = (0..).zip(&self.places).filter(|(_, place)| place.parent == Place::NONE);
+        on_root_bus.flat_map(|(top, _)| self.groups(top, &[])).collect()
     }
 
     fn merges_below(&self, top: u32, ports: &[NodeId]) -> Vec<Merge> {
@@ -101,11 +94,7 @@ impl Topology {
         match self.nodes[child as usize].acs.value() {
             Some(Some(acs)) if !cleared.contains(&NodeId(child)) => {
                 let redirects = acs.control.request_redirect();
-                if redirects {
-                    turned_back
-                } else {
-                    !acs.control.egress_control()
-                }
+                if redirects { turned_back } else { !acs.control.egress_control() }
             }
             _ => true,
         }
@@ -166,12 +155,7 @@ struct Joined {
 impl Joined {
     fn new(top: u32, end: u32) -> Self {
         let size = (end - top) as usize;
-        Self {
-            top,
-            parents: (top..end).collect(),
-            whole: vec![false; size],
-            ends: vec![0; size],
-        }
+        Self { top, parents: (top..end).collect(), whole: vec![false; size], ends: vec![0; size] }
     }
 
     fn index(&self, at: u32) -> usize {

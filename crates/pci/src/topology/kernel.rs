@@ -125,10 +125,7 @@ impl Topology {
                 }
             }
         };
-        Mapping {
-            map_type,
-            distance: meeting.distance,
-        }
+        Mapping { map_type, distance: meeting.distance }
     }
 
     /// How many functions on the two paths redirect, and of how many that is not known: the provider,
@@ -140,10 +137,7 @@ impl Topology {
         let counted = |of: fn(&Place) -> u16| {
             (of(&provider) - above.map_or(0, of)) + (of(&client) - of(&common))
         };
-        (
-            counted(|place| place.redirecting),
-            counted(|place| place.unknown),
-        )
+        (counted(|place| place.redirecting), counted(|place| place.unknown))
     }
 
     /// The rule for requests that go through the root complex.

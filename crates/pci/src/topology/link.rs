@@ -18,10 +18,7 @@ impl Link {
     /// What two partners with these capabilities agree on: the lower of each.
     #[must_use]
     pub fn common_with(self, partner: Self) -> Self {
-        Self {
-            speed: self.speed.min(partner.speed),
-            width: self.width.min(partner.width),
-        }
+        Self { speed: self.speed.min(partner.speed), width: self.width.min(partner.width) }
     }
 }
 
@@ -76,17 +73,9 @@ mod tests {
     #[test]
     fn links_are_read_and_printed() {
         let link: Link = "gen4 x16".parse().unwrap();
-        assert_eq!(
-            link,
-            Link {
-                speed: LinkSpeed::GEN4,
-                width: LinkWidth::X16
-            }
-        );
+        assert_eq!(link, Link { speed: LinkSpeed::GEN4, width: LinkWidth::X16 });
         assert_eq!(link.to_string(), "16GT/s x16");
-        for bad in [
-            "", "gen4", "gen7 x4", "gen4 x3", "gen4 16", "4 x4", "gen4 x+4", "gen+4 x4",
-        ] {
+        for bad in ["", "gen4", "gen7 x4", "gen4 x3", "gen4 16", "4 x4", "gen4 x+4", "gen+4 x4"] {
             assert!(bad.parse::<Link>().is_err(), "{bad}");
         }
     }

@@ -57,10 +57,7 @@ impl FromStr for PciId {
         };
         let parse = || {
             let (vendor, device) = text.split_once(':')?;
-            Some(Self {
-                vendor: number(vendor)?,
-                device: number(device)?,
-            })
+            Some(Self { vendor: number(vendor)?, device: number(device)? })
         };
         parse().ok_or_else(|| ParsePciIdError(text.to_owned()))
     }
@@ -106,10 +103,7 @@ impl Kind {
     /// Whether other functions can be below it.
     #[must_use]
     pub const fn is_bridge(self) -> bool {
-        matches!(
-            self,
-            Self::RootPort | Self::UpstreamPort | Self::DownstreamPort | Self::PciBridge
-        )
+        matches!(self, Self::RootPort | Self::UpstreamPort | Self::DownstreamPort | Self::PciBridge)
     }
 
     /// Whether it is a port whose secondary side is a link: a root port or a downstream port.
@@ -356,40 +350,22 @@ mod tests {
     fn identifiers_are_read_as_lspci_prints_them() {
         let id: PciId = "8086:29c0".parse().unwrap();
         assert_eq!(id.to_string(), "8086:29c0");
-        for bad in [
-            "",
-            "8086",
-            "8086:",
-            "8086:29c",
-            "8086:29c00",
-            "8086:+9c0",
-            "8086-29c0",
-        ] {
+        for bad in ["", "8086", "8086:", "8086:29c", "8086:29c00", "8086:+9c0", "8086-29c0"] {
             assert!(bad.parse::<PciId>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn kinds_follow_the_capability_and_the_header() {
-        assert_eq!(
-            Kind::of(Some(PortType::DOWNSTREAM_PORT), true),
-            Kind::DownstreamPort
-        );
+        assert_eq!(Kind::of(Some(PortType::DOWNSTREAM_PORT), true), Kind::DownstreamPort);
         assert_eq!(Kind::of(Some(PortType::PCI_BRIDGE), true), Kind::PciBridge);
-        assert_eq!(
-            Kind::of(Some(PortType::LEGACY_ENDPOINT), false),
-            Kind::Endpoint
-        );
+        assert_eq!(Kind::of(Some(PortType::LEGACY_ENDPOINT), false), Kind::Endpoint);
         assert_eq!(Kind::of(None, true), Kind::PciBridge);
         assert_eq!(Kind::of(None, false), Kind::Conventional);
         for &port_type in PortType::KNOWN {
             let kind = Kind::of(Some(port_type), port_type.is_bridge());
             assert_eq!(kind.is_bridge(), port_type.is_bridge(), "{port_type}");
-            assert_eq!(
-                kind.faces_down(),
-                port_type.faces_downstream(),
-                "{port_type}"
-            );
+            assert_eq!(kind.faces_down(), port_type.faces_downstream(), "{port_type}");
         }
     }
 

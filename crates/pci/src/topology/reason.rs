@@ -298,10 +298,7 @@ mod tests {
             let printed = code.to_string();
             assert_eq!(printed.parse::<ReasonCode>().unwrap(), code);
             assert_eq!(printed.to_lowercase().parse::<ReasonCode>().unwrap(), code);
-            assert_eq!(
-                code.code().replace('-', "_").parse::<ReasonCode>().unwrap(),
-                code
-            );
+            assert_eq!(code.code().replace('-', "_").parse::<ReasonCode>().unwrap(), code);
             assert!(code.summary().ends_with('.') && code.summary().len() < 110);
             assert!(code.explanation().lines().count() >= 2, "{code}");
             assert!(code.explanation().ends_with(['.', '"']), "{code}");
@@ -311,18 +308,9 @@ mod tests {
     #[test]
     fn a_miss_suggests_the_nearest() {
         let miss = |text: &str| text.parse::<ReasonCode>().unwrap_err();
-        assert_eq!(
-            miss("P2P-ACS-REDIRECT").suggestion,
-            Some(ReasonCode::AcsRedirect)
-        );
-        assert_eq!(
-            miss("root-not-allowed").suggestion,
-            Some(ReasonCode::RootNotAllowed)
-        );
+        assert_eq!(miss("P2P-ACS-REDIRECT").suggestion, Some(ReasonCode::AcsRedirect));
+        assert_eq!(miss("root-not-allowed").suggestion, Some(ReasonCode::RootNotAllowed));
         assert_eq!(miss("elephant").suggestion, None);
-        assert_eq!(
-            miss("KVERS").to_string(),
-            "'KVERS' is no reason code; did you mean P2P-KVER?"
-        );
+        assert_eq!(miss("KVERS").to_string(), "'KVERS' is no reason code; did you mean P2P-KVER?");
     }
 }

@@ -136,10 +136,7 @@ impl fmt::Display for Missing {
 
 impl From<Missing> for Refusal {
     fn from(missing: Missing) -> Self {
-        Self {
-            code: ReasonCode::UnknownNeedRoot,
-            verdict: missing.verdict,
-        }
+        Self { code: ReasonCode::UnknownNeedRoot, verdict: missing.verdict }
     }
 }
 
@@ -174,26 +171,21 @@ impl Topology {
     #[must_use]
     pub fn route(&self, client: Bdf, provider: Bdf) -> Route {
         let (Some(near), Some(far)) = (self.find(client), self.find(provider)) else {
-            return Route::Unknown(Box::new(Missing {
-                verdict: self.explain(client, provider),
-            }));
+            return Route::Unknown(Box::new(Missing { verdict: self.explain(client, provider) }));
         };
         let mapping = self.map_type(near, far, Lists::WithUsers);
         let distance = mapping.distance;
         match mapping.map_type {
             Some(MapType::BusAddress) => Route::BusAddress { distance },
-            Some(MapType::ThroughHostBridge) => Route::ThroughHostBridge {
-                distance,
-                by: self.permission(near, far),
-            },
+            Some(MapType::ThroughHostBridge) => {
+                Route::ThroughHostBridge { distance, by: self.permission(near, far) }
+            }
             Some(MapType::NotSupported) => {
                 let verdict = self.explain(client, provider);
                 let code = verdict.code().unwrap_or(ReasonCode::RootNotAllowed);
                 Route::NotSupported(Box::new(Refusal { code, verdict }))
             }
-            None => Route::Unknown(Box::new(Missing {
-                verdict: self.explain(client, provider),
-            })),
+            None => Route::Unknown(Box::new(Missing { verdict: self.explain(client, provider) })),
         }
     }
 

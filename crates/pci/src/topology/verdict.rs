@@ -68,9 +68,7 @@ impl Step {
     /// Whether a redirecting bit is known to be set.
     #[must_use]
     pub fn redirects(&self) -> bool {
-        self.redirecting
-            .value()
-            .is_some_and(|bits| bits.into_bits() != 0)
+        self.redirecting.value().is_some_and(|bits| bits.into_bits() != 0)
     }
 }
 
@@ -365,10 +363,7 @@ impl Topology {
         if verdict.common.is_some() {
             gaps.extend(verdict.steps().filter_map(|step| {
                 let cause = step.redirecting.cause()?;
-                Some(Gap::Acs {
-                    at: step.bdf,
-                    cause,
-                })
+                Some(Gap::Acs { at: step.bdf, cause })
             }));
         }
         let through_root = verdict.common.is_none() || verdict.noted().next().is_some();

@@ -33,13 +33,8 @@ fn across(root: &str, port0: &str, port1: &str) -> [String; 5] {
     paths(&switch(root, port0, port1), "03:00.0", "04:00.0")
 }
 
-const LOCAL: [&str; 5] = [
-    "local 02:00.0",
-    "local 02:00.0",
-    "local 02:01.0",
-    "local 02:01.0",
-    "local 02:00.0",
-];
+const LOCAL: [&str; 5] =
+    ["local 02:00.0", "local 02:00.0", "local 02:01.0", "local 02:01.0", "local 02:00.0"];
 
 #[test]
 fn without_acs_all_turns_in_the_switch() {
@@ -166,13 +161,8 @@ fn inside(root: &str, first: &str, second: &str) -> [String; 5] {
 
 #[test]
 fn functions_of_a_device_reach_each_other_inside_it() {
-    let inner = [
-        "local 01:00.0",
-        "local 01:00.0",
-        "local 01:00.1",
-        "local 01:00.1",
-        "local 01:00.0",
-    ];
+    let inner =
+        ["local 01:00.0", "local 01:00.0", "local 01:00.1", "local 01:00.1", "local 01:00.0"];
     assert_eq!(inside("-", "-", "-"), inner);
     // The port above is not on the way, whatever it redirects; the kernel notes it all the same.
     assert_eq!(inside("SV TB RR CR UF EC:0,1", "", ""), inner);
@@ -202,18 +192,8 @@ fn a_functions_own_controls_send_its_traffic_up() {
 #[test]
 fn root_ports_and_host_bridges_lead_through_the_root() {
     let through = ["root", "root", "root", "root", "root"];
-    assert_eq!(
-        paths(&root_ports("8086:29c0"), "01:00.0", "02:00.0"),
-        through
-    );
-    assert_eq!(
-        paths(
-            &host_bridges("8086:29c0", "8086:29c0"),
-            "01:00.0",
-            "81:00.0"
-        ),
-        through
-    );
+    assert_eq!(paths(&root_ports("8086:29c0"), "01:00.0", "02:00.0"), through);
+    assert_eq!(paths(&host_bridges("8086:29c0", "8086:29c0"), "01:00.0", "81:00.0"), through);
     let tree = root_ports("8086:29c0");
     tree.edit("00:01.0", |port| port.acs = acs("RR"));
     assert_eq!(paths(&tree, "01:00.0", "02:00.0")[0], "root 00:01.0 RR");
@@ -242,18 +222,9 @@ fn memory_of_a_bridge_on_the_way_is_reached_without_turning() {
     assert_eq!(paths(&tree, "03:00.0", "01:00.0")[0], "local 01:00.0");
     assert_eq!(paths(&tree, "01:00.0", "03:00.0")[0], "local 01:00.0");
     assert_eq!(paths(&tree, "03:00.0", "03:00.0")[0], "local 03:00.0");
-    assert_eq!(
-        paths(&switch("", "TB", ""), "03:00.0", "01:00.0")[4],
-        "blocked 02:00.0 TB"
-    );
-    assert_eq!(
-        paths(&switch("", "TB", ""), "03:00.0", "02:00.0")[4],
-        "blocked 02:00.0 TB"
-    );
-    assert_eq!(
-        paths(&switch("", "TB", ""), "01:00.0", "03:00.0")[4],
-        "local 01:00.0"
-    );
+    assert_eq!(paths(&switch("", "TB", ""), "03:00.0", "01:00.0")[4], "blocked 02:00.0 TB");
+    assert_eq!(paths(&switch("", "TB", ""), "03:00.0", "02:00.0")[4], "blocked 02:00.0 TB");
+    assert_eq!(paths(&switch("", "TB", ""), "01:00.0", "03:00.0")[4], "local 01:00.0");
 }
 
 #[test]

@@ -8,11 +8,7 @@ use p2pdma_pci::topology::{
 use crate::tree::{Tree, at, switch};
 
 fn bridge(domain: u32, bus: u8) -> HostBridge {
-    HostBridge {
-        domain,
-        bus,
-        name: None,
-    }
+    HostBridge { domain, bus, name: None }
 }
 
 fn error(bridges: &[HostBridge], nodes: Vec<Node>) -> TopologyError {
@@ -37,35 +33,22 @@ fn everything_hangs_on_a_bridge_that_is_there() {
     let lone = |upstream| vec![Node::new(at("01:00.0"), Kind::Endpoint, upstream)];
     assert_eq!(
         error(&[bridge(0, 0)], lone(Upstream::Bridge(at("00:01.0")))),
-        TopologyError::NoSuchBridge {
-            bdf: at("01:00.0"),
-            bridge: at("00:01.0")
-        }
+        TopologyError::NoSuchBridge { bdf: at("01:00.0"), bridge: at("00:01.0") }
     );
     assert_eq!(
         error(&[bridge(0, 0)], lone(Upstream::HostBridge(1))),
-        TopologyError::NoSuchHostBridge {
-            bdf: at("01:00.0"),
-            index: 1,
-            count: 1
-        }
+        TopologyError::NoSuchHostBridge { bdf: at("01:00.0"), index: 1, count: 1 }
     );
     assert_eq!(
         error(&[bridge(7, 0)], lone(Upstream::HostBridge(0))),
-        TopologyError::OtherDomain {
-            bdf: at("01:00.0"),
-            domain: 7
-        }
+        TopologyError::OtherDomain { bdf: at("01:00.0"), domain: 7 }
     );
     let mut nodes = lone(Upstream::HostBridge(0));
     let below = Upstream::Bridge(at("01:00.0"));
     nodes.push(Node::new(at("02:00.0"), Kind::Endpoint, below));
     assert_eq!(
         error(&[bridge(0, 0)], nodes),
-        TopologyError::BelowNoBridge {
-            bdf: at("02:00.0"),
-            parent: at("01:00.0")
-        }
+        TopologyError::BelowNoBridge { bdf: at("02:00.0"), parent: at("01:00.0") }
     );
 }
 
@@ -93,9 +76,7 @@ fn functions_are_found_and_ordered_depth_first() {
     tree.nodes.borrow_mut().reverse();
     let topology = tree.build();
     let order: Vec<String> = topology.nodes().iter().map(|n| n.bdf.to_string()).collect();
-    let expected = [
-        "00:00.0", "00:01.0", "01:00.0", "02:00.0", "03:00.0", "02:01.0", "04:00.0",
-    ];
+    let expected = ["00:00.0", "00:01.0", "01:00.0", "02:00.0", "03:00.0", "02:01.0", "04:00.0"];
     assert_eq!(order, expected.map(|bdf| format!("0000:{bdf}")));
     for id in topology.ids() {
         assert_eq!(topology.find(topology.node(id).bdf), Some(id));

@@ -13,21 +13,11 @@ const ISOLATED: &str = "SV RR CR UF";
 
 fn cost(tree: &Tree, cleared: &[&str]) -> Vec<(Vec<String>, usize)> {
     let topology = tree.build();
-    let ports: Vec<NodeId> = cleared
-        .iter()
-        .map(|bdf| topology.find(at(bdf)).unwrap())
-        .collect();
+    let ports: Vec<NodeId> = cleared.iter().map(|bdf| topology.find(at(bdf)).unwrap()).collect();
     let merges = topology.cost_of_clearing(&ports);
-    let names = |functions: Vec<Bdf>| {
-        functions
-            .iter()
-            .map(|bdf| bdf.to_string().split_off(5))
-            .collect()
-    };
-    merges
-        .into_iter()
-        .map(|merge| (names(merge.functions), merge.groups))
-        .collect()
+    let names =
+        |functions: Vec<Bdf>| functions.iter().map(|bdf| bdf.to_string().split_off(5)).collect();
+    merges.into_iter().map(|merge| (names(merge.functions), merge.groups)).collect()
 }
 
 fn one(functions: &[&str], groups: usize) -> Vec<(Vec<String>, usize)> {
@@ -37,10 +27,7 @@ fn one(functions: &[&str], groups: usize) -> Vec<(Vec<String>, usize)> {
 #[test]
 fn opening_both_ports_joins_both_devices() {
     let tree = switch(ISOLATED, ISOLATED, ISOLATED);
-    assert_eq!(
-        cost(&tree, &["02:00.0", "02:01.0"]),
-        one(&["03:00.0", "04:00.0"], 2)
-    );
+    assert_eq!(cost(&tree, &["02:00.0", "02:01.0"]), one(&["03:00.0", "04:00.0"], 2));
 }
 
 #[test]
@@ -49,20 +36,14 @@ fn one_open_port_reaches_everything_on_its_switch() {
     tree.down("01:00.0", "02:02.0", ISOLATED)
         .function("02:02.0", "05:00.0", "RR")
         .function("02:02.0", "05:00.1", "RR");
-    assert_eq!(
-        cost(&tree, &["02:00.0"]),
-        one(&["03:00.0", "04:00.0", "05:00.0", "05:00.1"], 4)
-    );
+    assert_eq!(cost(&tree, &["02:00.0"]), one(&["03:00.0", "04:00.0", "05:00.0", "05:00.1"], 4));
 }
 
 #[test]
 fn what_is_joined_already_costs_nothing() {
     assert_eq!(cost(&switch(ISOLATED, "", ISOLATED), &["02:01.0"]), []);
     // The root port turns traffic back: the switch isolates nobody.
-    assert_eq!(
-        cost(&switch("", ISOLATED, ISOLATED), &["02:00.0", "02:01.0"]),
-        []
-    );
+    assert_eq!(cost(&switch("", ISOLATED, ISOLATED), &["02:00.0", "02:01.0"]), []);
     // Nothing is separated by a port that could not be read.
     assert_eq!(cost(&switch(ISOLATED, "?", ISOLATED), &["02:01.0"]), []);
     assert_eq!(cost(&switch(ISOLATED, ISOLATED, ISOLATED), &[]), []);
@@ -87,11 +68,7 @@ fn other_root_ports_stay_apart() {
         .end("12:00.0", "13:00.0")
         .end("12:01.0", "14:00.0");
     let both = cost(&tree, &["02:00.0", "12:00.0"]);
-    let expected = [
-        one(&["03:00.0", "04:00.0"], 2),
-        one(&["13:00.0", "14:00.0"], 2),
-    ]
-    .concat();
+    let expected = [one(&["03:00.0", "04:00.0"], 2), one(&["13:00.0", "14:00.0"], 2)].concat();
     assert_eq!(both, expected);
 }
 
@@ -102,10 +79,7 @@ fn cost_equals_what_the_bus_says_about_every_pair() {
     let mut random = Random(SEED);
     let (mut machines, mut named) = (0, 0);
     for _ in 0..2_000 {
-        let mood = Mood {
-            acs_one_in: 2,
-            unknown_one_in: None,
-        };
+        let mood = Mood { acs_one_in: 2, unknown_one_in: None };
         let mut machine = machine(&mut random, mood);
         isolate(&mut machine, &mut random);
         let before = machine.build();
@@ -114,19 +88,14 @@ fn cost_equals_what_the_bus_says_about_every_pair() {
         let (was, is) = (groups(&before), groups(&after));
         let mut expected: Vec<(Vec<Bdf>, usize)> = Vec::new();
         for group in &is {
-            let parts = was
-                .iter()
-                .filter(|old| old.iter().any(|bdf| group.contains(bdf)));
+            let parts = was.iter().filter(|old| old.iter().any(|bdf| group.contains(bdf)));
             let parts = parts.count();
             if parts > 1 {
                 expected.push((group.clone(), parts));
             }
         }
         let merges = before.cost_of_clearing(&cleared);
-        let mut ours: Vec<_> = merges
-            .into_iter()
-            .map(|m| (m.functions, m.groups))
-            .collect();
+        let mut ours: Vec<_> = merges.into_iter().map(|m| (m.functions, m.groups)).collect();
         for (functions, _) in &mut ours {
             functions.sort_unstable();
         }
@@ -182,10 +151,7 @@ fn groups(topology: &Topology) -> Vec<Vec<Bdf>> {
         for (b, &to) in ends.iter().enumerate() {
             if topology.bus_path(from, to, TlpClass::Write).is_local() {
                 let (keep, gone) = (group[a], group[b]);
-                group
-                    .iter_mut()
-                    .filter(|g| **g == gone)
-                    .for_each(|g| *g = keep);
+                group.iter_mut().filter(|g| **g == gone).for_each(|g| *g = keep);
             }
         }
     }
@@ -193,10 +159,7 @@ fn groups(topology: &Topology) -> Vec<Vec<Bdf>> {
     numbers.sort_unstable();
     numbers.dedup();
     let members = |number| {
-        let all = ends
-            .iter()
-            .zip(&group)
-            .filter(move |&(_, &group)| group == number);
+        let all = ends.iter().zip(&group).filter(move |&(_, &group)| group == number);
         let mut all: Vec<Bdf> = all.map(|(&id, _)| topology.node(id).bdf).collect();
         all.sort_unstable();
         all
@@ -209,9 +172,6 @@ fn the_kernels_bus_address_is_never_isolated() {
     // T1: a direct pair is told to be in one group; clearing nothing merges nothing.
     let topology = switch("-", "-", "-").build();
     let [a, b] = ["03:00.0", "04:00.0"].map(|bdf| topology.find(at(bdf)).unwrap());
-    assert_eq!(
-        topology.map_type(a, b, Lists::Kernel).map_type,
-        Some(MapType::BusAddress)
-    );
+    assert_eq!(topology.map_type(a, b, Lists::Kernel).map_type, Some(MapType::BusAddress));
     assert_eq!(topology.cost_of_clearing(&[a, b]), []);
 }

@@ -53,15 +53,8 @@ fn equals_the_reference_on_random_machines() {
     println!("seed {SEED:#x}: {counts:?}");
     assert_eq!(counts.differences, 0);
     assert!(counts.machines >= 20_000);
-    for map_type in [
-        MapType::BusAddress,
-        MapType::ThroughHostBridge,
-        MapType::NotSupported,
-    ] {
-        assert!(
-            counts.by_type[map_type as usize] > counts.pairs / 50,
-            "{map_type:?} is rare"
-        );
+    for map_type in [MapType::BusAddress, MapType::ThroughHostBridge, MapType::NotSupported] {
+        assert!(counts.by_type[map_type as usize] > counts.pairs / 50, "{map_type:?} is rare");
     }
 }
 
@@ -69,10 +62,7 @@ fn equals_the_reference_on_random_machines() {
 fn every_planted_bug_is_found() {
     for bug in Bug::PLANTED {
         let counts = compare(7, 500, bug);
-        println!(
-            "{bug:?}: {} of {} pairs differ",
-            counts.differences, counts.pairs
-        );
+        println!("{bug:?}: {} of {} pairs differ", counts.differences, counts.pairs);
         assert!(counts.differences > 0, "{bug:?} was not found");
         let distance_only = bug == Bug::DistanceCountsBridgesOnly;
         assert_eq!(counts.distances > 0, distance_only);

@@ -9,23 +9,12 @@ use proptest::prelude::*;
 
 use crate::random::{Machine, Mood, Random, machine};
 
-const DIRECT: Mood = Mood {
-    acs_one_in: 12,
-    unknown_one_in: None,
-};
-const MIXED: Mood = Mood {
-    acs_one_in: 3,
-    unknown_one_in: None,
-};
-const FOGGY: Mood = Mood {
-    acs_one_in: 6,
-    unknown_one_in: Some(6),
-};
+const DIRECT: Mood = Mood { acs_one_in: 12, unknown_one_in: None };
+const MIXED: Mood = Mood { acs_one_in: 3, unknown_one_in: None };
+const FOGGY: Mood = Mood { acs_one_in: 6, unknown_one_in: Some(6) };
 
 fn pairs(topology: &Topology) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
-    topology
-        .ids()
-        .flat_map(|client| topology.ids().map(move |provider| (client, provider)))
+    topology.ids().flat_map(|client| topology.ids().map(move |provider| (client, provider)))
 }
 
 fn seeded(seed: u64, mood: Mood) -> Machine {

@@ -87,10 +87,8 @@ pub(crate) fn machine(random: &mut Random, mood: Mood) -> Machine {
         CpuVendor::Hygon,
         CpuVendor::Other,
     ];
-    let mut host = Host::new(
-        random.pick(&vendors),
-        random.pick(&[6, 0x15, 0x16, 0x17, 0x18, 0x1a]),
-    );
+    let mut host =
+        Host::new(random.pick(&vendors), random.pick(&[6, 0x15, 0x16, 0x17, 0x18, 0x1a]));
     if mood.unknown_one_in.is_some() && random.one_in(8) {
         host.cpu = Known::Unknown(Cause::NotCaptured);
     }
@@ -100,18 +98,8 @@ pub(crate) fn machine(random: &mut Random, mood: Mood) -> Machine {
     for index in 0..count {
         let domain = u32::from(index == 2);
         let bus = if index == 1 { 0x80 } else { 0 };
-        bridges.push(HostBridge {
-            domain,
-            bus,
-            name: None,
-        });
-        let mut builder = Builder {
-            random: &mut *random,
-            mood,
-            domain,
-            bus,
-            nodes: Vec::new(),
-        };
+        bridges.push(HostBridge { domain, bus, name: None });
+        let mut builder = Builder { random: &mut *random, mood, domain, bus, nodes: Vec::new() };
         builder.root_bus(usize::from(index == 1) + 2 * usize::from(index == 2), bus);
         nodes.append(&mut builder.nodes);
     }
@@ -120,11 +108,7 @@ pub(crate) fn machine(random: &mut Random, mood: Mood) -> Machine {
         let other = random.below(u64::try_from(index + 1).unwrap());
         nodes.swap(index, usize::try_from(other).unwrap());
     }
-    Machine {
-        host,
-        bridges,
-        nodes,
-    }
+    Machine { host, bridges, nodes }
 }
 
 impl Builder<'_> {
@@ -167,13 +151,7 @@ impl Builder<'_> {
             0 => {}
             1 | 2 => {
                 for function in 0..=self.random.below(2) + 1 {
-                    self.add(
-                        Kind::Endpoint,
-                        bus,
-                        0,
-                        u8::try_from(function).unwrap(),
-                        upstream,
-                    );
+                    self.add(Kind::Endpoint, bus, 0, u8::try_from(function).unwrap(), upstream);
                 }
             }
             3..=5 if depth < 3 => self.switch(bus, upstream, depth),

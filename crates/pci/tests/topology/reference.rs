@@ -91,12 +91,7 @@ impl<'a> Reference<'a> {
         bug: Bug,
     ) -> Self {
         let devices = nodes.iter().map(|node| (node.bdf, node)).collect();
-        Self {
-            host,
-            devices,
-            bridges,
-            bug,
-        }
+        Self { host, devices, bridges, bug }
     }
 
     fn upstream(&self, dev: Bdf) -> Option<Bdf> {
@@ -213,10 +208,8 @@ impl<'a> Reference<'a> {
 
     fn listed(&self, bridge: usize, same: bool) -> bool {
         assert!(bridge < self.bridges.len());
-        let on_root_bus = self
-            .devices
-            .values()
-            .filter(|node| node.upstream == Upstream::HostBridge(bridge));
+        let on_root_bus =
+            self.devices.values().filter(|node| node.upstream == Upstream::HostBridge(bridge));
         let Some(first) = on_root_bus.min_by_key(|node| node.bdf) else {
             return false;
         };

@@ -27,10 +27,7 @@ fn answer_on(tree: &Tree, a: &str, b: &str) -> String {
 
 #[test]
 fn sw_two_ssds_below_a_switch() {
-    assert_eq!(
-        answer_on(&switch("-", "-", "-"), "03:00.0", "04:00.0"),
-        "D4"
-    );
+    assert_eq!(answer_on(&switch("-", "-", "-"), "03:00.0", "04:00.0"), "D4");
     assert_eq!(answer_on(&switch("", "", ""), "03:00.0", "04:00.0"), "D4");
 }
 
@@ -43,13 +40,9 @@ fn sw_with_an_iommu_but_no_acs_in_the_switch() {
 
 #[test]
 fn switch_with_acs_redirect_on_a_port() {
-    for (port0, port1) in [
-        ("RR", ""),
-        ("", "RR"),
-        ("CR", ""),
-        ("", "EC"),
-        ("SV RR CR UF", "SV RR CR UF"),
-    ] {
+    for (port0, port1) in
+        [("RR", ""), ("", "RR"), ("CR", ""), ("", "EC"), ("SV RR CR UF", "SV RR CR UF")]
+    {
         let tree = switch("", port0, port1);
         assert_eq!(answer_on(&tree, "03:00.0", "04:00.0"), "x P2P-ACS-REDIR");
         let zen = switch("", port0, port1).cpu(CpuVendor::Amd, 0x17);
@@ -66,36 +59,19 @@ fn bits_that_do_not_redirect_do_not_count() {
 #[test]
 fn the_common_bridge_counts_and_what_is_above_does_not() {
     let tree = switch("RR", "", "");
-    tree.edit("01:00.0", |up| {
-        up.acs = Known::Value(Some(Acs::new(crate::tree::control("CR"))))
-    });
+    tree.edit("01:00.0", |up| up.acs = Known::Value(Some(Acs::new(crate::tree::control("CR")))));
     assert_eq!(answer_on(&tree, "03:00.0", "04:00.0"), "x P2P-ACS-REDIR");
 }
 
 #[test]
 fn rp_separate_root_ports() {
-    assert_eq!(
-        answer_on(&root_ports("8086:29c0"), "01:00.0", "02:00.0"),
-        "x P2P-RC-NOT-ALLOWED"
-    );
+    assert_eq!(answer_on(&root_ports("8086:29c0"), "01:00.0", "02:00.0"), "x P2P-RC-NOT-ALLOWED");
     let zen = root_ports("8086:29c0").cpu(CpuVendor::Amd, 23);
     assert_eq!(answer_on(&zen, "01:00.0", "02:00.0"), "H4 Cpu");
-    assert_eq!(
-        answer_on(&root_ports("8086:09a2"), "01:00.0", "02:00.0"),
-        "H4 KernelList"
-    );
-    assert_eq!(
-        answer_on(&root_ports("8086:2f00"), "01:00.0", "02:00.0"),
-        "H4 KernelList"
-    );
-    assert_eq!(
-        answer_on(&root_ports("8086:4c43"), "01:00.0", "02:00.0"),
-        "x P2P-RC-NOT-ALLOWED"
-    );
-    assert_eq!(
-        answer_on(&root_ports("8086:7d1b"), "01:00.0", "02:00.0"),
-        "x P2P-RC-NOT-ALLOWED"
-    );
+    assert_eq!(answer_on(&root_ports("8086:09a2"), "01:00.0", "02:00.0"), "H4 KernelList");
+    assert_eq!(answer_on(&root_ports("8086:2f00"), "01:00.0", "02:00.0"), "H4 KernelList");
+    assert_eq!(answer_on(&root_ports("8086:4c43"), "01:00.0", "02:00.0"), "x P2P-RC-NOT-ALLOWED");
+    assert_eq!(answer_on(&root_ports("8086:7d1b"), "01:00.0", "02:00.0"), "x P2P-RC-NOT-ALLOWED");
 }
 
 #[test]
@@ -109,11 +85,7 @@ fn the_processor_rule_is_for_amd_zen_and_later() {
         (CpuVendor::Other, 0xffff, "x P2P-RC-NOT-ALLOWED"),
     ] {
         let tree = root_ports("8086:29c0").cpu(vendor, family);
-        assert_eq!(
-            answer_on(&tree, "01:00.0", "02:00.0"),
-            answer,
-            "{vendor:?} {family:#x}"
-        );
+        assert_eq!(answer_on(&tree, "01:00.0", "02:00.0"), answer, "{vendor:?} {family:#x}");
     }
 }
 
@@ -128,11 +100,7 @@ fn pxb_two_host_bridges() {
         ("8086:3c01", "8086:2030", "x P2P-DIFF-ROOT"),
     ] {
         let tree = host_bridges(near, far);
-        assert_eq!(
-            answer_on(&tree, "01:00.0", "81:00.0"),
-            answer,
-            "{near} {far}"
-        );
+        assert_eq!(answer_on(&tree, "01:00.0", "81:00.0"), answer, "{near} {far}");
     }
     let zen = host_bridges("8086:29c0", "1b36:000b").cpu(CpuVendor::Amd, 0x19);
     assert_eq!(answer_on(&zen, "01:00.0", "81:00.0"), "H4 Cpu");
@@ -140,10 +108,7 @@ fn pxb_two_host_bridges() {
 
 #[test]
 fn mf_two_functions_of_one_device() {
-    assert_eq!(
-        answer_on(&multi_function("", "-", "-"), "01:00.0", "01:00.1"),
-        "D2"
-    );
+    assert_eq!(answer_on(&multi_function("", "-", "-"), "01:00.0", "01:00.1"), "D2");
     // pci=config_acs=1111x@pci:1b36:000c, and intel_iommu=on (control 0x1d).
     for root in ["SV TB RR CR", "SV RR CR UF"] {
         let tree = multi_function(root, "-", "-");
@@ -205,18 +170,13 @@ fn the_list_goes_by_the_first_device_of_the_root_bus() {
     };
     let without_00 = || {
         let tree = root_ports("8086:29c0");
-        tree.nodes
-            .borrow_mut()
-            .retain(|node| node.bdf != at("00:00.0"));
+        tree.nodes.borrow_mut().retain(|node| node.bdf != at("00:00.0"));
         tree
     };
     // A root port at any number will do, if it is the first device.
     assert_eq!(listed(&without_00(), "00:01.0"), "H4 KernelList");
     assert_eq!(listed(&without_00(), "00:02.0"), "x P2P-RC-NOT-ALLOWED");
-    assert_eq!(
-        listed(&root_ports("8086:29c0"), "00:01.0"),
-        "x P2P-RC-NOT-ALLOWED"
-    );
+    assert_eq!(listed(&root_ports("8086:29c0"), "00:01.0"), "x P2P-RC-NOT-ALLOWED");
     // Any other device only at 00.0.
     let tree = without_00();
     tree.edit("00:01.0", |node| node.kind = Kind::PciBridge);
@@ -243,13 +203,8 @@ fn unknown_acs_is_unknown_only_where_it_matters() {
     assert_eq!(answer_on(&tree, "03:00.0", "04:00.0"), "x P2P-ACS-REDIR");
     // No common bridge: ACS does not matter.
     let tree = root_ports("8086:29c0");
-    tree.edit("00:01.0", |node| {
-        node.acs = Known::Unknown(Cause::NeedsRoot)
-    });
-    assert_eq!(
-        answer_on(&tree, "01:00.0", "02:00.0"),
-        "x P2P-RC-NOT-ALLOWED"
-    );
+    tree.edit("00:01.0", |node| node.acs = Known::Unknown(Cause::NeedsRoot));
+    assert_eq!(answer_on(&tree, "01:00.0", "02:00.0"), "x P2P-RC-NOT-ALLOWED");
     // Even where the root complex is allowed, bus address and host bridge differ.
     let zen = switch("-", "?", "-").cpu(CpuVendor::Amd, 0x17);
     assert_eq!(answer_on(&zen, "03:00.0", "04:00.0"), "? 1");
@@ -271,10 +226,7 @@ fn a_function_that_is_not_there_is_unknown() {
     let topology = switch("-", "-", "-").build();
     assert_eq!(answer(&topology, "03:00.0", "0a:00.0"), "? 1");
     assert_eq!(answer(&topology, "0b:00.0", "0a:00.0"), "? 2");
-    let refusal = topology
-        .route(at("0a:00.0"), at("03:00.0"))
-        .require()
-        .unwrap_err();
+    let refusal = topology.route(at("0a:00.0"), at("03:00.0")).require().unwrap_err();
     assert_eq!(refusal.code, ReasonCode::UnknownNeedRoot);
 }
 
@@ -305,15 +257,7 @@ fn a_users_entry_opens_a_path_and_says_so() {
     assert_eq!(route, Route::ThroughHostBridge { distance: 4, by });
     let verdict = topology.explain(at("01:00.0"), at("02:00.0"));
     assert!(verdict.by_user_entry());
-    assert_eq!(
-        verdict.kernel_map_type.unwrap().kernel_name(),
-        "PCI_P2PDMA_MAP_NOT_SUPPORTED"
-    );
-    let [bridge] = &verdict.host_bridges[..] else {
-        panic!("one host bridge")
-    };
-    assert_eq!(
-        bridge.entry.as_ref().unwrap().source.to_string(),
-        "user file my.toml:1"
-    );
+    assert_eq!(verdict.kernel_map_type.unwrap().kernel_name(), "PCI_P2PDMA_MAP_NOT_SUPPORTED");
+    let [bridge] = &verdict.host_bridges[..] else { panic!("one host bridge") };
+    assert_eq!(bridge.entry.as_ref().unwrap().source.to_string(), "user file my.toml:1");
 }

@@ -49,11 +49,7 @@ impl Tree {
     /// Adds a host bridge with a device 00.0 on its root bus.
     pub(crate) fn host_bridge(mut self, bus: u8, id: &str) -> Self {
         let index = self.bridges.len();
-        self.bridges.push(HostBridge {
-            domain: 0,
-            bus,
-            name: None,
-        });
+        self.bridges.push(HostBridge { domain: 0, bus, name: None });
         let bdf = Bdf::new(0, bus, 0, 0).unwrap();
         let mut node = Node::new(bdf, Kind::Conventional, Upstream::HostBridge(index));
         node.id = id.parse::<PciId>().unwrap();
@@ -77,12 +73,7 @@ impl Tree {
     pub(crate) fn root_port(&self, bdf: &str, acs: &str) -> &Self {
         let bus = at(bdf).bus();
         let index = self.bridges.iter().position(|bridge| bridge.bus == bus);
-        self.add(
-            Kind::RootPort,
-            bdf,
-            Upstream::HostBridge(index.unwrap()),
-            acs,
-        )
+        self.add(Kind::RootPort, bdf, Upstream::HostBridge(index.unwrap()), acs)
     }
 
     pub(crate) fn below(&self, kind: Kind, parent: &str, bdf: &str, acs: &str) -> &Self {
