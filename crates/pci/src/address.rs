@@ -67,12 +67,7 @@ impl Bdf {
 impl fmt::Display for Bdf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (domain, bus) = (self.domain, self.bus());
-        write!(
-            f,
-            "{domain:04x}:{bus:02x}:{:02x}.{:x}",
-            self.device(),
-            self.function()
-        )
+        write!(f, "{domain:04x}:{bus:02x}:{:02x}.{:x}", self.device(), self.function())
     }
 }
 
@@ -104,12 +99,7 @@ fn parse(text: &str) -> Option<Bdf> {
         return None;
     }
     let byte = |text, digits| hex(text, digits).and_then(|value| u8::try_from(value).ok());
-    Bdf::new(
-        domain,
-        byte(bus, 2..=2)?,
-        byte(device, 2..=2)?,
-        byte(function, 1..=1)?,
-    )
+    Bdf::new(domain, byte(bus, 2..=2)?, byte(device, 2..=2)?, byte(function, 1..=1)?)
 }
 
 fn hex(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u32> {
@@ -217,10 +207,7 @@ mod tests {
     #[test]
     fn grammar_is_that_of_lspci() {
         let bdf: Bdf = "03:1f.7".parse().unwrap();
-        assert_eq!(
-            (bdf.domain(), bdf.bus(), bdf.device(), bdf.function()),
-            (0, 3, 31, 7)
-        );
+        assert_eq!((bdf.domain(), bdf.bus(), bdf.device(), bdf.function()), (0, 3, 31, 7));
         assert_eq!("10000:e1:00.0".parse::<Bdf>().unwrap().domain(), 0x10000);
         for bad in [
             "",

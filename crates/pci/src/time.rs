@@ -71,10 +71,7 @@ impl Duration {
 
     /// The length in seconds.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "for display and ratios; 53 bits suffice"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "for display and ratios; 53 bits suffice")]
     pub const fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e12
     }
@@ -174,9 +171,6 @@ mod tests {
     fn time_saturates_instead_of_wrapping() {
         assert_eq!(Instant::NEVER + Duration::from_millis(1), Instant::NEVER);
         assert_eq!(Instant::ZERO.since(Instant::NEVER), Duration::ZERO);
-        assert_eq!(
-            Duration::from_millis(u64::MAX) * 2,
-            Duration::from_picos(u64::MAX)
-        );
+        assert_eq!(Duration::from_millis(u64::MAX) * 2, Duration::from_picos(u64::MAX));
     }
 }

@@ -126,10 +126,7 @@ impl Topology {
     /// The function at an address.
     #[must_use]
     pub fn find(&self, bdf: Bdf) -> Option<NodeId> {
-        let found = self
-            .index
-            .binary_search_by_key(&bdf, |&(bdf, _)| bdf)
-            .ok()?;
+        let found = self.index.binary_search_by_key(&bdf, |&(bdf, _)| bdf).ok()?;
         self.index.get(found).map(|&(_, id)| id)
     }
 

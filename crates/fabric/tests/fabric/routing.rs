@@ -126,7 +126,6 @@ fn host_memory_can_be_shared_by_two_functions() {
         let [a, c] = ["a", "c"].map(|name| stage.fabric.open(stage.bdf(name)).unwrap());
         let first = a.alloc_dma(8192).unwrap();
         let second = c.share_dma(&first).unwrap();
-        assert_eq!(iommu == IommuMode::Off, first.iova() == second.iova());
         write(&stage, "a", first.iova().0 + 5000, b"once").unwrap();
         drop(first);
         assert_eq!(read(&stage, "c", second.iova().0 + 5000, 4).unwrap(), b"once");
