@@ -12,7 +12,7 @@ use crate::plug;
 use crate::registers;
 use crate::route::boundaries::Boundaries;
 use crate::state::{Machine, State};
-use crate::timing::{LinkState, Timing};
+use crate::timing::{LinkState, Packets, Timing};
 use crate::tree::{Acs, BridgeDecode, HostBridge, PeerPolicy, Port, PortKind, Tree};
 
 /// A host bridge in a [`Builder`].
@@ -208,8 +208,7 @@ impl Builder {
             host: self.host,
             layout: 1,
             timing: self.timing,
-            max_payload: self.timing.model().max_payload.max(1),
-            max_read_request: self.timing.model().max_read_request.max(1),
+            packets: Packets::new(&self.timing.model()),
             boundaries: Boundaries::default(),
             generation: 1,
             bounded: 0,

@@ -19,7 +19,7 @@ use crate::msix::Message;
 use crate::port::Port;
 use crate::route::boundaries::Boundaries;
 use crate::route::{Reporter, RouteCache};
-use crate::timing::{HostChannels, LinkState, Timing, TimingModel};
+use crate::timing::{HostChannels, LinkState, Packets, Timing, TimingModel};
 use crate::trace::Trace;
 use crate::tree::{PortKind, Tree};
 
@@ -33,8 +33,7 @@ pub(crate) struct Machine {
     pub(crate) host: Host,
     pub(crate) iommu_mode: IommuMode,
     pub(crate) timing: Timing,
-    pub(crate) max_payload: u32,
-    pub(crate) max_read_request: u32,
+    pub(crate) packets: Packets,
     pub(crate) boundaries: Boundaries,
     /// Counts the changes that make verdicts void: of registers, links and slots.
     pub(crate) layout: u64,

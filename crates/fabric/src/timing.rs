@@ -6,6 +6,7 @@
 
 use p2pdma_pci::topology::LinkStatus;
 use p2pdma_pci::{Duration, Instant};
+use p2pdma_spec::pci::express::TlpSize;
 
 /// Whether transfers take time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -20,10 +21,10 @@ pub enum Timing {
 /// The constants of the timing model. The defaults are those of a recent server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimingModel {
-    /// Largest payload of a packet in bytes, 128 to 4096.
-    pub max_payload: u32,
-    /// Largest read request in bytes, 128 to 4096.
-    pub max_read_request: u32,
+    /// Largest payload of a packet.
+    pub max_payload: TlpSize,
+    /// Largest read request.
+    pub max_read_request: TlpSize,
     /// From one port of a switch to another. About 115 ns were measured on a Gen5 switch.
     pub switch_hop: Duration,
     /// Through a root port and the root complex, one way.
@@ -51,8 +52,8 @@ impl Timing {
 impl Default for TimingModel {
     fn default() -> Self {
         Self {
-            max_payload: 256,
-            max_read_request: 512,
+            max_payload: TlpSize::B256,
+            max_read_request: TlpSize::B512,
             switch_hop: Duration::from_nanos(115),
             root_hop: Duration::from_nanos(150),
             endpoint: Duration::from_nanos(50),
@@ -119,12 +120,52 @@ pub(crate) struct Hop {
     pub(crate) then: Duration,
 }
 
+/// How transfers are cut into packets: powers of two, kept as shifts because every transfer divides by
+/// them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packets {
+    payload_shift: u32,
+    request_shift: u32,
+}
+
+impl Packets {
+    pub(crate) fn new(model: &TimingModel) -> Self {
+        // A reserved code means the smallest size, which every function supports.
+        let shift = |size: TlpSize| size.bytes().unwrap_or(128).trailing_zeros();
+        Self {
+            payload_shift: shift(model.max_payload),
+            request_shift: shift(model.max_read_request),
+        }
+    }
+
+    fn payload(self) -> u64 {
+        1 << self.payload_shift
+    }
+
+    /// How many packets carry `len` bytes.
+    #[inline]
+    pub(crate) fn payloads(self, len: u64) -> u64 {
+        pieces(len, self.payload_shift)
+    }
+
+    /// How many requests ask for `len` bytes.
+    #[inline]
+    pub(crate) fn read_requests(self, len: u64) -> u64 {
+        pieces(len, self.request_shift)
+    }
+}
+
+/// How many pieces of `1 << shift` bytes there are in `len` bytes, the last one counted in full.
+#[inline]
+fn pieces(len: u64, shift: u32) -> u64 {
+    len.saturating_add((1 << shift) - 1) >> shift
+}
+
 /// What takes time on a packet's way.
 pub(crate) struct Way<'a> {
     pub(crate) links: &'a mut [LinkState],
     pub(crate) channels: &'a mut HostChannels,
-    pub(crate) max_payload: u64,
-    pub(crate) max_read_request: u64,
+    pub(crate) packets: Packets,
 }
 
 impl Way<'_> {
@@ -137,8 +178,8 @@ impl Way<'_> {
         len: u64,
         memory: Option<u64>,
     ) -> Instant {
-        let packets = len.div_ceil(self.max_payload);
-        let first = len.min(self.max_payload) + WRITE_OVERHEAD;
+        let packets = self.packets.payloads(len);
+        let first = len.min(self.packets.payload()) + WRITE_OVERHEAD;
         let there = self.send(out, from, first, len + packets * WRITE_OVERHEAD);
         memory.map_or(there, |address| self.channels.access(address, len, there))
     }
@@ -153,11 +194,11 @@ impl Way<'_> {
         len: u64,
         memory: Option<u64>,
     ) -> Instant {
-        let requests = len.div_ceil(self.max_read_request);
+        let requests = self.packets.read_requests(len);
         let there = self.send(out, from, READ_REQUEST, requests * READ_REQUEST);
         let ready = memory.map_or(there, |address| self.channels.access(address, len, there));
-        let completions = len.div_ceil(self.max_payload);
-        let first = len.min(self.max_payload) + COMPLETION_OVERHEAD;
+        let completions = self.packets.payloads(len);
+        let first = len.min(self.packets.payload()) + COMPLETION_OVERHEAD;
         self.send(back, ready, first, len + completions * COMPLETION_OVERHEAD)
     }
 

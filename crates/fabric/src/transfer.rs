@@ -139,21 +139,16 @@ impl State {
         let room = usize::try_from(route.end - request.at).unwrap_or(usize::MAX);
         let len = len.min(room);
         let (target, offset) = (route.target, route.offset(request.at));
-        let packets = (len as u64).div_ceil(u64::from(self.machine.max_payload));
-        route.traffic.tlps += packets;
+        let packets = self.machine.packets;
+        route.traffic.tlps += packets.payloads(len as u64);
         route.traffic.payload[class as usize] += len as u64;
         if request.access == Access::Read {
-            route.requests += (len as u64).div_ceil(u64::from(self.machine.max_read_request));
+            route.requests += packets.read_requests(len as u64);
         }
         let done = match &mut self.channels {
             None => self.events.now(),
             Some(channels) => {
-                let mut way = Way {
-                    links: &mut self.machine.links,
-                    channels,
-                    max_payload: u64::from(self.machine.max_payload),
-                    max_read_request: u64::from(self.machine.max_read_request),
-                };
+                let mut way = Way { links: &mut self.machine.links, channels, packets };
                 let memory = (target == Target::Host).then_some(offset);
                 let (path, from) = (&route.path, self.events.now());
                 match request.access {

@@ -3,7 +3,7 @@
 use p2pdma_fabric::{Attributes, Builder, PeerPolicy, Timing, TimingModel};
 use p2pdma_pci::topology::{IommuMode, Link, LinkStatus};
 use p2pdma_pci::{Clock as _, Duration, Function as _, Instant, Iova};
-use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth};
+use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth, TlpSize};
 
 use crate::support::{Stage, build, function, host, host_bridge, port};
 
@@ -70,8 +70,8 @@ fn smaller_packets_cost_more_and_hops_add_latency() {
         ..TimingModel::default()
     };
     let time = |model, len| write_time(&timed(LinkSpeed::GEN3, LinkWidth::X8, model), len);
-    assert!(time(with(128, 115), 1 << 16) > time(with(512, 115), 1 << 16));
-    let extra = time(with(256, 1115), 64) - time(with(256, 115), 64);
+    assert!(time(with(TlpSize::B128, 115), 1 << 16) > time(with(TlpSize::B512, 115), 1 << 16));
+    let extra = time(with(TlpSize::B256, 1115), 64) - time(with(TlpSize::B256, 115), 64);
     assert_eq!(extra, Duration::from_nanos(1000));
 }
 
