@@ -11,16 +11,15 @@ pub(crate) fn nearest<'a>(
     if text.is_empty() || text.len() > LONGEST {
         return None;
     }
+    let begins = |name: &str| name.starts_with(text) || text.starts_with(name);
     let near = |&(edits, name): &(usize, &str)| {
-        edits <= text.len().max(name.len()) / 3 + 1 && edits < text.len()
-            || name.starts_with(text)
-            || text.starts_with(name)
+        edits <= text.len().max(name.len()) / 3 + 1 && edits < text.len() || begins(name)
     };
     candidates
         .into_iter()
         .map(|name| (edits(text, name), name))
         .filter(near)
-        .min_by_key(|&(edits, _)| edits)
+        .min_by_key(|&(edits, name)| (edits, !begins(name)))
         .map(|(_, name)| name)
 }
 
@@ -67,6 +66,7 @@ mod tests {
         assert_eq!(nearest("belwo", names), Some("below"));
         assert_eq!(nearest("linkmax", names), Some("link-max"));
         assert_eq!(nearest("func", names), Some("function"));
+        assert_eq!(nearest("sw0", ["rp0", "sw0.0"]), Some("sw0.0"));
         assert_eq!(nearest("size", names), None);
         assert_eq!(nearest("", names), None);
     }
