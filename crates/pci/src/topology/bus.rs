@@ -143,7 +143,8 @@ impl Topology {
     }
 
     /// Where the bus sends packets of one class: requests from the client to the provider's memory,
-    /// completions from the provider to the client.
+    /// completions from the provider to the client. A function is taken to reach its own memory inside
+    /// itself.
     #[must_use]
     pub fn bus_path(&self, client: NodeId, provider: NodeId, class: TlpClass) -> BusPath {
         let (from, to) =
