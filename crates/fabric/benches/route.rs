@@ -12,9 +12,10 @@ use std::time::Instant;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use p2pdma_fabric::{
     Attributes, BarDescription, Builder, Description, Endpoint, Fabric, FunctionConfig,
-    HostBridgeConfig, MemoryRegion, PeerPolicy, Port, PortConfig, Reset, TimerId,
+    HostBridgeConfig, MemoryRegion, Port, PortConfig, Reset, TimerId,
 };
 use p2pdma_mem::SharedMemory;
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{CpuVendor, Host, IommuMode, Known, Link, LinkStatus, MemoryKind};
 use p2pdma_pci::{BarIndex, ConfigSpace as _, Function as _, Iova, Width};
 use p2pdma_spec::pci::bar::BarKind;

@@ -1,5 +1,6 @@
 //! Puts a machine together, part by part.
 
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{Host, IommuMode, Known, LinkStatus};
 use p2pdma_spec::pci::acs::AcsControl;
 
@@ -13,7 +14,7 @@ use crate::registers;
 use crate::route::boundaries::Boundaries;
 use crate::state::{Machine, State};
 use crate::timing::{LinkState, Packets, Timing};
-use crate::tree::{Acs, BridgeDecode, HostBridge, PeerPolicy, Port, PortKind, Tree};
+use crate::tree::{Acs, BridgeDecode, HostBridge, Port, PortKind, Tree};
 
 /// A host bridge in a [`Builder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

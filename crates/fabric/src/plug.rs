@@ -12,7 +12,6 @@ use crate::host::function::DEVICE_ADDRESSES;
 use crate::iommu::Domain;
 use crate::msix::{ENTRY, Msix};
 use crate::registers;
-use crate::route::RouteCache;
 use crate::tree::{Acs, Function, Tree, lay_out_bars};
 
 /// The functions of one device, to be plugged in together.
@@ -44,7 +43,6 @@ pub(crate) fn plug(tree: &mut Tree, port: usize, functions: Functions) -> Result
             posted: 0,
             domain: Domain::default(),
             addresses: RangeAllocator::new(DEVICE_ADDRESSES),
-            routes: RouteCache::default(),
             errors: ErrorCounters::default(),
         };
         function.decode_registers();

@@ -18,7 +18,7 @@ use crate::iommu::FaultLog;
 use crate::msix::Message;
 use crate::port::Port;
 use crate::route::boundaries::Boundaries;
-use crate::route::{Reporter, RouteCache};
+use crate::route::{Reporter, Routes};
 use crate::timing::{HostChannels, LinkState, Packets, Timing, TimingModel};
 use crate::trace::Trace;
 use crate::tree::{PortKind, Tree};
@@ -82,8 +82,7 @@ pub(crate) struct State {
     pub(crate) channels: Option<HostChannels>,
     pub(crate) interrupts: InterruptController,
     pub(crate) fault_log: FaultLog,
-    /// The host's own routes.
-    pub(crate) host_routes: RouteCache,
+    pub(crate) routes: Routes,
     /// Traffic whose routes were forgotten, and whatever never had one.
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Trace>,
@@ -158,7 +157,7 @@ impl State {
             channels,
             interrupts: InterruptController::default(),
             fault_log: FaultLog::default(),
-            host_routes: RouteCache::default(),
+            routes: Routes::default(),
             counters: Counters::default(),
             trace: None,
             faults: FaultPlan::default(),
@@ -384,24 +383,7 @@ impl State {
     /// All traffic so far.
     pub(crate) fn totals(&self) -> Counters {
         let mut counters = self.counters.clone();
-        let caches = self.machine.tree.functions.iter().map(|function| &function.routes);
-        for cache in caches.chain([&self.host_routes]) {
-            for (access, route) in cache.iter() {
-                route.account(access, &mut counters);
-            }
-        }
+        self.routes.account(&mut counters);
         counters
-    }
-
-    /// Moves what a requester's routes counted into the totals, and forgets the routes.
-    pub(crate) fn forget_routes(&mut self, source: Option<usize>) {
-        let generation = self.machine.generation;
-        let cache = match source {
-            Some(function) => &mut self.machine.tree.functions[function].routes,
-            None => &mut self.host_routes,
-        };
-        for (access, route) in cache.drain(generation) {
-            route.account(access, &mut self.counters);
-        }
     }
 }

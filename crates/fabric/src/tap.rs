@@ -4,7 +4,7 @@ use p2pdma_pci::{Instant, Iova};
 use p2pdma_spec::pci::aer::UncorrectableErrors;
 
 use crate::fault::{FaultKind, Site};
-use crate::route::{Reporter, Request, Target, Via};
+use crate::route::{Reporter, Request, Requester, Target, Via};
 use crate::state::State;
 use crate::tlp::{Attributes, PayloadClass, TlpError, TlpErrorKind};
 use crate::trace::{TraceRecord, TracedRoute};
@@ -127,7 +127,7 @@ impl State {
     #[cold]
     pub(crate) fn record(
         &mut self,
-        source: Option<usize>,
+        requester: Requester,
         request: &Request,
         len: usize,
         class: PayloadClass,
@@ -153,7 +153,7 @@ impl State {
         };
         let record = TraceRecord {
             at: self.events.now(),
-            requester: source.map(place),
+            requester: requester.function().map(place),
             access: request.access,
             iova: Iova(request.at),
             len: len as u64,

@@ -1,6 +1,9 @@
 //! The machine's parts and how they hang together.
 
+use std::sync::Arc;
+
 use p2pdma_mem::RangeAllocator;
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::LinkStatus;
 use p2pdma_pci::{BarIndex, Bdf};
 use p2pdma_spec::pci::acs::AcsControl;
@@ -8,22 +11,10 @@ use p2pdma_spec::pci::bar::BarKind;
 
 use crate::config::ConfigImage;
 use crate::counters::ErrorCounters;
-use crate::endpoint::{Description, Endpoint, MemoryRegion, MsixDescription};
+use crate::endpoint::{BarMemory, Description, Endpoint, MemoryRegion, MsixDescription};
 use crate::iommu::Domain;
 use crate::msix::Msix;
-use crate::route::RouteCache;
-
-/// What a root complex does with a request from one of its root ports that targets another's hierarchy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum PeerPolicy {
-    /// Forwards it.
-    Forward,
-    /// Answers Unsupported Request.
-    #[default]
-    Refuse,
-    /// Loses writes and answers reads with all ones and success. Real ones do.
-    Lose,
-}
+use crate::route::Target;
 
 /// The kinds of port, which are type 1 functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,7 +120,6 @@ pub(crate) struct Function {
     pub(crate) domain: Domain,
     /// Which device addresses of its domain are free.
     pub(crate) addresses: RangeAllocator,
-    pub(crate) routes: RouteCache,
     pub(crate) errors: ErrorCounters,
 }
 
@@ -225,6 +215,16 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
+    /// The memory that a target is, if it is.
+    pub(crate) fn memory(&self, target: Target) -> Option<Arc<dyn BarMemory>> {
+        let Target::Memory { function, bar, region } = target else { return None };
+        let bar = self.functions.get(function)?.bars.get(usize::from(bar))?;
+        match &bar.regions.get(usize::from(region))?.content {
+            Content::Memory(memory) => Some(Arc::clone(&memory.memory)),
+            _ => None,
+        }
+    }
+
     /// Where a function is, by the bus numbers that its port has now.
     pub(crate) fn function_bdf(&self, function: usize) -> Bdf {
         let function = &self.functions[function];

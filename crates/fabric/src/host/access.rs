@@ -2,56 +2,32 @@
 
 use p2pdma_pci::{Duration, Instant};
 
-use crate::route::{Request, Target};
+use crate::route::Requester;
 use crate::state::State;
-use crate::tlp::{Access, Attributes, PayloadClass};
+use crate::tlp::Attributes;
 
 /// An answer is waited for through at most so many events, so that devices that keep each other busy
 /// without end cannot hold the processor for ever.
 const PATIENCE: u32 = 1 << 20;
 
 impl State {
-    /// A posted write.
+    /// A posted write. What nobody takes is lost: the processor's own master aborts are logged by no
+    /// port.
     pub(crate) fn host_write(&mut self, at: u64, data: &[u8]) {
-        let (mut rest, mut at) = (data, at);
-        while !rest.is_empty() {
-            let request = Request::new(at, Access::Write, &Attributes::CONTROL);
-            let Ok(leg) = self.travel(None, &request, rest.len(), PayloadClass::Control) else {
-                // Nobody takes it. The processor's own master aborts are not logged by any port.
-                return;
-            };
-            let (piece, others) = rest.split_at(leg.len);
-            self.deposit(leg, piece, true);
-            rest = others;
-            at = at.saturating_add(leg.len as u64);
-        }
+        let _ = self.write(Requester::HOST, at, data, &Attributes::CONTROL);
     }
 
     /// A read. It pushes the processor's earlier writes to the same function before it (PCIe 6.0
     /// §2.4.1), and the processor stalls until the answer is there.
     pub(crate) fn host_read(&mut self, at: u64, data: &mut [u8]) {
-        let (mut rest, mut at) = (data, at);
-        while !rest.is_empty() {
-            let request = Request::new(at, Access::Read, &Attributes::CONTROL);
-            let Ok(leg) = self.travel(None, &request, rest.len(), PayloadClass::Control) else {
-                rest.fill(0xff);
-                return;
-            };
-            if let Target::Registers { function, .. } = leg.target {
-                self.flush_posted(function);
-            }
-            let (piece, others) = rest.split_at_mut(leg.len);
-            if self.fetch(leg, piece).is_err() {
-                piece.fill(0xff);
-            }
-            self.wait_until(leg.done);
-            rest = others;
-            at = at.saturating_add(leg.len as u64);
+        match self.read(Requester::HOST, at, data, &Attributes::CONTROL) {
+            Ok(done) => self.wait_until(done),
+            Err(_) => data.fill(0xff),
         }
     }
 
     /// Lets events happen until no write of the processor to `function` is on its way.
-    fn flush_posted(&mut self, function: usize) {
+    pub(crate) fn flush_posted(&mut self, function: usize) {
         for _ in 0..PATIENCE {
             if self.machine.tree.functions[function].posted == 0 || !self.step() {
                 return;

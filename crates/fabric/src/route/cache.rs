@@ -1,26 +1,40 @@
 //! Answers of the router, kept per requester.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::counters::{Counters, Traffic};
-use crate::route::{Request, Resolution, Target, Via};
-use crate::timing::Hop;
-use crate::tlp::Access;
+use crate::endpoint::BarMemory;
+use crate::route::{Request, Requester, Resolution, Target, Via};
+use crate::timing::{Hop, Packets};
+use crate::tlp::{Access, AddressType, Attributes, PayloadClass};
 
 /// A way that packets take, and what has taken it.
-#[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    pub(crate) base: u64,
+    base: u64,
     pub(crate) target: Target,
     pub(crate) via: Via,
-    flavour: u8,
+    flavour: Flavour,
+    /// The memory that it leads to, if it does.
+    memory: Option<Arc<dyn BarMemory>>,
     /// What has gone this way; moved into the counters when the route is forgotten.
-    pub(crate) traffic: Traffic,
+    traffic: Traffic,
     /// Read requests that went this way, which carry no payload.
-    pub(crate) requests: u64,
-    pub(crate) path: Arc<Path>,
+    requests: u64,
+    pub(crate) path: Path,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("start", &self.start)
+            .field("end", &self.end)
+            .field("target", &self.target)
+            .field("via", &self.via)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The links of a way.
@@ -31,22 +45,28 @@ pub(crate) struct Path {
 }
 
 impl Route {
-    pub(crate) fn new(resolution: Resolution, target: Target, request: &Request) -> Self {
+    pub(crate) fn new(
+        resolution: Resolution,
+        target: Target,
+        memory: Option<Arc<dyn BarMemory>>,
+        request: &Request,
+    ) -> Self {
         Self {
             start: resolution.start,
             end: resolution.end,
             base: resolution.base,
             target,
             via: resolution.via,
-            flavour: flavour(request),
+            flavour: request.flavour,
+            memory,
             traffic: Traffic::default(),
             requests: 0,
-            path: Arc::new(Path { out: resolution.out, back: resolution.back }),
+            path: Path { out: resolution.out, back: resolution.back },
         }
     }
 
     /// The target's offset that `at` leads to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn offset(&self, at: u64) -> u64 {
         self.base + (at - self.start)
     }
@@ -75,32 +95,71 @@ impl Route {
         total.add(&self.traffic);
     }
 
-    #[inline]
-    fn serves(&self, at: u64, flavour: u8) -> bool {
-        self.start <= at && at < self.end && self.flavour == flavour
+    /// Counts a transfer that goes this way.
+    #[inline(always)]
+    pub(crate) fn count(
+        &mut self,
+        access: Access,
+        class: PayloadClass,
+        len: u64,
+        packets: Packets,
+    ) {
+        self.traffic.tlps += packets.payloads(len);
+        self.traffic.payload[class as usize] += len;
+        if access == Access::Read {
+            self.requests += packets.read_requests(len);
+        }
+    }
+
+    /// Reads the memory that this way leads to; false if it is closed, or no memory.
+    #[inline(always)]
+    pub(crate) fn read_memory(&self, offset: u64, data: &mut [u8]) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.read(offset, data).is_ok())
+    }
+
+    /// Writes the memory that this way leads to; false if it is closed, or no memory.
+    #[inline(always)]
+    pub(crate) fn write_memory(&self, offset: u64, data: &[u8]) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.write(offset, data).is_ok())
+    }
+
+    #[inline(always)]
+    fn serves(&self, at: u64, flavour: Flavour) -> bool {
+        // One that bears a forged requester ID is resolved anew each time.
+        self.start <= at && at < self.end && self.flavour == flavour && flavour.0 & FORGED == 0
     }
 }
 
-/// Requests of different flavour may go different ways to the same address. Those with a forged
-/// requester share a flavour that is never looked up.
-#[inline]
-fn flavour(request: &Request) -> u8 {
-    u8::from(request.translated)
-        | u8::from(request.relaxed_ordering) << 1
-        | u8::from(request.forged_requester.is_some()) << 2
+/// Requests of different flavour may go different ways to the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flavour(u8);
+
+const FORGED: u8 = 1 << 2;
+
+impl Attributes {
+    #[inline(always)]
+    pub(crate) fn flavour(&self) -> Flavour {
+        let translated = self.address_type == AddressType::Translated;
+        let forged = if self.forged_requester.is_some() { FORGED } else { 0 };
+        Flavour(u8::from(translated) | u8::from(self.relaxed_ordering) << 1 | forged)
+    }
 }
 
-/// The routes that one requester has taken in the present generation.
+/// The routes that every requester has taken in the present generation.
 #[derive(Debug, Default)]
-pub(crate) struct RouteCache {
+pub(crate) struct Routes(Vec<RouteCache>);
+
+/// One requester's.
+#[derive(Debug, Default)]
+struct RouteCache {
     generation: u64,
-    reads: Ways,
-    writes: Ways,
+    /// Reads and writes, each sorted by start.
+    ways: [Ways; 2],
 }
 
-/// Sorted by start; routes of one flavour do not overlap.
 #[derive(Debug, Default)]
 struct Ways {
+    /// Routes of one flavour do not overlap.
     routes: Vec<Route>,
     last: usize,
 }
@@ -109,78 +168,85 @@ struct Ways {
 /// resolving again, and memory stays bounded.
 const MOST: usize = 4096;
 
-impl RouteCache {
-    /// Whether there is a route for the request in this generation; then it is the current one.
-    #[inline]
-    pub(crate) fn find(&mut self, generation: u64, request: &Request) -> bool {
-        self.generation == generation
-            && request.forged_requester.is_none()
-            && self.ways(request.access).find(request.at, flavour(request))
+impl Routes {
+    /// Whether a route serves the request in this generation; then it is the current one.
+    #[inline(always)]
+    pub(crate) fn find(
+        &mut self,
+        requester: Requester,
+        generation: u64,
+        access: Access,
+        at: u64,
+        flavour: Flavour,
+    ) -> bool {
+        let Some(cache) = self.0.get_mut(requester.0) else { return false };
+        cache.generation == generation && cache.ways[access as usize].find(at, flavour)
     }
 
     /// The route that was found or inserted last.
-    #[inline]
-    pub(crate) fn current(&mut self, access: Access) -> Option<&mut Route> {
-        let ways = self.ways(access);
+    #[inline(always)]
+    pub(crate) fn current(&mut self, requester: Requester, access: Access) -> Option<&mut Route> {
+        let ways = &mut self.0.get_mut(requester.0)?.ways[access as usize];
         ways.routes.get_mut(ways.last)
     }
 
-    /// Whether the routes must be taken out before another is inserted.
-    pub(crate) fn must_drain(&self, generation: u64, access: Access) -> bool {
-        let ways = match access {
-            Access::Read => &self.reads,
-            Access::Write => &self.writes,
-        };
-        self.generation != generation || ways.routes.len() >= MOST
+    /// Keeps a route, as the current one. What routes of earlier generations carried is added to the
+    /// totals before they are forgotten.
+    pub(crate) fn insert(
+        &mut self,
+        requester: Requester,
+        generation: u64,
+        access: Access,
+        route: Route,
+        counters: &mut Counters,
+    ) {
+        if self.0.len() <= requester.0 {
+            self.0.resize_with(requester.0 + 1, RouteCache::default);
+        }
+        let Some(cache) = self.0.get_mut(requester.0) else { return };
+        if cache.generation != generation || cache.ways[access as usize].routes.len() >= MOST {
+            cache.account(counters);
+            *cache = RouteCache { generation, ways: Default::default() };
+        }
+        cache.ways[access as usize].insert(route);
     }
 
-    /// Takes every route out and begins a new generation.
-    pub(crate) fn drain(&mut self, generation: u64) -> Vec<(Access, Route)> {
-        self.generation = generation;
-        let reads = self.reads.routes.drain(..).map(|route| (Access::Read, route));
-        let writes = self.writes.routes.drain(..).map(|route| (Access::Write, route));
-        reads.chain(writes).collect()
+    /// Adds what every route carried to the totals.
+    pub(crate) fn account(&self, counters: &mut Counters) {
+        for cache in &self.0 {
+            cache.account(counters);
+        }
     }
+}
 
-    /// Every route with its direction.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Access, &Route)> {
-        let reads = self.reads.routes.iter().map(|route| (Access::Read, route));
-        reads.chain(self.writes.routes.iter().map(|route| (Access::Write, route)))
-    }
-
-    pub(crate) fn insert(&mut self, access: Access, route: Route) {
-        self.ways(access).insert(route);
-    }
-
-    #[inline]
-    fn ways(&mut self, access: Access) -> &mut Ways {
-        match access {
-            Access::Read => &mut self.reads,
-            Access::Write => &mut self.writes,
+impl RouteCache {
+    fn account(&self, counters: &mut Counters) {
+        for (access, ways) in [Access::Read, Access::Write].into_iter().zip(&self.ways) {
+            for route in &ways.routes {
+                route.account(access, counters);
+            }
         }
     }
 }
 
 impl Ways {
-    #[inline]
-    fn find(&mut self, at: u64, flavour: u8) -> bool {
-        if self.routes.get(self.last).is_some_and(|route| route.serves(at, flavour)) {
-            return true;
-        }
-        match self.search(at, flavour) {
-            Some(index) => self.last = index,
-            None => return false,
-        }
-        true
+    #[inline(always)]
+    fn find(&mut self, at: u64, flavour: Flavour) -> bool {
+        self.routes.get(self.last).is_some_and(|route| route.serves(at, flavour))
+            || self.search(at, flavour)
     }
 
-    fn search(&self, at: u64, flavour: u8) -> Option<usize> {
+    fn search(&mut self, at: u64, flavour: Flavour) -> bool {
         let after = self.routes.partition_point(|route| route.start <= at);
         // Routes of the four flavours may overlap one another, so the nearest start is not enough; of
         // one flavour's routes, only the last that starts before `at` can serve it.
         let before = self.routes[..after].iter().enumerate().rev();
         let mut same = before.filter(|(_, route)| route.flavour == flavour);
-        same.next().filter(|(_, route)| route.serves(at, flavour)).map(|(index, _)| index)
+        match same.next().filter(|(_, route)| route.serves(at, flavour)) {
+            Some((index, _)) => self.last = index,
+            None => return false,
+        }
+        true
     }
 
     fn insert(&mut self, route: Route) {

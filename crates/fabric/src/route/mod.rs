@@ -1,7 +1,7 @@
 //! Routing: which way a packet goes, decided in one place for every platform that is built on the fabric.
 //!
 //! [`resolve`] walks the machine as a packet would and decides at every port; its answer holds for a
-//! whole run of addresses. [`RouteCache`] keeps the answers per requester, so that a warm decision is a
+//! whole run of addresses. [`Routes`] keeps the answers per requester, so that a warm decision is a
 //! comparison or a short binary search. Any change of a register, mapping, link or slot starts a new
 //! generation, which forgets all answers.
 
@@ -9,7 +9,7 @@ pub(crate) mod boundaries;
 mod cache;
 pub(crate) mod resolve;
 
-pub(crate) use cache::{Route, RouteCache};
+pub(crate) use cache::{Route, Routes};
 
 use p2pdma_spec::pci::acs::AcsControl;
 
@@ -17,15 +17,32 @@ use crate::iommu::FaultReason;
 use crate::timing::Hop;
 use crate::tlp::{Access, AddressType, Attributes};
 
+/// Who sends a request: the processor, or a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Requester(usize);
+
+impl Requester {
+    /// The processor.
+    pub(crate) const HOST: Self = Self(0);
+
+    pub(crate) fn of(function: usize) -> Self {
+        Self(function + 1)
+    }
+
+    pub(crate) fn function(self) -> Option<usize> {
+        self.0.checked_sub(1)
+    }
+}
+
 /// Where a packet ends up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     /// Host memory; offsets are system addresses.
     Host,
     /// Memory behind a BAR; offsets count from the region's start.
-    Memory { function: usize, bar: usize, region: usize },
+    Memory { function: usize, bar: u8, region: u8 },
     /// Registers; offsets count from the BAR's start.
-    Registers { function: usize, bar: usize },
+    Registers { function: usize, bar: u8 },
     /// A function's MSI-X table.
     MsixTable { function: usize },
     /// A function's MSI-X pending bits.
@@ -34,6 +51,19 @@ pub(crate) enum Target {
     Interrupt,
     /// Nowhere, and nobody says so.
     Lost,
+}
+
+impl Target {
+    /// Who notices what is wrong there.
+    pub(crate) fn reporter(self) -> Reporter {
+        match self {
+            Self::Memory { function, .. }
+            | Self::Registers { function, .. }
+            | Self::MsixTable { function }
+            | Self::MsixPending { function } => Reporter::Function(function),
+            Self::Host | Self::Interrupt | Self::Lost => Reporter::HostBridge,
+        }
+    }
 }
 
 /// Why a packet ends up nowhere.
@@ -87,6 +117,7 @@ pub(crate) struct Request {
     pub(crate) translated: bool,
     pub(crate) relaxed_ordering: bool,
     pub(crate) forged_requester: Option<u16>,
+    flavour: cache::Flavour,
 }
 
 impl Request {
@@ -97,6 +128,7 @@ impl Request {
             translated: attributes.address_type == AddressType::Translated,
             relaxed_ordering: attributes.relaxed_ordering,
             forged_requester: attributes.forged_requester,
+            flavour: attributes.flavour(),
         }
     }
 }

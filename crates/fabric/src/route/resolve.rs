@@ -1,5 +1,6 @@
 //! The walk of a packet through the machine, decision by decision.
 
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_spec::pci::acs::AcsControl;
 
@@ -10,7 +11,7 @@ use crate::route::{Failure, FailureKind, Reporter, Request, Resolution, Target, 
 use crate::state::Machine;
 use crate::timing::Hop;
 use crate::tlp::Access;
-use crate::tree::{Content, PeerPolicy};
+use crate::tree::Content;
 
 /// Resolves a request of a function.
 pub(crate) fn from_function(machine: &Machine, function: usize, request: &Request) -> Resolution {
@@ -237,10 +238,25 @@ impl<'a> Walk<'a> {
         let to = root_ports.find(|&port| tree.ports[port].decode.has_address(address));
         let reporter = from.map_or(Reporter::HostBridge, Reporter::Port);
         let to = to.ok_or(Failure { at: reporter, kind: FailureKind::Unsupported })?;
+        if let Some(from) = from {
+            self.check_egress(from, to)?;
+        }
         match from.map_or(PeerPolicy::Forward, |from| self.policy(from, to)) {
             PeerPolicy::Forward => self.descend(to, address),
             PeerPolicy::Refuse => Err(Failure { at: reporter, kind: FailureKind::Unsupported }),
             PeerPolicy::Lose => Ok(Target::Lost),
+        }
+    }
+
+    /// Egress control at a root port, for requests to another port of the same root complex. What it
+    /// redirects goes on through the root complex, as everything here does.
+    fn check_egress(&self, from: usize, to: usize) -> Result<(), Failure> {
+        let tree = &self.machine.tree;
+        let (here, there) = (&tree.ports[from], &tree.ports[to]);
+        let peers = from != to && here.host_bridge == there.host_bridge;
+        match here.acs.request(self.request.translated, there.device) {
+            Peer::Block if peers => self.violation(from, egress_control()),
+            _ => Ok(()),
         }
     }
 
@@ -302,23 +318,22 @@ impl<'a> Walk<'a> {
         let bars = &self.machine.tree.functions[function].bars;
         let hit = bars.iter().enumerate().find_map(|(bar, state)| {
             let (start, end) = state.range()?;
+            let bar = u8::try_from(bar).ok()?;
             (start <= address && address < end).then(|| (bar, state, address - start))
         });
         let (bar, state, offset) = hit.ok_or(unsupported)?;
         let holds = |region: &crate::tree::Region| region.start <= offset && offset < region.end;
-        let region = state.regions.iter().position(holds).ok_or(unsupported)?;
-        let (target, inside) = match state.regions[region].content {
+        let found = state.regions.iter().enumerate().find(|(_, region)| holds(region));
+        let (index, part) = found.ok_or(unsupported)?;
+        let region = u8::try_from(index).map_err(|_| unsupported)?;
+        let (target, inside) = match part.content {
             Content::Memory(_) => {
                 let target = Target::Memory { function, bar, region };
-                (target, offset - state.regions[region].start)
+                (target, offset - part.start)
             }
             Content::Registers => (Target::Registers { function, bar }, offset),
-            Content::MsixTable => {
-                (Target::MsixTable { function }, offset - state.regions[region].start)
-            }
-            Content::MsixPending => {
-                (Target::MsixPending { function }, offset - state.regions[region].start)
-            }
+            Content::MsixTable => (Target::MsixTable { function }, offset - part.start),
+            Content::MsixPending => (Target::MsixPending { function }, offset - part.start),
         };
         // The run of addresses ends inside this region, since its bounds are boundaries.
         self.base = inside - (self.request.at - self.start);

@@ -1,7 +1,8 @@
 //! Access control services: all seven controls, at ports and in multi-function devices, for requests,
 //! completions and translated requests.
 
-use p2pdma_fabric::{AcsConfig, Attributes, Builder, PayloadClass, PeerPolicy, TlpErrorKind};
+use p2pdma_fabric::{AcsConfig, Attributes, Builder, PayloadClass, TlpErrorKind};
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{ConfigSpace as _, Iova, Width};
 use p2pdma_spec::pci::acs::AcsControl;

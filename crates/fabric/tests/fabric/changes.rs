@@ -1,6 +1,7 @@
 //! What changes while the machine runs: hot-plug, links, resets, power.
 
-use p2pdma_fabric::{Attributes, Error, PeerPolicy, Reset, TimerId, TlpErrorKind};
+use p2pdma_fabric::{Attributes, Error, Reset, TimerId, TlpErrorKind};
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{ConfigSpace as _, Duration, Function as _, Iova, Width};
 

@@ -1,9 +1,10 @@
 //! The firmware: buses, windows and addresses of any tree, and the machines that cannot be.
 
 use p2pdma_fabric::{
-    BarDescription, Builder, Description, Endpoint, Error, HostBridgeConfig, PeerPolicy, Port,
-    PortId, Reset, TimerId,
+    BarDescription, Builder, Description, Endpoint, Error, HostBridgeConfig, Port, PortId, Reset,
+    TimerId,
 };
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{IommuMode, Kind, Upstream};
 use p2pdma_pci::{BarIndex, ConfigSpace as _, Function as _, Width};
 use p2pdma_spec::pci::bar::BarKind;

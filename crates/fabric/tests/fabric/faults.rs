@@ -1,8 +1,7 @@
 //! Every kind of fault, at its site, and what is seen of it.
 
-use p2pdma_fabric::{
-    Attributes, Fault, FaultKind, PayloadClass, PeerPolicy, Reset, Site, TlpErrorKind,
-};
+use p2pdma_fabric::{Attributes, Fault, FaultKind, PayloadClass, Reset, Site, TlpErrorKind};
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{Duration, Function as _, Iova};
 

@@ -1,6 +1,6 @@
 //! MSI-X: from a model's vector to the processor's count.
 
-use p2pdma_fabric::PeerPolicy;
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{BarIndex, Function as _, Width};
 

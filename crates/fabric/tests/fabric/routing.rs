@@ -1,7 +1,8 @@
 //! Where requests go: locally, through the root, to the host, or nowhere.
 
 use crate::support::{MEMORY, Stage, switched};
-use p2pdma_fabric::{Attributes, PayloadClass, PeerPolicy, TlpErrorKind};
+use p2pdma_fabric::{Attributes, PayloadClass, TlpErrorKind};
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{Function as _, Iova};
 

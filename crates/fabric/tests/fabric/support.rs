@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use p2pdma_fabric::{
     AcsConfig, BarDescription, Builder, Description, Endpoint, Fabric, FunctionConfig,
-    HostBridgeConfig, MemoryRegion, MsixDescription, PeerPolicy, Port, PortConfig, PortId, Reset,
-    TimerId,
+    HostBridgeConfig, MemoryRegion, MsixDescription, Port, PortConfig, PortId, Reset, TimerId,
 };
 use p2pdma_mem::SharedMemory;
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{CpuVendor, Host, IommuMode, Known, Link, LinkStatus, MemoryKind};
 use p2pdma_pci::{BarIndex, Bdf, ConfigSpace as _, Function as _, Width};
 use p2pdma_spec::pci::acs::AcsControl;

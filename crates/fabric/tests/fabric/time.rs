@@ -1,6 +1,7 @@
 //! Modelled time: what transfers cost, and that two runs cost the same.
 
-use p2pdma_fabric::{Attributes, Builder, PeerPolicy, Timing, TimingModel};
+use p2pdma_fabric::{Attributes, Builder, Timing, TimingModel};
+use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{IommuMode, Link, LinkStatus};
 use p2pdma_pci::{Clock as _, Duration, Function as _, Instant, Iova};
 use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth, TlpSize};

@@ -7,12 +7,13 @@
 //! | TB | at every port that a packet passes upwards | translated requests: blocked |
 //! | RR | only where a request would turn to a peer | requests: sent up |
 //! | CR | only where a completion would turn to a peer | completions that are not relaxed-ordered: sent up |
-//! | UF | at a port where a packet sent up would go down again | all: sent up further, else turned back there |
+//! | UF | at a switch's port where a packet sent up would go down again | all: sent up further, else turned back there |
 //! | EC | only where a request would turn, for peers in the vector | requests: blocked, or sent up if RR is on; peers not in the vector are reached directly even if RR is on |
 //! | DT | only where a request would turn | translated requests: go directly whatever RR and EC say |
 //!
 //! A packet turns at the downstream port through which it enters the switch, or, within a
-//! multi-function device, at the function that it leaves.
+//! multi-function device, at the function that it leaves. A root port is part of the root complex: what
+//! was sent up to it has reached the root, whatever its UF says.
 
 use super::build::Place;
 use super::{Acs, AcsBit, Kind, Known, NodeId, Topology};
@@ -185,6 +186,9 @@ impl Topology {
                 let bdf = self.bdf_at(at);
                 if let Some(blocked) = self.translation_blocked_at(at, class) {
                     return blocked;
+                }
+                if self.kind_at(at) == Kind::RootPort {
+                    return BusPath::ThroughRoot { sent_up: Some(sent_up) };
                 }
                 match self.control_at(at, AcsBit::UpstreamForwarding) {
                     None => return BusPath::Unknown { at: bdf },

@@ -65,13 +65,14 @@ impl Topology {
             let parent = self.place(at).parent;
             joined.count_end(at, parent, !self.kind_at(at).is_bridge());
         }
-        // Whether what is sent up from here comes down again, at this port or one above it.
+        // Whether what is sent up from here comes down again, at this port or one above it; at a root
+        // port it has reached the root.
         let mut turned_back = vec![false; (end - top) as usize];
         for at in top..end {
             let kind = self.kind_at(at);
             let above = (at != top).then(|| turned_back[(self.place(at).parent - top) as usize]);
             let forwards = self.control_at(at, AcsBit::UpstreamForwarding) == Some(true);
-            let here = above.unwrap_or(false) || kind.faces_down() && !forwards;
+            let here = above.unwrap_or(false) || kind == Kind::DownstreamPort && !forwards;
             turned_back[(at - top) as usize] = here;
             let reaches_all = |child| {
                 joined.has_ends(child)

@@ -70,11 +70,11 @@ fn completion_redirect_acts_at_the_providers_port_and_spares_relaxed_ordering() 
 
 #[test]
 fn upstream_forwarding_decides_what_the_port_above_does() {
-    // Redirected by the switch, but the root port may turn it back.
-    assert_eq!(across("", "RR", "")[0], "local 00:01.0 02:00.0 RR");
-    assert_eq!(across("-", "RR", "")[0], "local 00:01.0 02:00.0 RR");
+    // Redirected by the switch, it has reached the root at the root port, whose own UF is not asked.
+    assert_eq!(across("", "RR", "")[0], "root 02:00.0 RR");
+    assert_eq!(across("-", "RR", "")[0], "root 02:00.0 RR");
     assert_eq!(across("UF", "RR", "")[0], "root 02:00.0 RR");
-    assert_eq!(across("", "", "CR")[2], "local 00:01.0 02:01.0 CR");
+    assert_eq!(across("", "", "CR")[2], "root 02:01.0 CR");
     // Alone it redirects nothing.
     assert_eq!(across("UF", "UF", "UF"), LOCAL);
 }
@@ -96,7 +96,7 @@ fn upstream_forwarding_in_a_chain() {
     };
     assert_eq!(chain("", ""), "local 02:00.0 04:00.0 RR");
     assert_eq!(chain("UF", ""), "local 02:00.0 04:00.0 RR");
-    assert_eq!(chain("", "UF"), "local 00:01.0 04:00.0 RR");
+    assert_eq!(chain("", "UF"), "root 04:00.0 RR");
     assert_eq!(chain("UF", "UF"), "root 04:00.0 RR");
 }
 
@@ -179,8 +179,8 @@ fn a_functions_own_controls_send_its_traffic_up() {
     assert_eq!(inside("UF", "-", "CR")[2], "root 01:00.1 CR");
     assert_eq!(inside("UF", "CR", "-")[2], "local 01:00.1");
     assert_eq!(inside("UF", "-", "CR")[3], "local 01:00.1");
-    // The port above turns it back down unless it forwards.
-    assert_eq!(inside("", "RR", "-")[0], "local 00:01.0 01:00.0 RR");
+    // The root port above is the root, whether or not it forwards.
+    assert_eq!(inside("", "RR", "-")[0], "root 01:00.0 RR");
     // The vector goes by function numbers.
     assert_eq!(inside("UF", "EC:1", "-")[0], "blocked 01:00.0 EC");
     assert_eq!(inside("UF", "EC:0", "-")[0], "local 01:00.0");
@@ -245,7 +245,8 @@ fn what_could_not_be_read_is_unknown() {
         assert_eq!(class, "unknown 02:00.0");
     }
     assert_eq!([completion, relaxed], ["local 02:01.0", "local 02:01.0"]);
-    assert_eq!(across("?", "RR", "-")[0], "unknown 00:01.0");
+    assert_eq!(across("?", "RR", "-")[0], "root 02:00.0 RR");
+    assert_eq!(across("?", "RR", "-")[4], "unknown 00:01.0");
     assert_eq!(across("?", "-", "-"), LOCAL);
     let tree = switch("UF", "EC", "-");
     tree.edit("02:00.0", |port| {

@@ -1,0 +1,161 @@
+//! What is no plain memory: registers, MSI-X tables, interrupts, and requests that fail.
+
+use p2pdma_pci::{Bdf, Instant, Iova};
+use p2pdma_spec::pci::aer::UncorrectableErrors;
+
+use crate::iommu::FaultRecord;
+use crate::msix::Message;
+use crate::route::{Failure, FailureKind, Reporter, Request, Requester, Target};
+use crate::state::{Event, Payload, State};
+use crate::tlp::{Attributes, PayloadClass, TlpError, TlpErrorKind};
+
+/// Where a piece of a request leads, and when it would be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leg {
+    pub(crate) target: Target,
+    pub(crate) offset: u64,
+    pub(crate) done: Instant,
+}
+
+/// Register writes are delivered in pieces of at most this many bytes.
+const LARGEST_WRITE: usize = 4096;
+
+impl State {
+    /// Answers a read of what is no plain memory.
+    #[cold]
+    pub(crate) fn answer(
+        &mut self,
+        requester: Requester,
+        leg: Leg,
+        data: &mut [u8],
+    ) -> Result<(), FailureKind> {
+        if let Target::Registers { function, .. } = leg.target
+            && requester == Requester::HOST
+        {
+            self.flush_posted(function);
+        }
+        let functions = &mut self.machine.tree.functions;
+        let msix =
+            |function: usize| functions[function].msix.as_ref().ok_or(FailureKind::Unsupported);
+        match leg.target {
+            Target::MsixTable { function } => msix(function)?.read_table(leg.offset, data),
+            Target::MsixPending { function } => msix(function)?.read_pending(leg.offset, data),
+            Target::Registers { function, bar } => {
+                let slot = &mut functions[function];
+                let index = slot.bars[usize::from(bar)].index;
+                // Absent while it runs: a function cannot complete a request of its own making.
+                let endpoint = slot.endpoint.as_mut().filter(|_| slot.present);
+                let endpoint = endpoint.ok_or(FailureKind::Unsupported)?;
+                endpoint.mmio_read(index, leg.offset, data);
+            }
+            Target::Lost => data.fill(0xff),
+            Target::Host | Target::Memory { .. } | Target::Interrupt => {
+                return Err(FailureKind::Unsupported);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a write to what is no plain memory.
+    pub(crate) fn take(&mut self, requester: Requester, leg: Leg, data: &[u8]) {
+        match leg.target {
+            Target::Registers { function, bar } => {
+                self.post(function, usize::from(bar), leg, data, requester == Requester::HOST);
+            }
+            Target::MsixTable { function } => {
+                if let Some(msix) = &mut self.machine.tree.functions[function].msix {
+                    msix.write_table(leg.offset, data);
+                    self.send_pending(function);
+                }
+            }
+            Target::Interrupt => {
+                let data = <[u8; 4]>::try_from(data).map_or(u32::MAX, u32::from_le_bytes);
+                let message = Message { address: leg.offset, data };
+                self.events.push(leg.done, Event::Interrupt(message));
+            }
+            Target::Host | Target::Memory { .. } | Target::MsixPending { .. } | Target::Lost => {}
+        }
+    }
+
+    /// Sends a register write on its way: it arrives as an event, so no model runs inside another. The
+    /// processor's own are counted, so that its reads do not pass them.
+    fn post(&mut self, function: usize, bar: usize, leg: Leg, data: &[u8], posted: bool) {
+        let pieces = data.chunks(LARGEST_WRITE);
+        let offsets = (leg.offset..).step_by(LARGEST_WRITE);
+        for (piece, offset) in pieces.zip(offsets) {
+            let slot = &mut self.machine.tree.functions[function];
+            slot.posted += u32::from(posted);
+            let (data, epoch) = (Payload::new(piece), slot.epoch);
+            let event = Event::Write { function, bar, offset, data, epoch, posted };
+            self.events.push(leg.done, event);
+        }
+    }
+
+    /// Raises an interrupt vector.
+    pub(crate) fn raise(&mut self, function: usize, vector: u16) {
+        let msix = &mut self.machine.tree.functions[function].msix;
+        if let Some(message) = msix.as_mut().and_then(|msix| msix.raise(vector)) {
+            self.send_interrupt(function, message);
+        }
+    }
+
+    /// Sends what was pending and is masked no more.
+    pub(crate) fn send_pending(&mut self, function: usize) {
+        let next = |state: &mut Self| {
+            let msix = state.machine.tree.functions[function].msix.as_mut();
+            msix.and_then(crate::msix::Msix::take_deliverable)
+        };
+        while let Some(message) = next(self) {
+            self.send_interrupt(function, message);
+        }
+    }
+
+    fn send_interrupt(&mut self, function: usize, message: Message) {
+        let turns = if self.tapped { self.strike_interrupt(function) } else { 1 };
+        for _ in 0..turns {
+            let (at, data) = (Iova(message.address), message.data.to_le_bytes());
+            // With bus mastering off nothing is sent, as on hardware.
+            let _ = self.dma_write(function, at, &data, &Attributes::INTERRUPT);
+        }
+    }
+
+    /// Records a failure where it is noticed, and says what the requester learns.
+    #[cold]
+    pub(crate) fn fail(&mut self, source: usize, request: &Request, failure: Failure) -> TlpError {
+        self.record(Requester::of(source), request, 0, PayloadClass::Control, None);
+        let kind = match failure.kind {
+            FailureKind::BusMasterDisabled => TlpErrorKind::BusMasterDisabled,
+            FailureKind::LinkDown => TlpErrorKind::LinkDown,
+            FailureKind::Unsupported => {
+                self.report_unsupported(failure.at);
+                TlpErrorKind::UnsupportedRequest
+            }
+            FailureKind::AcsViolation(_) => {
+                let status = UncorrectableErrors::new().with_acs_violation(true);
+                self.report(failure.at, status, |errors| &mut errors.acs_violations);
+                // PCIe 6.0 §6.12.4: a blocked non-posted request is completed with Completer Abort.
+                TlpErrorKind::CompleterAbort
+            }
+            FailureKind::Iommu(reason) => {
+                let own = self.bdf(source);
+                let forged = request.forged_requester;
+                let requester = forged.map_or(own, |id| Bdf::from_requester(own.domain(), id));
+                let (iova, access) = (Iova(request.at), request.access);
+                self.fault_log.push(FaultRecord { requester, iova, access, reason });
+                TlpErrorKind::UnsupportedRequest
+            }
+            FailureKind::CompletionLost => {
+                let status = UncorrectableErrors::new().with_completion_timeout(true);
+                let at = Reporter::Function(source);
+                self.report(at, status, |errors| &mut errors.completion_timeouts);
+                TlpErrorKind::CompletionTimeout
+            }
+        };
+        TlpError { at: Iova(request.at), kind }
+    }
+
+    pub(crate) fn report_unsupported(&mut self, at: Reporter) {
+        let status = UncorrectableErrors::new().with_unsupported_request(true);
+        self.report(at, status, |errors| &mut errors.unsupported_requests);
+    }
+}
