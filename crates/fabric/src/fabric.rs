@@ -199,7 +199,11 @@ impl Fabric {
         let tree = &mut state.machine.tree;
         let present: Vec<bool> = tree.functions.iter().map(|function| function.present).collect();
         tree.ports[index].functions.retain(|&function| present[function]);
+        let device = functions.first().map(|(config, _)| config.link.max);
         plug::plug(tree, index, functions)?;
+        if let Some(device) = device {
+            state.train_link(index, device);
+        }
         state.changed();
         configure_slot(&mut state, index)
     }

@@ -1,7 +1,7 @@
 //! A PCIe fabric in software: root complexes, switches, endpoints, an IOMMU, host memory, time.
 //!
-//! Put a machine together with [`Builder`], plug device models in (anything that implements
-//! [`Endpoint`]), and drive them through [`Fabric::open`], which hands out functions as hardware
+//! Put a machine together with [`Builder`], or from a machine file with [`Fabric::from_machine`]; plug
+//! device models in (anything that implements [`Endpoint`]), and drive them through [`Fabric::open`], which hands out functions as hardware
 //! platforms do. Requests are routed by address decode; bus mastering, access control services and the
 //! IOMMU are applied in the router, in one place.
 //!
@@ -28,6 +28,7 @@ mod fabric;
 mod fault;
 mod host;
 mod iommu;
+mod machine;
 mod msix;
 mod plug;
 mod port;

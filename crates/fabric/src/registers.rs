@@ -2,7 +2,7 @@
 //! out of them after each write.
 
 use p2pdma_pci::Width;
-use p2pdma_pci::topology::{self, EgressVector, Known, LinkStatus};
+use p2pdma_pci::topology::{self, EgressVector, Known, Link, LinkStatus};
 use p2pdma_spec::pci::acs::{self, AcsCapability, AcsControl};
 use p2pdma_spec::pci::aer;
 use p2pdma_spec::pci::ats::{self, AtsControl};
@@ -165,10 +165,22 @@ fn express(
         .with_max_width(link.max.width)
         .with_port_number(number);
     builder.set(at + express::offset::LINK_CAPABILITIES, &capability.into_bits().to_le_bytes());
-    let status = link.current.map_or(express::LinkStatus::new(), |link| {
+    let status = trained(link.current).into_bits();
+    builder.set(at + express::offset::LINK_STATUS, &status.to_le_bytes());
+}
+
+fn trained(link: Option<Link>) -> express::LinkStatus {
+    link.map_or(express::LinkStatus::new(), |link| {
         express::LinkStatus::new().with_speed(link.speed).with_width(link.width)
-    });
-    builder.set(at + express::offset::LINK_STATUS, &status.into_bits().to_le_bytes());
+    })
+}
+
+/// Shows in a port's registers what its link was trained to.
+pub(crate) fn show_link(config: &mut ConfigImage, link: Option<Link>) {
+    let at = config.offsets.express + express::offset::LINK_CONTROL;
+    // Link Status is the upper half of the dword that begins with Link Control.
+    let control = config.read(at, Width::Word);
+    config.force(at, u32::from(trained(link).into_bits()) << 16 | control);
 }
 
 fn message_signaled(builder: &mut ConfigBuilder, msix: MsixDescription) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use p2pdma_pci::topology::{Host, IommuMode, Topology};
+use p2pdma_pci::topology::{Host, IommuMode, Link, Topology};
 use p2pdma_pci::{Bdf, Duration, Instant};
 use p2pdma_spec::pci::aer::{self, UncorrectableErrors};
 
@@ -17,6 +17,7 @@ use crate::host::stream::Streams;
 use crate::iommu::FaultLog;
 use crate::msix::Message;
 use crate::port::Port;
+use crate::registers::show_link;
 use crate::route::boundaries::Boundaries;
 use crate::route::{Reporter, Routes};
 use crate::timing::{HostChannels, LinkState, Packets, Timing, TimingModel};
@@ -299,11 +300,19 @@ impl State {
         self.changed();
     }
 
-    /// Takes a function off the bus; its model stays with the fabric until it is asked for.
+    /// Takes a function off the bus; its model stays with the fabric until it is asked for. With the last
+    /// one of a device the link goes down.
     pub(crate) fn unplug(&mut self, function: usize) {
-        let slot = &mut self.machine.tree.functions[function];
+        let tree = &mut self.machine.tree;
+        let slot = &mut tree.functions[function];
         slot.present = false;
         slot.epoch += 1;
+        let port = &mut tree.ports[slot.port];
+        if port.functions.iter().all(|&other| !tree.functions[other].present) {
+            port.link_config.current = None;
+            show_link(&mut port.config, None);
+            self.machine.links[port.link].up = false;
+        }
         self.changed();
     }
 
@@ -321,10 +330,19 @@ impl State {
         self.changed();
     }
 
-    /// Trains a link, or takes it down.
+    /// Trains the link below a port with a device that was plugged in.
+    pub(crate) fn train_link(&mut self, port: usize, device: Link) {
+        let port = &mut self.machine.tree.ports[port];
+        port.link_config.current = Some(port.link_config.max.common_with(device));
+        show_link(&mut port.config, port.link_config.current);
+        self.machine.links[port.link] = LinkState::new(port.link_config);
+    }
+
+    /// Brings a link up again, or takes it down.
     pub(crate) fn set_link(&mut self, port: usize, up: bool) {
-        let link = self.machine.tree.ports[port].link;
-        self.machine.links[link].up = up;
+        let port = &mut self.machine.tree.ports[port];
+        show_link(&mut port.config, port.link_config.current.filter(|_| up));
+        self.machine.links[port.link].up = up;
         self.changed();
     }
 

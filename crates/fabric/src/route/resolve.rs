@@ -181,6 +181,7 @@ impl<'a> Walk<'a> {
             self.base = self.start;
             return Ok(Target::Interrupt);
         }
+        self.check_egress(port)?;
         let address = self.translate(port)?;
         self.narrow(address);
         self.decode(address, Some(port))
@@ -232,15 +233,9 @@ impl<'a> Walk<'a> {
             self.base = self.start.wrapping_add(self.shift);
             return Ok(Target::Host);
         }
-        let tree = &self.machine.tree;
-        let mut root_ports =
-            tree.host_bridges.iter().flat_map(|bridge| bridge.ports.iter().copied());
-        let to = root_ports.find(|&port| tree.ports[port].decode.has_address(address));
         let reporter = from.map_or(Reporter::HostBridge, Reporter::Port);
-        let to = to.ok_or(Failure { at: reporter, kind: FailureKind::Unsupported })?;
-        if let Some(from) = from {
-            self.check_egress(from, to)?;
-        }
+        let unclaimed = Failure { at: reporter, kind: FailureKind::Unsupported };
+        let to = self.root_port_of(address).ok_or(unclaimed)?;
         match from.map_or(PeerPolicy::Forward, |from| self.policy(from, to)) {
             PeerPolicy::Forward => self.descend(to, address),
             PeerPolicy::Refuse => Err(Failure { at: reporter, kind: FailureKind::Unsupported }),
@@ -248,9 +243,17 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The root port below which an address is decoded.
+    fn root_port_of(&self, address: u64) -> Option<usize> {
+        let tree = &self.machine.tree;
+        let mut ports = tree.host_bridges.iter().flat_map(|bridge| bridge.ports.iter().copied());
+        ports.find(|&port| tree.ports[port].decode.has_address(address))
+    }
+
     /// Egress control at a root port, for requests to another port of the same root complex. What it
     /// redirects goes on through the root complex, as everything here does.
-    fn check_egress(&self, from: usize, to: usize) -> Result<(), Failure> {
+    fn check_egress(&self, from: usize) -> Result<(), Failure> {
+        let Some(to) = self.root_port_of(self.request.at) else { return Ok(()) };
         let tree = &self.machine.tree;
         let (here, there) = (&tree.ports[from], &tree.ports[to]);
         let peers = from != to && here.host_bridge == there.host_bridge;

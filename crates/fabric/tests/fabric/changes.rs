@@ -102,7 +102,12 @@ fn a_link_that_is_down_carries_nothing_either_way() {
     stage.fabric.set_link("sw0.1", false).unwrap();
     assert_eq!(read(&stage, "a", memory), Err(TlpErrorKind::UnsupportedRequest));
     assert_eq!(stage.fabric.config(stage.bdf("b")).read(0, Width::Dword).unwrap(), u32::MAX);
+    let port = stage.fabric.config(p2pdma_pci::Bdf::new(0, 2, 1, 0).unwrap());
+    // Link Status: speed in bits 3:0, width in 9:4.
+    let status = || port.read(0x40 + 0x12, Width::Word).unwrap();
+    assert_eq!(status(), 0);
     stage.fabric.set_link("sw0.1", true).unwrap();
+    assert_eq!(status(), 0x44);
     assert_eq!(read(&stage, "a", memory), Ok(0));
 }
 

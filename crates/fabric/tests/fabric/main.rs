@@ -1,12 +1,14 @@
 //! The fabric as its users see it.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
 mod access_control;
 mod changes;
 mod enumeration;
 mod faults;
 mod interrupts;
+mod machine;
 mod routing;
 mod support;
 mod time;
+mod verdict;
