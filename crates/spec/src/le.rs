@@ -116,10 +116,7 @@ mod tests {
     fn least_significant_byte_first() {
         let field = Le16::new(AcsControl::from_bits(0x1234));
         assert_eq!(field.as_bytes(), [0x34, 0x12]);
-        assert_eq!(
-            Le16::<AcsControl>::read_from_bytes(&[0x34, 0x12]).unwrap(),
-            field
-        );
+        assert_eq!(Le16::<AcsControl>::read_from_bytes(&[0x34, 0x12]).unwrap(), field);
         assert_eq!(field.get().into_bits(), 0x1234);
     }
 }

@@ -9,5 +9,6 @@ mod words;
 
 pub mod le;
 pub mod nvme;
+pub mod opaque;
 pub mod pci;
 pub mod text;

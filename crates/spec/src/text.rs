@@ -109,11 +109,7 @@ const fn is_printable(byte: u8) -> bool {
 fn show(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use fmt::Write as _;
     for byte in bytes {
-        f.write_char(if is_printable(*byte) {
-            char::from(*byte)
-        } else {
-            '?'
-        })?;
+        f.write_char(if is_printable(*byte) { char::from(*byte) } else { '?' })?;
     }
     Ok(())
 }

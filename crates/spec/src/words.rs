@@ -36,6 +36,26 @@ impl<T: fmt::LowerHex> Word for Hex<T> {
     }
 }
 
+impl<T: fmt::LowerHex> fmt::Display for Hex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// Writes a line for each field, the names padded to one width.
+pub(crate) fn lines(
+    f: &mut fmt::Formatter<'_>,
+    fields: &[(&str, &dyn fmt::Display)],
+) -> fmt::Result {
+    for (index, (name, value)) in fields.iter().enumerate() {
+        if index > 0 {
+            f.write_str("\n")?;
+        }
+        write!(f, "{name:<10}: {value}")?;
+    }
+    Ok(())
+}
+
 /// Writes the entries with a space between them.
 pub(crate) fn list(f: &mut fmt::Formatter<'_>, entries: &[(&str, &dyn Word)]) -> fmt::Result {
     for (index, (name, value)) in entries.iter().enumerate() {
@@ -48,7 +68,7 @@ pub(crate) fn list(f: &mut fmt::Formatter<'_>, entries: &[(&str, &dyn Word)]) ->
 }
 
 /// Implements `Display` as a list of words: `"NAME" => accessor`, where `hex` before the accessor asks
-/// for hexadecimal.
+/// for hexadecimal. Inside of another list it stands in brackets.
 macro_rules! display_words {
     ($Type:ty { $($name:literal => $($how:ident)? ($field:ident)),+ $(,)? }) => {
         impl core::fmt::Display for $Type {
@@ -59,9 +79,30 @@ macro_rules! display_words {
                 )
             }
         }
+
+        impl $crate::words::Word for $Type {
+            fn word(&self, name: &str, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, "{name}=[{self}]")
+            }
+        }
     };
     (@value $value:expr, ) => { $value };
     (@value $value:expr, hex) => { $crate::words::Hex($value) };
+}
+
+/// Implements `Display` as one line for each field: `"NAME" => field`, where `hex` before the field asks for
+/// hexadecimal.
+macro_rules! display_lines {
+    ($Type:ty { $($name:literal => $($how:ident)? ($field:ident)),+ $(,)? }) => {
+        impl core::fmt::Display for $Type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                $crate::words::lines(
+                    f,
+                    &[$(($name, &display_words!(@value self.$field, $($how)?))),+],
+                )
+            }
+        }
+    };
 }
 
 #[cfg(test)]
@@ -75,10 +116,30 @@ mod tests {
             16
         }
     }
+    struct Outer;
+    impl Outer {
+        fn inner(&self) -> Sample {
+            Sample
+        }
+    }
+    display_words!(Outer { "INNER" => (inner) });
     display_words!(Sample { "Flag" => (flag), "COUNT" => (count), "MASK" => hex(count) });
 
     #[test]
     fn flags_values_and_hexadecimal() {
         assert_eq!(Sample.to_string(), "Flag+ COUNT=16 MASK=0x10");
+        assert_eq!(Outer.to_string(), "INNER=[Flag+ COUNT=16 MASK=0x10]");
+    }
+
+    struct Structure {
+        count: u16,
+        text: &'static str,
+    }
+    display_lines!(Structure { "COUNT" => hex(count), "TEXT" => (text) });
+
+    #[test]
+    fn one_line_for_each_field() {
+        let sample = Structure { count: 16, text: "words" };
+        assert_eq!(sample.to_string(), "COUNT     : 0x10\nTEXT      : words");
     }
 }

@@ -229,28 +229,14 @@ mod tests {
         // SZU 1 MiB, SZ 512, all five uses.
         let size = Cmbsz::from_bits(0x0020_021F);
         assert_eq!(size.size_bytes(), Some(512 << 20));
-        assert_eq!(
-            size.to_string(),
-            "SQS+ CQS+ LISTS+ RDS+ WDS+ SZU=1 MiB SZ=512"
-        );
+        assert_eq!(size.to_string(), "SQS+ CQS+ LISTS+ RDS+ WDS+ SZU=1 MiB SZ=512");
         let location = Cmbloc::from_bits(0x0000_1002);
-        assert_eq!(
-            (location.bir(), location.offset_bytes(size.szu())),
-            (2, Some(1 << 20))
-        );
+        assert_eq!((location.bir(), location.offset_bytes(size.szu())), (2, Some(1 << 20)));
     }
 
     #[test]
     fn every_unit() {
-        let expected = [
-            4 << 10,
-            64 << 10,
-            1 << 20,
-            16 << 20,
-            256 << 20,
-            4_u64 << 30,
-            64_u64 << 30,
-        ];
+        let expected = [4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20, 4_u64 << 30, 64_u64 << 30];
         for code in 0..16 {
             let unit = SizeUnits::from_bits(code).bytes();
             assert_eq!(unit, expected.get(usize::from(code)).copied());
@@ -259,12 +245,7 @@ mod tests {
         }
         for code in 0..16 {
             let unit = ThroughputUnits::from_bits(code).bytes();
-            assert_eq!(
-                unit,
-                [1, 1 << 10, 1 << 20, 1 << 30]
-                    .get(usize::from(code))
-                    .copied()
-            );
+            assert_eq!(unit, [1, 1 << 10, 1 << 20, 1 << 30].get(usize::from(code)).copied());
         }
     }
 
@@ -274,10 +255,7 @@ mod tests {
         assert_eq!(Cmbsz::from_size((1 << 32) + 4096), None);
         assert_eq!(Cmbsz::from_size(u64::MAX), None);
         assert_eq!(Cmbsz::from_size(1 << 32).unwrap().szu(), SizeUnits::KIB_64);
-        assert_eq!(
-            Cmbsz::from_size(0xF_FFFF << 12).unwrap().szu(),
-            SizeUnits::KIB_4
-        );
+        assert_eq!(Cmbsz::from_size(0xF_FFFF << 12).unwrap().szu(), SizeUnits::KIB_4);
     }
 
     #[test]

@@ -1,13 +1,21 @@
 //! NVM Express: registers, queues, commands, and the structures that commands carry
 //! (NVMe Base 2.1, NVM Command Set 1.1, NVMe over PCIe Transport 1.1).
 
+pub mod admin;
 pub mod cmb;
+pub mod feature;
+pub mod identify;
+pub mod log;
+pub mod namespace;
+pub mod nvm;
 pub mod pmr;
+pub mod protection;
 pub mod prp;
 pub mod queue;
 pub mod registers;
 pub mod sgl;
 pub mod status;
+pub mod temperature;
 
 /// The NSID that addresses every namespace (NVMe Base 2.1 §3.2.1.2).
 pub const NSID_ALL: u32 = 0xFFFF_FFFF;

@@ -181,10 +181,7 @@ mod tests {
     #[test]
     fn timeouts() {
         assert_eq!(Pmrcap::from_bits(0x00FF_0000).timeout_ms(), Some(127_500));
-        assert_eq!(
-            Pmrcap::from_bits(0x00FF_0100).timeout_ms(),
-            Some(15_300_000)
-        );
+        assert_eq!(Pmrcap::from_bits(0x00FF_0100).timeout_ms(), Some(15_300_000));
         assert_eq!(Pmrcap::from_bits(0x00FF_0200).timeout_ms(), None);
     }
 

@@ -78,10 +78,7 @@ mod tests {
 
     #[test]
     fn bytes_of_an_entry() {
-        assert_eq!(
-            PrpEntry::new(0x1234_5000).as_bytes(),
-            [0, 0x50, 0x34, 0x12, 0, 0, 0, 0]
-        );
+        assert_eq!(PrpEntry::new(0x1234_5000).as_bytes(), [0, 0x50, 0x34, 0x12, 0, 0, 0, 0]);
         assert_eq!(PrpEntry::new(0x1234_5678).to_string(), "0x12345678");
     }
 

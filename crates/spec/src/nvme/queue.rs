@@ -111,10 +111,7 @@ impl DataPointer {
     #[inline]
     #[must_use]
     pub const fn prp(prp1: u64, prp2: u64) -> Self {
-        Self {
-            prp1: PrpEntry::new(prp1),
-            prp2: PrpEntry::new(prp2),
-        }
+        Self { prp1: PrpEntry::new(prp1), prp2: PrpEntry::new(prp2) }
     }
 
     /// One SGL descriptor.
@@ -392,25 +389,18 @@ mod tests {
 
     #[test]
     fn fuse_and_psdt_are_where_figure_91_has_them() {
-        let cdw0 = Cdw0::new()
-            .with_fuse(Fuse::SECOND)
-            .with_psdt(DataTransfer::SGL_METADATA_BUFFER);
+        let cdw0 = Cdw0::new().with_fuse(Fuse::SECOND).with_psdt(DataTransfer::SGL_METADATA_BUFFER);
         assert_eq!(cdw0.into_bits(), 0x0000_4200);
     }
 
     #[test]
     fn bytes_of_a_completion() {
         // Invalid Field in Command with Do Not Retry, phase 1, for command 9 of queue 3.
-        let bytes = [
-            0x78, 0x56, 0x34, 0x12, 0, 0, 0, 0, 0x10, 0, 3, 0, 9, 0, 0x05, 0x80,
-        ];
+        let bytes = [0x78, 0x56, 0x34, 0x12, 0, 0, 0, 0, 0x10, 0, 3, 0, 9, 0, 0x05, 0x80];
         let entry = CompletionEntry::from_bytes(bytes);
         assert_eq!(entry.status.get().status(), Status::INVALID_FIELD);
         assert!(entry.status.get().dnr() && entry.phase());
-        assert_eq!(
-            (entry.sqhd.get(), entry.sqid.get(), entry.cid.get()),
-            (16, 3, 9)
-        );
+        assert_eq!((entry.sqhd.get(), entry.sqid.get(), entry.cid.get()), (16, 3, 9));
         assert_eq!(
             entry.to_string(),
             "Invalid Field in Command, DNR CID=9 SQID=3 SQHD=16 DW0=0x12345678 P=1"
@@ -423,10 +413,7 @@ mod tests {
         let descriptor = SglDescriptor::data_block(0x1000, 0x200);
         let pointer = DataPointer::sgl(descriptor);
         assert_eq!(pointer.as_sgl(), descriptor);
-        assert_eq!(
-            (pointer.prp1.address(), pointer.prp2.address()),
-            (0x1000, 0x200)
-        );
+        assert_eq!((pointer.prp1.address(), pointer.prp2.address()), (0x1000, 0x200));
     }
 
     proptest! {

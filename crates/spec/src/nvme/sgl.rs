@@ -185,11 +185,8 @@ impl SglDescriptor {
         let [low, middle, high, 0] = length.to_le_bytes() else {
             return None;
         };
-        let sub_type = if invalidate {
-            DescriptorSubType::INVALIDATE_KEY
-        } else {
-            DescriptorSubType::ADDRESS
-        };
+        let sub_type =
+            if invalidate { DescriptorSubType::INVALIDATE_KEY } else { DescriptorSubType::ADDRESS };
         let keyed = KeyedLayout {
             address: U64::new(address),
             length_low: U16::from_bytes([low, middle]),
@@ -206,9 +203,7 @@ impl SglDescriptor {
     #[must_use]
     pub const fn transport_data_block(length: u32) -> Self {
         let mut descriptor = Self::plain(0, length, DescriptorType::TRANSPORT_DATA_BLOCK);
-        descriptor.identifier = descriptor
-            .identifier
-            .with_sub_type(DescriptorSubType::TRANSPORT);
+        descriptor.identifier = descriptor.identifier.with_sub_type(DescriptorSubType::TRANSPORT);
         descriptor
     }
 
@@ -258,12 +253,7 @@ impl fmt::Display for SglDescriptor {
             | Sgl::LastSegment { address, length } => {
                 write!(f, " ADDR={address:#x} LEN={length}")
             }
-            Sgl::KeyedDataBlock {
-                address,
-                length,
-                key,
-                ..
-            } => {
+            Sgl::KeyedDataBlock { address, length, key, .. } => {
                 write!(f, " ADDR={address:#x} LEN={length} KEY={key:#x}")
             }
             Sgl::BitBucket { length } | Sgl::TransportDataBlock { length } => {
@@ -284,30 +274,19 @@ mod tests {
         let block = SglDescriptor::data_block(0x1122_3344_5566_7788, 0x1000);
         assert_eq!(
             block.as_bytes(),
-            [
-                0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0, 0x10, 0, 0, 0, 0, 0, 0
-            ]
+            [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0, 0x10, 0, 0, 0, 0, 0, 0]
         );
         assert_eq!(SglDescriptor::last_segment(0, 16).as_bytes()[15], 0x30);
         assert_eq!(SglDescriptor::transport_data_block(1).as_bytes()[15], 0x5A);
         let keyed = SglDescriptor::keyed_data_block(0, 0x01_0203, 0xA0B0_C0D0, true).unwrap();
-        assert_eq!(
-            keyed.as_bytes()[8..],
-            [3, 2, 1, 0xD0, 0xC0, 0xB0, 0xA0, 0x4F]
-        );
+        assert_eq!(keyed.as_bytes()[8..], [3, 2, 1, 0xD0, 0xC0, 0xB0, 0xA0, 0x4F]);
         assert_eq!(SglDescriptor::keyed_data_block(0, 1 << 24, 0, false), None);
     }
 
     #[test]
     fn all_zeroes_is_an_empty_data_block() {
         let null = SglDescriptor::default();
-        assert_eq!(
-            null.decode(),
-            Sgl::DataBlock {
-                address: 0,
-                length: 0
-            }
-        );
+        assert_eq!(null.decode(), Sgl::DataBlock { address: 0, length: 0 });
     }
 
     #[test]
@@ -315,10 +294,7 @@ mod tests {
         let mut known = 0;
         for bits in 0..=u8::MAX {
             let identifier = SglIdentifier::from_bits(bits);
-            let descriptor = SglDescriptor {
-                identifier,
-                ..SglDescriptor::default()
-            };
+            let descriptor = SglDescriptor { identifier, ..SglDescriptor::default() };
             match descriptor.decode() {
                 Sgl::Other(same) => assert_eq!(same, identifier),
                 _ => known += 1,
@@ -334,10 +310,7 @@ mod tests {
         let block = SglDescriptor::data_block(0x1000, 512);
         assert_eq!(block.to_string(), "Data Block ADDR=0x1000 LEN=512");
         let offset = SglIdentifier::new().with_sub_type(DescriptorSubType::OFFSET);
-        let block = SglDescriptor {
-            identifier: offset,
-            ..block
-        };
+        let block = SglDescriptor { identifier: offset, ..block };
         assert_eq!(block.to_string(), "Data Block (Offset)");
     }
 

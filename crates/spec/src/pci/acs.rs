@@ -110,10 +110,7 @@ impl AcsCapability {
 /// the mask of the bit in it.
 #[must_use]
 pub const fn egress_control_bit(port: u8) -> (u16, u32) {
-    (
-        offset::EGRESS_CONTROL_VECTOR + (port / 32) as u16 * 4,
-        1 << (port % 32),
-    )
+    (offset::EGRESS_CONTROL_VECTOR + (port / 32) as u16 * 4, 1 << (port % 32))
 }
 
 #[cfg(test)]

@@ -246,21 +246,14 @@ mod tests {
     #[test]
     fn severity_after_reset() {
         // The value that lspci shows for most devices: "UESvrt: DLP+ SDES+ ... FCP+ ... RxOF+ MalfTLP+".
-        assert_eq!(
-            UncorrectableErrors::DEFAULT_SEVERITY.into_bits(),
-            0x0046_2030
-        );
+        assert_eq!(UncorrectableErrors::DEFAULT_SEVERITY.into_bits(), 0x0046_2030);
     }
 
     #[test]
     fn a_blocked_peer_request_is_an_acs_violation() {
         let errors = UncorrectableErrors::from_bits(0x0020_0000);
         assert!(errors.acs_violation());
-        assert!(
-            errors
-                .to_string()
-                .contains("UnsupReq- ACSViol+ UncorrIntErr-")
-        );
+        assert!(errors.to_string().contains("UnsupReq- ACSViol+ UncorrIntErr-"));
     }
 
     #[test]

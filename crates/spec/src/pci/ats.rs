@@ -78,14 +78,8 @@ mod tests {
 
     #[test]
     fn translation_units() {
-        assert_eq!(
-            AtsControl::from_bits(0x8000).smallest_translation_bytes(),
-            4096
-        );
-        assert_eq!(
-            AtsControl::from_bits(0x801F).smallest_translation_bytes(),
-            1 << 43
-        );
+        assert_eq!(AtsControl::from_bits(0x8000).smallest_translation_bytes(), 4096);
+        assert_eq!(AtsControl::from_bits(0x801F).smallest_translation_bytes(), 1 << 43);
         assert_eq!(
             AtsControl::from_bits(0x8001).to_string(),
             "Enable+ SmallestTranslationUnit=0x1"

@@ -161,12 +161,7 @@ impl fmt::Display for BarRegister {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
             Some(kind) => write!(f, "{kind} at {:x}", kind.address(self.into_bits(), 0)),
-            None => write!(
-                f,
-                "Memory ({}) at {:x}",
-                self.memory_type(),
-                self.address_31_4() << 4
-            ),
+            None => write!(f, "Memory ({}) at {:x}", self.memory_type(), self.address_31_4() << 4),
         }
     }
 }
@@ -184,23 +179,16 @@ mod tests {
 
     const KINDS: [BarKind; 5] = [
         BarKind::Io,
-        BarKind::Memory32 {
-            prefetchable: false,
-        },
+        BarKind::Memory32 { prefetchable: false },
         BarKind::Memory32 { prefetchable: true },
-        BarKind::Memory64 {
-            prefetchable: false,
-        },
+        BarKind::Memory64 { prefetchable: false },
         BarKind::Memory64 { prefetchable: true },
     ];
 
     #[test]
     fn registers_of_real_devices() {
         let nvme = BarRegister::from_bits(0xF7A0_0004);
-        assert_eq!(
-            nvme.to_string(),
-            "Memory (64-bit, non-prefetchable) at f7a00000"
-        );
+        assert_eq!(nvme.to_string(), "Memory (64-bit, non-prefetchable) at f7a00000");
         let gpu = BarRegister::from_bits(0xE000_000C);
         assert_eq!(gpu.kind(), Some(BarKind::Memory64 { prefetchable: true }));
         let serial = BarRegister::from_bits(0x0000_E001);
@@ -212,9 +200,7 @@ mod tests {
 
     #[test]
     fn sizing_boundaries() {
-        let memory32 = BarKind::Memory32 {
-            prefetchable: false,
-        };
+        let memory32 = BarKind::Memory32 { prefetchable: false };
         let memory64 = BarKind::Memory64 { prefetchable: true };
         // 16 KiB as on most SSDs, from the values that such a device returns.
         assert_eq!(memory64.size(0xFFFF_C004, 0xFFFF_FFFF), Some(0x4000));

@@ -48,18 +48,12 @@ pub struct MemoryWindow {
 
 impl MemoryWindow {
     /// A window that forwards nothing: its base is above its limit.
-    pub const CLOSED: Self = Self {
-        base: 0xFFF0,
-        limit: 0,
-    };
+    pub const CLOSED: Self = Self { base: 0xFFF0, limit: 0 };
 
     /// A window over exactly `range`; `None` if that is empty or not made of whole MiB.
     #[must_use]
     pub fn new(range: RangeInclusive<u32>) -> Option<Self> {
-        let window = Self {
-            base: upper_half(*range.start()),
-            limit: upper_half(*range.end()),
-        };
+        let window = Self { base: upper_half(*range.start()), limit: upper_half(*range.end()) };
         (window.range()? == range).then_some(window)
     }
 
@@ -88,24 +82,14 @@ pub struct PrefetchableWindow {
 
 impl PrefetchableWindow {
     /// A 64-bit window that forwards nothing.
-    pub const CLOSED: Self = Self {
-        base: 0xFFF1,
-        limit: 0x0001,
-        base_upper: 0,
-        limit_upper: 0,
-    };
+    pub const CLOSED: Self = Self { base: 0xFFF1, limit: 0x0001, base_upper: 0, limit_upper: 0 };
 
     /// A 64-bit window over exactly `range`; `None` if that is empty or not made of whole MiB.
     #[must_use]
     pub fn new(range: RangeInclusive<u64>) -> Option<Self> {
         let (base_upper, base) = split(*range.start());
         let (limit_upper, limit) = split(*range.end());
-        let window = Self {
-            base: base | 1,
-            limit: limit | 1,
-            base_upper,
-            limit_upper,
-        };
+        let window = Self { base: base | 1, limit: limit | 1, base_upper, limit_upper };
         (window.range()? == range).then_some(window)
     }
 
@@ -144,12 +128,7 @@ pub struct IoWindow {
 
 impl IoWindow {
     /// A 16-bit window that forwards nothing.
-    pub const CLOSED: Self = Self {
-        base: 0xF0,
-        limit: 0,
-        base_upper: 0,
-        limit_upper: 0,
-    };
+    pub const CLOSED: Self = Self { base: 0xF0, limit: 0, base_upper: 0, limit_upper: 0 };
 
     /// The ports that are forwarded downstream; `None` if the window is closed.
     #[must_use]
@@ -171,10 +150,7 @@ const fn upper_half(address: u32) -> u16 {
 
 const fn split(address: u64) -> (u32, u16) {
     let [a, b, c, d, e, f, g, h] = address.to_le_bytes();
-    (
-        u32::from_le_bytes([e, f, g, h]),
-        upper_half(u32::from_le_bytes([a, b, c, d])),
-    )
+    (u32::from_le_bytes([e, f, g, h]), upper_half(u32::from_le_bytes([a, b, c, d])))
 }
 
 #[cfg(test)]
@@ -185,24 +161,12 @@ mod tests {
     #[test]
     fn windows_as_firmware_programs_them() {
         // "Memory behind bridge: e0000000-e04fffff", "Prefetchable ...: 2000000000-2fffffffff".
-        let memory = MemoryWindow {
-            base: 0xE000,
-            limit: 0xE040,
-        };
+        let memory = MemoryWindow { base: 0xE000, limit: 0xE040 };
         assert_eq!(memory.range(), Some(0xE000_0000..=0xE04F_FFFF));
-        let prefetchable = PrefetchableWindow {
-            base: 0x0001,
-            limit: 0xFFF1,
-            base_upper: 0x20,
-            limit_upper: 0x2F,
-        };
+        let prefetchable =
+            PrefetchableWindow { base: 0x0001, limit: 0xFFF1, base_upper: 0x20, limit_upper: 0x2F };
         assert_eq!(prefetchable.range(), Some(0x20_0000_0000..=0x2F_FFFF_FFFF));
-        let io = IoWindow {
-            base: 0xD1,
-            limit: 0xE1,
-            base_upper: 0,
-            limit_upper: 0,
-        };
+        let io = IoWindow { base: 0xD1, limit: 0xE1, base_upper: 0, limit_upper: 0 };
         assert_eq!(io.range(), Some(0xD000..=0xEFFF));
     }
 
@@ -212,20 +176,13 @@ mod tests {
         assert_eq!(PrefetchableWindow::CLOSED.range(), None);
         assert_eq!(IoWindow::CLOSED.range(), None);
         // All zeroes, as after reset, is not closed: it covers the first granule.
-        assert_eq!(
-            MemoryWindow { base: 0, limit: 0 }.range(),
-            Some(0..=0xF_FFFF)
-        );
+        assert_eq!(MemoryWindow { base: 0, limit: 0 }.range(), Some(0..=0xF_FFFF));
     }
 
     #[test]
     fn a_32_bit_prefetchable_window_ignores_its_upper_halves() {
-        let window = PrefetchableWindow {
-            base: 0x8000,
-            limit: 0x8010,
-            base_upper: 7,
-            limit_upper: 7,
-        };
+        let window =
+            PrefetchableWindow { base: 0x8000, limit: 0x8010, base_upper: 7, limit_upper: 7 };
         assert_eq!(window.range(), Some(0x8000_0000..=0x801F_FFFF));
     }
 

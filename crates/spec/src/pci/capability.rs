@@ -134,10 +134,7 @@ mod tests {
         let header = ExtendedCapabilityHeader::from_bits(0x2301_000D);
         assert_eq!(header.id(), ExtendedCapabilityId::ACCESS_CONTROL_SERVICES);
         assert_eq!((header.version(), header.next()), (1, 0x230));
-        assert_eq!(
-            header.to_string(),
-            "Capability=Access Control Services Version=1 Next=0x230"
-        );
+        assert_eq!(header.to_string(), "Capability=Access Control Services Version=1 Next=0x230");
     }
 
     #[test]

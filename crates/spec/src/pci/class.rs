@@ -67,13 +67,7 @@ mod tests {
         assert_eq!(register.revision(), 3);
         assert_eq!(register.class_code(), ClassCode::NVME);
         let class = register.class_code();
-        assert_eq!(
-            (class.base_class(), class.sub_class(), class.interface()),
-            (1, 8, 2)
-        );
-        assert_eq!(
-            register.to_string(),
-            "Class=Non-Volatile memory controller Rev=0x3"
-        );
+        assert_eq!((class.base_class(), class.sub_class(), class.interface()), (1, 8, 2));
+        assert_eq!(register.to_string(), "Class=Non-Volatile memory controller Rev=0x3");
     }
 }

@@ -215,10 +215,7 @@ mod tests {
         // What firmware and driver leave in the Command register of an NVMe controller with MSI-X.
         let command = Command::from_bits(0x0406);
         assert!(command.memory_space() && command.bus_master() && command.interrupt_disable());
-        assert_eq!(
-            command.to_string(),
-            "I/O- Mem+ BusMaster+ ParErr- SERR- DisINTx+"
-        );
+        assert_eq!(command.to_string(), "I/O- Mem+ BusMaster+ ParErr- SERR- DisINTx+");
     }
 
     #[test]

@@ -126,10 +126,7 @@ impl TableEntry {
     /// An entry as after reset: no address, masked.
     #[must_use]
     pub fn masked() -> Self {
-        Self {
-            vector_control: VectorControl::new().with_mask(true).into(),
-            ..Self::default()
-        }
+        Self { vector_control: VectorControl::new().with_mask(true).into(), ..Self::default() }
     }
 }
 
@@ -152,10 +149,7 @@ mod tests {
         assert_eq!(TableLocation::at(4, 0x3000).unwrap().into_bits(), 0x3004);
         assert_eq!(TableLocation::at(0, 4), None);
         assert_eq!(TableLocation::at(6, 0), None);
-        assert_eq!(
-            TableLocation::at(5, 0xFFFF_FFF8).unwrap().offset(),
-            0xFFFF_FFF8
-        );
+        assert_eq!(TableLocation::at(5, 0xFFFF_FFF8).unwrap().offset(), 0xFFFF_FFF8);
     }
 
     #[test]

@@ -86,9 +86,6 @@ mod tests {
         let control = PowerControl::from_bits(0x000B);
         assert_eq!(control.state(), PowerState::D3_HOT);
         assert!(control.no_soft_reset());
-        assert_eq!(
-            control.to_string(),
-            "Status=D3 NoSoftRst+ PME-Enable- DSel=0 DScale=0 PME-"
-        );
+        assert_eq!(control.to_string(), "Status=D3 NoSoftRst+ PME-Enable- DSel=0 DScale=0 PME-");
     }
 }

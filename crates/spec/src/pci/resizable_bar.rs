@@ -40,11 +40,7 @@ impl BarSize {
     /// The size in bytes; `None` for a reserved code.
     #[must_use]
     pub const fn bytes(self) -> Option<u64> {
-        if self.0 <= Self::LARGEST.0 {
-            Some(1 << (20 + self.0))
-        } else {
-            None
-        }
+        if self.0 <= Self::LARGEST.0 { Some(1 << (20 + self.0)) } else { None }
     }
 
     /// The code for a size in bytes; `None` if that is not a power of two from 1 MiB to 8 EiB.
@@ -135,20 +131,14 @@ mod tests {
             .filter(|size| supports(capability, control, *size))
             .map(|size| size.to_string())
             .collect();
-        assert_eq!(
-            sizes,
-            ["256MB", "512MB", "1GB", "2GB", "4GB", "8GB", "16GB"]
-        );
+        assert_eq!(sizes, ["256MB", "512MB", "1GB", "2GB", "4GB", "8GB", "16GB"]);
     }
 
     #[test]
     fn every_code_of_six_bits() {
         for code in 0..64 {
             let size = BarSize::from_bits(code);
-            assert_eq!(
-                size.bytes().and_then(BarSize::from_bytes),
-                (code < 44).then_some(size)
-            );
+            assert_eq!(size.bytes().and_then(BarSize::from_bytes), (code < 44).then_some(size));
         }
         assert_eq!(BarSize::LARGEST.to_string(), "8EB");
         assert_eq!(BarSize::from_bits(44).to_string(), "0x2c");
@@ -161,9 +151,8 @@ mod tests {
     fn sizes_beyond_128_tib_are_in_the_control_register() {
         let control = ResizableBarControl::from_bits(0x8001_0000);
         let none = ResizableBarCapability::new();
-        let supported: Vec<_> = (0..64)
-            .filter(|code| supports(none, control, BarSize::from_bits(*code)))
-            .collect();
+        let supported: Vec<_> =
+            (0..64).filter(|code| supports(none, control, BarSize::from_bits(*code))).collect();
         assert_eq!(supported, [28, 43]);
     }
 }

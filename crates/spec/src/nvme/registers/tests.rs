@@ -42,10 +42,7 @@ fn configuration_that_linux_writes() {
     );
     let shutdown = cc.with_shn(ShutdownNotification::NORMAL);
     assert_eq!(shutdown.into_bits(), 0x0046_4001);
-    assert_eq!(
-        cc.with_css(CommandSetSelection::ALL_SUPPORTED).into_bits(),
-        0x0046_0061
-    );
+    assert_eq!(cc.with_css(CommandSetSelection::ALL_SUPPORTED).into_bits(), 0x0046_0061);
 }
 
 #[test]
@@ -85,10 +82,7 @@ fn doorbells_at_the_bounds() {
     assert_eq!(completion_doorbell(0, 0), 0x1004);
     assert_eq!(submission_doorbell(1, 0), 0x1008);
     assert_eq!(completion_doorbell(1, 4), 0x10C0);
-    assert_eq!(
-        completion_doorbell(u16::MAX, 15),
-        0x1000 + (2 * 65_535 + 1) * 0x2_0000
-    );
+    assert_eq!(completion_doorbell(u16::MAX, 15), 0x1000 + (2 * 65_535 + 1) * 0x2_0000);
     assert_eq!(Doorbell::at(0xFFC, 0), None);
     assert_eq!(Doorbell::at(0x1002, 0), None);
     assert_eq!(Doorbell::at(0x1004, 1), None);

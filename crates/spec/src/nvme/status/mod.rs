@@ -124,9 +124,7 @@ impl Status {
 
     fn named(self) -> Option<&'static Named> {
         TABLES.into_iter().find_map(|table| {
-            let index = table
-                .binary_search_by_key(&self, |named| named.status)
-                .ok()?;
+            let index = table.binary_search_by_key(&self, |named| named.status).ok()?;
             table.get(index)
         })
     }
@@ -136,16 +134,10 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.name(), self.code()) {
             (Some(name), _) => f.pad(name),
-            (None, code @ 0xC0..) => write!(
-                f,
-                "Vendor Specific {:#x}/{code:#04x}",
-                self.kind().into_bits()
-            ),
-            (None, code) => write!(
-                f,
-                "Reserved status {:#x}/{code:#04x}",
-                self.kind().into_bits()
-            ),
+            (None, code @ 0xC0..) => {
+                write!(f, "Vendor Specific {:#x}/{code:#04x}", self.kind().into_bits())
+            }
+            (None, code) => write!(f, "Reserved status {:#x}/{code:#04x}", self.kind().into_bits()),
         }
     }
 }

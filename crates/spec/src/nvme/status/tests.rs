@@ -12,10 +12,7 @@ fn every_name_is_found_by_its_value() {
         let name = status.name().unwrap();
         assert_eq!(status.to_string(), name);
         let meaning = status.meaning().unwrap();
-        assert!(
-            meaning.ends_with('.') && !meaning.starts_with(' '),
-            "{name}: {meaning}"
-        );
+        assert!(meaning.ends_with('.') && !meaning.starts_with(' '), "{name}: {meaning}");
         last = Some(status);
         count += 1;
     }
@@ -29,11 +26,7 @@ fn exactly_the_known_ones_have_names() {
     let known: Vec<_> = Status::known().collect();
     for bits in 0..0x800 {
         let status = Status::from_bits(bits);
-        assert_eq!(
-            status.name().is_some(),
-            known.contains(&status),
-            "{bits:#x}"
-        );
+        assert_eq!(status.name().is_some(), known.contains(&status), "{bits:#x}");
     }
 }
 
@@ -65,9 +58,7 @@ fn status_field_bits() {
     assert_eq!(field.crd(), 3);
     assert_eq!(field.to_string(), "Invalid Queue Size, CRD 3, DNR");
     assert_eq!(CompletionStatus::new().to_string(), "Successful Completion");
-    let more = CompletionStatus::new()
-        .with_status(Status::INTERNAL_ERROR)
-        .with_m(true);
+    let more = CompletionStatus::new().with_status(Status::INTERNAL_ERROR).with_m(true);
     assert_eq!(more.into_bits(), 0x400C);
     assert_eq!(more.to_string(), "Internal Error, More");
 }

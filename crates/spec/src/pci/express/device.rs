@@ -28,10 +28,7 @@ impl TlpSize {
     /// The code for a size in bytes; `None` if it has none.
     #[must_use]
     pub fn from_bytes(bytes: u16) -> Option<Self> {
-        Self::KNOWN
-            .iter()
-            .copied()
-            .find(|size| size.bytes() == Some(bytes))
+        Self::KNOWN.iter().copied().find(|size| size.bytes() == Some(bytes))
     }
 }
 

@@ -253,9 +253,7 @@ impl SpeedVector {
 impl fmt::Display for SpeedVector {
     /// As `lspci`: `2.5-16GT/s`, or a list where there are gaps.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let speeds = LinkSpeed::KNOWN
-            .iter()
-            .filter(|speed| self.contains(**speed));
+        let speeds = LinkSpeed::KNOWN.iter().filter(|speed| self.contains(**speed));
         let last = speeds.clone().next_back().copied();
         match last {
             None => write!(f, "{:#04x}", self.0),

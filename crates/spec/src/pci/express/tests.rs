@@ -32,19 +32,13 @@ fn link_of_an_ssd_of_generation_4_in_a_slot_of_generation_3() {
         "Speed=8GT/s Width=x4 Train- SlotClk+ DLActive- BWMgmt- ABWMgmt-"
     );
     let capabilities2 = LinkCapabilities2::from_bits(0x0180_001E);
-    assert!(
-        capabilities2
-            .to_string()
-            .starts_with("Supported Link Speeds=2.5-16GT/s Crosslink-")
-    );
+    assert!(capabilities2.to_string().starts_with("Supported Link Speeds=2.5-16GT/s Crosslink-"));
 }
 
 #[test]
 fn ports_that_face_downstream_are_where_acs_applies() {
-    let downstream: Vec<_> = (0..16)
-        .map(PortType::from_bits)
-        .filter(|port| port.faces_downstream())
-        .collect();
+    let downstream: Vec<_> =
+        (0..16).map(PortType::from_bits).filter(|port| port.faces_downstream()).collect();
     assert_eq!(downstream, [PortType::ROOT_PORT, PortType::DOWNSTREAM_PORT]);
     assert!(downstream.iter().all(|port| port.is_bridge()));
 }
@@ -63,14 +57,8 @@ fn slot_of_a_hot_plug_port() {
 #[test]
 fn bytes_per_second_of_a_lane() {
     // 2.5 GT/s at 8b/10b is 250 MB/s; 8 GT/s at 128b/130b is 984.6 MB/s; flits lose 14 of 256 bytes.
-    let expected = [
-        250_000_000,
-        500_000_000,
-        984_615_384,
-        1_969_230_769,
-        3_938_461_538,
-        7_562_500_000,
-    ];
+    let expected =
+        [250_000_000, 500_000_000, 984_615_384, 1_969_230_769, 3_938_461_538, 7_562_500_000];
     for (speed, bytes) in LinkSpeed::KNOWN.iter().zip(expected) {
         assert_eq!(speed.bytes_per_second(), bytes, "{speed}");
     }
@@ -86,10 +74,7 @@ fn sets_of_speeds() {
         assert_eq!(u32::from(speed.into_bits()), set.into_bits().count_ones());
     }
     assert_eq!(SpeedVector::up_to(LinkSpeed::GEN1).to_string(), "2.5GT/s");
-    assert_eq!(
-        SpeedVector::up_to(LinkSpeed::GEN6).to_string(),
-        "2.5-64GT/s"
-    );
+    assert_eq!(SpeedVector::up_to(LinkSpeed::GEN6).to_string(), "2.5-64GT/s");
     assert_eq!(SpeedVector::from_bits(0b101).to_string(), "2.5GT/s,8GT/s");
     assert_eq!(SpeedVector::from_bits(0).to_string(), "0x00");
     assert!(!SpeedVector::from_bits(0x7F).contains(LinkSpeed::from_bits(0)));
@@ -100,10 +85,7 @@ fn sets_of_speeds() {
 fn tlp_sizes() {
     for code in 0..8 {
         let size = TlpSize::from_bits(code);
-        assert_eq!(
-            size.bytes().and_then(TlpSize::from_bytes),
-            (code < 6).then_some(size)
-        );
+        assert_eq!(size.bytes().and_then(TlpSize::from_bytes), (code < 6).then_some(size));
     }
     assert_eq!(TlpSize::from_bytes(129), None);
     assert_eq!(TlpSize::from_bytes(8192), None);
@@ -111,9 +93,7 @@ fn tlp_sizes() {
 
 #[test]
 fn widths_print_as_lanes() {
-    let defined: Vec<_> = (0..64)
-        .filter(|w| LinkWidth::from_bits(*w).is_defined())
-        .collect();
+    let defined: Vec<_> = (0..64).filter(|w| LinkWidth::from_bits(*w).is_defined()).collect();
     assert_eq!(defined, [1, 2, 4, 8, 16]);
     assert_eq!(LinkWidth::from_bits(12).to_string(), "x12");
 }
