@@ -47,8 +47,7 @@ impl ProtectionFormat {
     }
 }
 
-/// Protection Information field of a command: 4 bits (NVM Command Set 1.1 §3.3, Figure "Protection
-/// Information Field Definition").
+/// Protection Information field of a command: 4 bits (NVM Command Set 1.1 §3.3).
 #[bitfield(u8)]
 #[derive(PartialEq, Eq)]
 pub struct Prinfo {

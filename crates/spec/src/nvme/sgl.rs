@@ -44,6 +44,7 @@ pub struct SglIdentifier {
     #[bits(4)]
     pub descriptor_type: DescriptorType,
 }
+display_words!(SglIdentifier { "Type" => (descriptor_type), "SubType" => (sub_type) });
 
 /// A descriptor as it lies in memory, in the layout of most types; [`SglDescriptor::decode`] tells them
 /// apart.

@@ -37,14 +37,12 @@ pub struct Aocs {
 }
 display_words!(Aocs { "RALBAS" => (ralbas) });
 
-/// LBAMQF, LBA Migration Queue Format: 0 is format 0, C0h and above are a vendor's.
-#[bitfield(u8)]
-#[derive(PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-pub struct Lbamqf {
-    /// The format.
-    pub format: u8,
+open_enum! {
+    /// LBAMQF, LBA Migration Queue Format. C0h and above are a vendor's.
+    pub struct LbaMigrationQueueFormat: u8 {
+        TYPE_0 = 0x00 => "LBA Migration Queue Entry Type 0",
+    }
 }
-display_words!(Lbamqf { "LBAMQF" => hex(format) });
 
 /// I/O Command Set specific Identify Controller of the NVM Command Set, CNS 06h and CSI 00h
 /// (NVM Command Set 1.1 §4.1.5.4). A limit of 0 means that none is reported where ONCS has the command's
@@ -85,7 +83,7 @@ pub struct IdentifyControllerNvm {
     /// Version of the command set specification.
     pub ver: Le32<Vs>,
     /// LBA Migration Queue Format.
-    pub lbamqf: Lbamqf,
+    pub lbamqf: LbaMigrationQueueFormat,
     /// Reserved.
     pub reserved25: Opaque<4071>,
 }

@@ -21,7 +21,7 @@ pub use attributes::{
     Bpcap, Cmic, ControllerType, Crcap, Ctratt, Mec, Nvmsr, Oaes, Plsi, RpmbBootProtection, Vwci,
 };
 pub use command_set::{
-    Aocs, CommandSetVector, CommandSets, IdentifyControllerNvm, Kpiocap, Lbamqf,
+    Aocs, CommandSetVector, CommandSets, IdentifyControllerNvm, Kpiocap, LbaMigrationQueueFormat,
 };
 pub use controller::IdentifyController;
 pub use descriptors::{

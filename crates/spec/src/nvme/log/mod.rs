@@ -63,7 +63,7 @@ open_enum! {
         ROTATIONAL_MEDIA = 0x16 => "Rotational Media Information",
         DISPERSED_NAMESPACE = 0x17 => "Dispersed Namespace Participating NVM Subsystems",
         MANAGEMENT_ADDRESSES = 0x18 => "Management Address List",
-        /// NVMe over PCIe Transport 1.1 §3.6.
+        /// Defined by NVMe over PCIe Transport 1.1.
         EYE_OPENING = 0x19 => "Physical Interface Receiver Eye Opening Measurement",
         REACHABILITY_GROUPS = 0x1A => "Reachability Groups",
         REACHABILITY_ASSOCIATIONS = 0x1B => "Reachability Associations",

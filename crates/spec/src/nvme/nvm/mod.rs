@@ -28,7 +28,7 @@ use crate::nvme::admin::command_dwords;
 
 open_enum! {
     /// Opcodes of I/O commands: those that every command set has, and those of the NVM Command Set
-    /// (NVMe Base 2.1 §7, Figure 556; NVM Command Set 1.1 §3.3, Figure 22).
+    /// (NVMe Base 2.1 §7; NVM Command Set 1.1 §3.3).
     pub struct NvmOpcode: u8 {
         FLUSH = 0x00 => "Flush",
         WRITE = 0x01 => "Write",

@@ -8,8 +8,8 @@ use crate::nvme::admin::DirectiveType;
 use crate::nvme::protection::Prinfo;
 
 open_enum! {
-    /// Command Extension Type: what the Command Extension Value means (NVMe Base 2.1 §8.1.11 for Key Per
-    /// I/O).
+    /// Command Extension Type: what the Command Extension Value means (NVM Command Set 1.1 §5.4 for Key
+    /// Per I/O).
     pub struct CommandExtension: u8 {
         NONE = 0x0 => "None",
         KEY_PER_IO = 0x1 => "Key Per I/O",
