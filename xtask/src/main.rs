@@ -1,2 +1,37 @@
-//! Project tasks.
-fn main() {}
+//! The project's tasks: what a contributor runs is what CI runs.
+
+#![expect(clippy::print_stdout, reason = "these are commands")]
+
+mod ci;
+mod edges;
+mod sizes;
+mod source;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+ ci       everything that has to hold: format, lints, edges, sizes, tests, docs, fuzzing
+ edges    the dependency edges between crates, and where unsafe may be
+ sizes    the size budget of files and functions";
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let result = match task.as_str() {
+        "ci" => ci::run(),
+        "edges" => edges::check().map(|report| println!("{report}")),
+        "sizes" => sizes::check().map(|report| println!("{report}")),
+        _ => {
+            println!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

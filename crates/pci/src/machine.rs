@@ -126,6 +126,8 @@ pub use value::{ParseSizeError, parse_size};
 
 use toml::de::DeTable;
 
+use crate::topology::IommuMode;
+
 use reader::{Form, Source, Table};
 use resolve::Parts;
 
@@ -153,6 +155,19 @@ impl Machine {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn parse(text: &str, file: &str) -> Result<Self, MachineError> {
+        Self::parse_with(text, file, None)
+    }
+
+    /// Reads a machine file, with another IOMMU than it says, and the access control that follows from
+    /// it. `None` takes what the file says.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn parse_with(
+        text: &str,
+        file: &str,
+        iommu: Option<IommuMode>,
+    ) -> Result<Self, MachineError> {
         let source = Source { file, text };
         let document = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -163,7 +178,8 @@ impl Machine {
         let name = root.need("name")?.text("a string")?.to_owned();
         let about = root.read("about", |field| field.text("a string"))?;
         root.need("host-bridge")?;
-        let iommu = parts::iommu(&root)?;
+        let described = parts::iommu(&root)?;
+        let iommu = iommu.unwrap_or(described);
         let parts = Parts {
             host_bridges: ports::host_bridges(&root)?,
             root_ports: ports::root_ports(&root)?,

@@ -101,6 +101,14 @@ when the kernel was built without CONFIG_PCI_P2PDMA. A CMB that data cannot be
 both read from and written to (CMBSZ.RDS and WDS) is there but not published.
 The kernel has no support for persistent memory regions (PMR)."
 
+    NoMover "NO-MOVER"
+"Neither end starts requests: both are memory."
+"Memory answers requests and starts none. Between two memories somebody else has
+to move the bytes: an SSD, a network card, a data mover (DMA engine), or the
+processor.
+What helps: copy by way of an SSD's namespace, or with --p2p=off by the
+processor through host memory."
+
     PoolEmpty "POOL-EMPTY"
 "The provider's memory is all in use."
 "The pool has no free run of this length. See 'available' in
