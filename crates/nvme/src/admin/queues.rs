@@ -1,0 +1,173 @@
+//! Creation and deletion of I/O queues, shadow doorbells, and Abort (NVMe Base 2.1 §5.2, §5.1.1).
+
+use p2pdma_mem::OutOfBounds;
+use p2pdma_pci::{DmaBuffer, Iova};
+use p2pdma_spec::nvme::admin::{
+    AbortCdw10, AbortResult, AdminOpcode, CreateCompletionQueueCdw11, CreateQueueCdw10,
+    CreateSubmissionQueueCdw11, DeleteQueueCdw10,
+};
+use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
+use p2pdma_spec::nvme::registers::offset::DOORBELLS;
+use p2pdma_spec::nvme::status::Status;
+
+use super::{Admin, AdminData, Request};
+use crate::queue::{Doorbell, ShadowDoorbell};
+use crate::shared::Shared;
+use crate::{Error, PAGE};
+
+/// What a pair of queues is created from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Creation {
+    pub(crate) qid: u16,
+    pub(crate) entries: u32,
+    pub(crate) sq: Iova,
+    pub(crate) cq: Iova,
+    pub(crate) vector: Option<u16>,
+}
+
+/// The buffers that mirror the doorbells: a page each (NVMe Base 2.1 §5.2.5).
+#[derive(Debug)]
+pub(crate) struct Shadow {
+    values: DmaBuffer,
+    events: DmaBuffer,
+}
+
+impl Shadow {
+    /// The place of the doorbell at an offset in BAR 0, set to 0; `None` if the page ends before it.
+    fn doorbell(&self, register: u64) -> Result<Option<ShadowDoorbell>, OutOfBounds> {
+        let place = register.checked_sub(DOORBELLS).filter(|at| at + 4 <= PAGE);
+        let Some(offset) = place.and_then(|at| usize::try_from(at).ok()) else {
+            return Ok(None);
+        };
+        let (values, events) = (self.values.memory().clone(), self.events.memory().clone());
+        values.fill(offset, 4, 0)?;
+        events.fill(offset, 4, 0)?;
+        Ok(Some(ShadowDoorbell { values, events, offset }))
+    }
+}
+
+impl Admin {
+    /// How many I/O queues there can be.
+    pub(crate) fn queue_count(&self) -> u16 {
+        u16::try_from(self.queues.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Makes room for as many I/O queues as the controller grants. Queues that exist keep their numbers.
+    pub(crate) fn set_queue_count(&mut self, count: u32) {
+        let held = self.queues.iter().rposition(|taken| *taken).map_or(0, |last| last + 1);
+        self.queues.resize((count as usize).max(held), false);
+    }
+
+    /// Takes the first free queue identifier.
+    pub(crate) fn take_queue(&mut self) -> Option<u16> {
+        let index = self.queues.iter().position(|taken| !taken)?;
+        let qid = u16::try_from(index + 1).ok()?;
+        *self.queues.get_mut(index)? = true;
+        Some(qid)
+    }
+
+    /// Gives a queue identifier back.
+    pub(crate) fn give_queue(&mut self, qid: u16) {
+        let index = usize::from(qid).checked_sub(1);
+        if let Some(taken) = index.and_then(|index| self.queues.get_mut(index)) {
+            *taken = false;
+        }
+    }
+}
+
+impl Shared {
+    /// The doorbell of a queue that is about to be created, at its offset in BAR 0.
+    pub(crate) fn doorbell(&self, admin: &Admin, register: u64) -> Result<Doorbell, Error> {
+        let shadow = match &admin.shadow {
+            Some(shadow) => shadow.doorbell(register)?,
+            None => None,
+        };
+        Ok(Doorbell::new(self.registers.bar.clone(), register, shadow))
+    }
+
+    /// Gives the controller shadow doorbells. The admin queue goes on with its registers.
+    pub(crate) fn configure_shadow(&self, admin: &mut Admin) -> Result<(), Error> {
+        let page = 4096;
+        let values = self.function.alloc_dma(page)?;
+        let events = self.function.alloc_dma(page)?;
+        let mut entry = SubmissionEntry::new(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0);
+        entry.dptr = DataPointer::prp(values.iova().0, events.iova().0);
+        // The controller may use them from now on, whatever becomes of the command.
+        admin.shadow = Some(Shadow { values, events });
+        match self.command(admin, entry) {
+            Ok(_) => Ok(()),
+            Err(Error::Admin { .. }) => {
+                admin.shadow = None;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn command(&self, admin: &mut Admin, entry: SubmissionEntry) -> Result<u32, Error> {
+        let (data, timeout) = (AdminData::None, self.options.admin_timeout);
+        Ok(self.execute(admin, Request { entry, data, timeout })?.dword0())
+    }
+
+    /// Creates the completion queue, then the submission queue.
+    pub(crate) fn create_queues(&self, admin: &mut Admin, queue: &Creation) -> Result<(), Error> {
+        let [low, high, ..] = queue.entries.saturating_sub(1).to_le_bytes();
+        let cdw10 = CreateQueueCdw10::new()
+            .with_qid(queue.qid)
+            .with_qsize_z(u16::from_le_bytes([low, high]));
+        let cq = CreateCompletionQueueCdw11::new()
+            .with_pc(true)
+            .with_ien(queue.vector.is_some())
+            .with_iv(queue.vector.unwrap_or(0));
+        let mut entry = SubmissionEntry {
+            cdw10: cdw10.into(),
+            cdw11: cq.into(),
+            ..SubmissionEntry::new(AdminOpcode::CREATE_COMPLETION_QUEUE, 0)
+        };
+        entry.dptr = DataPointer::prp(queue.cq.0, 0);
+        self.command(admin, entry)?;
+        let sq = CreateSubmissionQueueCdw11::new().with_pc(true).with_cqid(queue.qid);
+        let mut entry = SubmissionEntry {
+            cdw10: cdw10.into(),
+            cdw11: sq.into(),
+            ..SubmissionEntry::new(AdminOpcode::CREATE_SUBMISSION_QUEUE, 0)
+        };
+        entry.dptr = DataPointer::prp(queue.sq.0, 0);
+        self.command(admin, entry).map(drop)
+    }
+
+    /// Deletes the submission queue, then the completion queue. Success is proof that the controller
+    /// uses neither them nor the memory of their commands any more (NVMe Base 2.1 §5.2.4).
+    ///
+    /// If it is not certain that both were `created`, it may be that there is none to delete.
+    pub(crate) fn delete_queues(
+        &self,
+        admin: &mut Admin,
+        qid: u16,
+        created: bool,
+    ) -> Result<(), Error> {
+        let opcodes = [AdminOpcode::DELETE_SUBMISSION_QUEUE, AdminOpcode::DELETE_COMPLETION_QUEUE];
+        for opcode in opcodes {
+            let entry = SubmissionEntry {
+                cdw10: DeleteQueueCdw10::new().with_qid(qid).into(),
+                ..SubmissionEntry::new(opcode, 0)
+            };
+            match self.command(admin, entry) {
+                Err(Error::Admin { status, .. })
+                    if !created && status.status() == Status::INVALID_QUEUE_IDENTIFIER => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for a command to be aborted; says whether it was. Then it is completed as such soon.
+    pub(crate) fn abort(&self, admin: &mut Admin, sqid: u16, cid: u16) -> Result<bool, Error> {
+        let entry = SubmissionEntry {
+            cdw10: AbortCdw10::new().with_sqid(sqid).with_cid(cid).into(),
+            ..SubmissionEntry::new(AdminOpcode::ABORT, 0)
+        };
+        let result = AbortResult::from_bits(self.command(admin, entry)?);
+        Ok(!result.ianp())
+    }
+}

@@ -1,0 +1,348 @@
+//! A pair of I/O queues, as its user holds it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use p2pdma_pci::{Bdf, Duration, Instant, Interrupt};
+use p2pdma_spec::nvme::queue::{DataPointer, DataTransfer, Direction};
+
+use super::RawPair;
+use super::raw::Reaped;
+use crate::data::{Data, ListSlot, Lists, SglSegment};
+use crate::nvm::Command;
+use crate::sgl::{self, SglLimits};
+use crate::shared::Shared;
+use crate::time::Deadline;
+use crate::{Error, Failure, Rejected, prp};
+
+/// A submission queue with a completion queue of its own, for one thread.
+///
+/// `submit` writes a command into the queue, `ring` tells the controller of all that were written, and
+/// `poll` takes completions; none of them allocates, locks, or reads a clock. `wait` waits. The token
+/// that goes along with each command is in the queue's keeping until the command is over: see the
+/// crate's front page.
+///
+/// Dropping it deletes the queues. If the controller does not do that, it is reset; if that fails too,
+/// the queues' memory and the tokens in flight are leaked, since the controller may still use them.
+#[derive(Debug)]
+pub struct QueuePair<T> {
+    pub(super) raw: RawPair<T>,
+    pub(super) lists: Lists,
+    /// Whether `submit` and `poll` must look at something rare first.
+    pub(super) attention: bool,
+    /// Whether the controller has the queues.
+    pub(super) presence: Presence,
+    pub(super) epoch: u32,
+    pub(super) sgl: SglLimits,
+    pub(super) shared: Arc<Shared>,
+    /// Commands that are over, found by other means than polling.
+    pub(super) returned: VecDeque<Reaped<T>>,
+    pub(super) vector: Option<u16>,
+    pub(super) interrupt: Option<Interrupt>,
+    /// When the commands in flight last grew older.
+    pub(super) aged: Instant,
+}
+
+/// What is known of a controller's knowledge of a pair of queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It has none: they were not created yet, or are deleted, or it was reset.
+    Absent,
+    /// It was told to create them, and did not say that it did.
+    Uncertain,
+    /// It has them.
+    Present,
+}
+
+/// What a command in flight is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CommandId {
+    /// The submission queue.
+    pub qid: u16,
+    /// The command identifier.
+    pub cid: u16,
+}
+
+/// A command that is over.
+#[derive(Debug)]
+#[must_use = "a command that is over may have failed"]
+pub struct Completion<T> {
+    /// Which command.
+    pub id: CommandId,
+    /// What went along with it.
+    pub token: T,
+    /// Dwords 0 and 1 of its completion, or why it failed.
+    pub outcome: Result<u64, Failure>,
+}
+
+/// A lost interrupt delays a completion by no more than this.
+const LOST_INTERRUPT: Duration = Duration::from_millis(1);
+
+impl<T> QueuePair<T> {
+    /// Its queue identifier, 1 and up.
+    #[must_use]
+    pub fn qid(&self) -> u16 {
+        self.raw.qid
+    }
+
+    /// The controller.
+    #[must_use]
+    pub fn bdf(&self) -> Bdf {
+        self.raw.bdf
+    }
+
+    /// How many commands can be in flight.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.raw.slots.capacity()
+    }
+
+    /// How many commands are in flight, or over and not polled yet.
+    #[inline]
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.raw.slots.in_flight() + self.returned.len()
+    }
+
+    /// The longest transfer of a command in bytes.
+    #[must_use]
+    pub fn max_transfer(&self) -> u64 {
+        self.lists.max_transfer
+    }
+
+    /// Writes a command into the queue. The controller does not know of it until [`QueuePair::ring`].
+    ///
+    /// `token` is whatever must stay until the command is over: the buffer itself, an `Arc` of it, or
+    /// `()` and an own way of keeping it. It comes back with the completion.
+    ///
+    /// # Errors
+    /// With the token. [`Error::QueueFull`]; what is wrong with the data: [`Error::Length`],
+    /// [`Error::TooLong`], [`Error::Misaligned`], [`Error::Gap`], [`Error::TooManySegments`],
+    /// [`Error::Unsupported`]; or [`Error::Broken`] or [`Error::Reset`] if the queue has to be recovered.
+    #[inline]
+    pub fn submit(
+        &mut self,
+        command: &Command,
+        data: Data<'_>,
+        token: T,
+    ) -> Result<CommandId, Rejected<T>> {
+        if self.attention
+            && let Err(error) = self.check_up()
+        {
+            return Err(Rejected { error, token });
+        }
+        let reserved = match self.raw.reserve() {
+            Ok(reserved) => reserved,
+            Err(error) => return Err(Rejected { error, token }),
+        };
+        let mut entry = command.entry;
+        let list = self.lists.slot(reserved.index);
+        let pointer = match data {
+            Data::Contiguous(segment)
+                if segment.len == command.data && segment.len <= self.lists.max_transfer =>
+            {
+                prp::contiguous(segment, list)
+            }
+            _ => self.data_pointer(command, data, list),
+        };
+        match pointer.and_then(|pointer| command.check_metadata().map(|()| pointer)) {
+            Ok(pointer) => entry.dptr = pointer,
+            Err(error) => return Err(Rejected { error, token }),
+        }
+        if let Data::Sgl(_) = data {
+            let cdw0 = entry.cdw0.get().with_psdt(DataTransfer::SGL_METADATA_BUFFER);
+            entry.cdw0.set(cdw0);
+        }
+        match self.raw.push(reserved, entry, token) {
+            Ok(()) => Ok(CommandId { qid: self.raw.qid, cid: reserved.cid }),
+            Err((error, token)) => Err(Rejected { error, token }),
+        }
+    }
+
+    /// The data pointer of a command, the rarer cases.
+    #[inline(never)]
+    fn data_pointer(
+        &self,
+        command: &Command,
+        data: Data<'_>,
+        list: ListSlot<'_>,
+    ) -> Result<DataPointer, Error> {
+        let actual = match data {
+            Data::None => 0,
+            Data::Contiguous(segment) => segment.len,
+            Data::Segments(segments) => {
+                segments.iter().fold(0, |sum, segment| segment.len.saturating_add(sum))
+            }
+            Data::Sgl(segments) => sgl::len(segments),
+        };
+        let (expected, most) = (command.data, self.lists.max_transfer);
+        if actual != expected {
+            return Err(Error::Length { what: "data", expected, actual });
+        }
+        if actual > most {
+            return Err(Error::TooLong { len: actual, most });
+        }
+        match data {
+            Data::None => Ok(DataPointer::default()),
+            Data::Contiguous(segment) => prp::contiguous(segment, list),
+            Data::Segments(segments) => prp::segments(segments, list),
+            Data::Sgl(segments) => {
+                self.check_sgl(command, segments)?;
+                sgl::build(segments, self.sgl, list)
+            }
+        }
+    }
+
+    fn check_sgl(&self, command: &Command, segments: &[SglSegment]) -> Result<(), Error> {
+        let bdf = self.raw.bdf;
+        if !self.sgl.supported() {
+            return Err(Error::Unsupported { bdf, what: "takes no scatter gather lists" });
+        }
+        let bucket = segments.iter().any(|segment| matches!(segment, SglSegment::BitBucket(_)));
+        let reads = Direction::of(command.entry.opcode()) == Direction::CONTROLLER_TO_HOST;
+        if bucket && !(self.sgl.bit_bucket && reads) {
+            return Err(Error::Unsupported { bdf, what: "throws nothing of these data away" });
+        }
+        Ok(())
+    }
+
+    /// Tells the controller of every command that was written, by one write of the doorbell; none if
+    /// there is nothing new.
+    ///
+    /// # Errors
+    /// [`Error::Reset`] if the queue has to be recovered.
+    #[inline]
+    pub fn ring(&mut self) -> Result<(), Error> {
+        if self.attention {
+            self.check_up()?;
+        }
+        self.raw.ring()
+    }
+
+    /// The next command that is over, if there is one. When there is none, the controller is told by one
+    /// write of the other doorbell which completions were taken.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] if the controller breaks the rules of the queue, [`Error::Reset`] if it does not
+    /// have the queue any more. In both cases [`QueuePair::recover`] brings the queue back.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Option<Completion<T>>, Error> {
+        if self.attention {
+            return self.poll_returned();
+        }
+        match self.raw.poll()? {
+            Some(reaped) => Ok(Some(self.completion(reaped))),
+            None if self.shared.epoch() == self.epoch => Ok(None),
+            None => self.notice_reset(),
+        }
+    }
+
+    #[inline]
+    fn completion(&self, (cid, token, outcome): Reaped<T>) -> Completion<T> {
+        Completion { id: CommandId { qid: self.raw.qid, cid }, token, outcome }
+    }
+
+    #[cold]
+    fn poll_returned(&mut self) -> Result<Option<Completion<T>>, Error> {
+        if let Some(reaped) = self.returned.pop_front() {
+            return Ok(Some(self.completion(reaped)));
+        }
+        self.check_up()?;
+        self.attention = false;
+        self.poll()
+    }
+
+    /// The controller was fenced since the queues were created: what was in flight is lost.
+    #[cold]
+    fn notice_reset(&mut self) -> Result<Option<Completion<T>>, Error> {
+        self.take_down();
+        self.poll_returned()
+    }
+
+    /// Notes that the controller does not have the queues any more.
+    pub(super) fn take_down(&mut self) {
+        self.returned.extend(self.raw.posted());
+        self.returned.extend(self.raw.lose_all());
+        (self.attention, self.presence) = (true, Presence::Absent);
+    }
+
+    #[cold]
+    fn check_up(&self) -> Result<(), Error> {
+        let (bdf, qid) = (self.raw.bdf, self.raw.qid);
+        match self.presence {
+            Presence::Present => Ok(()),
+            Presence::Absent | Presence::Uncertain => Err(Error::Reset { bdf, qid }),
+        }
+    }
+
+    /// Waits for the next command that is over, for at most `timeout`. Rings first, if need be. `None` if
+    /// nothing is in flight.
+    ///
+    /// A queue with an interrupt vector is looked at when an interrupt came, and now and then in case
+    /// that one was lost.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: [`QueuePair::recover`] aborts what is in flight. [`Error::Gone`] and
+    /// [`Error::Failed`] if that is what the controller's registers say, besides those of
+    /// [`QueuePair::poll`].
+    pub fn wait(&mut self, timeout: Duration) -> Result<Option<Completion<T>>, Error> {
+        if self.raw.is_pending() {
+            self.ring()?;
+        }
+        let found = self.poll()?;
+        if found.is_some() || self.in_flight() == 0 {
+            return Ok(found);
+        }
+        self.wait_idle(timeout)
+    }
+
+    fn wait_idle(&mut self, timeout: Duration) -> Result<Option<Completion<T>>, Error> {
+        let shared = Arc::clone(&self.shared);
+        let clock = shared.function.clock();
+        let deadline = Deadline::after(clock, timeout);
+        let (mut looked, mut turns, mut in_time) = (clock.now(), 0_u32, true);
+        while in_time {
+            in_time = deadline.turn();
+            let announced = self.interrupt.as_ref().is_none_or(|line| line.take() > 0);
+            if !announced && in_time && clock.now().since(looked) < LOST_INTERRUPT {
+                continue;
+            }
+            looked = clock.now();
+            let found = self.poll()?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(Shared::TURNS_PER_CHECK) {
+                shared.check_status()?;
+            }
+        }
+        shared.check_status()?;
+        let (bdf, qid, in_flight) = (self.raw.bdf, self.raw.qid, self.in_flight());
+        Err(Error::Timeout { bdf, qid, in_flight, waited: deadline.waited() })
+    }
+
+    /// Commands that have been in flight for `limit` at least, and for a few times that at most when they
+    /// are first named: one that never ends is found, though others do. Reads the clock once, so call it
+    /// now and then.
+    pub fn overdue(&mut self, limit: Duration) -> Vec<CommandId> {
+        let now = self.shared.function.clock().now();
+        if now.since(self.aged) >= limit {
+            self.raw.grow_older();
+            self.aged = now;
+        }
+        // One that saw the queue grow older twice has seen the time between pass in full.
+        let qid = self.raw.qid;
+        self.raw.older_than(2).map(|cid| CommandId { qid, cid }).collect()
+    }
+}
+
+impl<T> Drop for QueuePair<T> {
+    fn drop(&mut self) {
+        if self.release() {
+            return;
+        }
+        let (slots, memory) = self.raw.strip();
+        std::mem::forget((slots, memory, self.lists.strip()));
+    }
+}

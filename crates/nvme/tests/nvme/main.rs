@@ -1,0 +1,4 @@
+//! The driver on a platform and a controller of the tests' own.
+
+mod bring_up;
+mod support;
