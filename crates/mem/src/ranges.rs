@@ -31,18 +31,26 @@ impl RangeAllocator {
         if len == 0 || !align.is_power_of_two() {
             return None;
         }
-        let (start, end, at) = self.free.iter().find_map(|(&start, &end)| {
+        let at = self.free.iter().find_map(|(&start, &end)| {
             let at = start.checked_next_multiple_of(align)?;
-            (at.checked_add(len)? <= end).then_some((start, end, at))
+            (at.checked_add(len)? <= end).then_some(at)
         })?;
-        self.free.remove(&start);
-        if start < at {
-            self.free.insert(start, at);
+        self.take(at, len).then_some(at)
+    }
+
+    /// Takes exactly `len` bytes at `start`. False, and no change, if any of them is not free.
+    pub fn take(&mut self, start: u64, len: u64) -> bool {
+        let Some(end) = start.checked_add(len).filter(|&end| end > start) else { return false };
+        let around = self.free.range(..=start).next_back().map(|(&from, &to)| (from, to));
+        let Some((from, to)) = around.filter(|&(_, to)| end <= to) else { return false };
+        self.free.remove(&from);
+        if from < start {
+            self.free.insert(from, start);
         }
-        if at + len < end {
-            self.free.insert(at + len, end);
+        if end < to {
+            self.free.insert(end, to);
         }
-        Some(at)
+        true
     }
 
     /// Gives `len` bytes at `start` back. False, and no change, if any of them was free already.
@@ -89,6 +97,9 @@ mod tests {
         assert_eq!(at, 0x2000);
         assert!(!ranges.release(0x1800, 0x1000));
         assert!(!ranges.release(0x2000, 0));
+        assert!(!ranges.take(0x2fff, 2) && !ranges.take(0x8fff, 2) && !ranges.take(0x4000, 0));
+        assert!(ranges.take(0x4000, 0x1000) && !ranges.take(0x4000, 1));
+        assert!(ranges.release(0x4000, 0x1000));
         assert!(ranges.release(at, 0x1000));
         assert!(!ranges.release(at, 0x1000));
         assert_eq!((ranges.available(), ranges.largest()), (0x8000, 0x8000));

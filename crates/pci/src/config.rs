@@ -1,5 +1,11 @@
 //! Configuration space as a driver reads it, and its lists of capabilities.
 
+use p2pdma_spec::pci::capability::{
+    CapabilityId, EXTENDED_START, ExtendedCapabilityHeader, ExtendedCapabilityId, MAX_CAPABILITIES,
+    MAX_EXTENDED_CAPABILITIES,
+};
+use p2pdma_spec::pci::config::{HEADER_SIZE, Status, offset};
+
 use crate::Error;
 
 /// The width of a configuration access.
@@ -46,22 +52,18 @@ impl dyn ConfigSpace + '_ {
     ///
     /// # Errors
     /// What reading says. A list that loops or leaves the space ends the search with `None`.
-    pub fn capability(&self, id: u8) -> Result<Option<u16>, Error> {
-        const STATUS: u16 = 0x06;
-        const CAPABILITIES_LIST: u32 = 1 << 4;
-        const POINTER: u16 = 0x34;
-        // 48 entries of 4 bytes are all that fit behind the 64-byte header.
-        const MOST: usize = 48;
-        if self.read(STATUS, Width::Word)? & CAPABILITIES_LIST == 0 {
+    pub fn capability(&self, id: CapabilityId) -> Result<Option<u16>, Error> {
+        let [low, high, ..] = self.read(offset::STATUS, Width::Word)?.to_le_bytes();
+        if !Status::from_bits(u16::from_le_bytes([low, high])).capabilities_list() {
             return Ok(None);
         }
-        let mut at = self.read_u8(POINTER)? & !3;
-        for _ in 0..MOST {
-            if at < 0x40 {
+        let mut at = self.read_u8(offset::CAPABILITIES_POINTER)? & !3;
+        for _ in 0..MAX_CAPABILITIES {
+            let offset = u16::from(at);
+            if offset < HEADER_SIZE {
                 return Ok(None);
             }
-            let offset = u16::from(at);
-            if self.read_u8(offset)? == id {
+            if self.read_u8(offset)? == id.into_bits() {
                 return Ok(Some(offset));
             }
             at = self.read_u8(offset + 1)? & !3;
@@ -73,21 +75,19 @@ impl dyn ConfigSpace + '_ {
     ///
     /// # Errors
     /// What reading says. A list that loops or leaves the space ends the search with `None`.
-    pub fn extended_capability(&self, id: u16) -> Result<Option<u16>, Error> {
-        // 960 entries of 4 bytes are all that fit.
-        const MOST: usize = 960;
-        let mut at = 0x100_u16;
-        for _ in 0..MOST {
-            let header = self.read(at, Width::Dword)?;
-            if header == 0 || header == u32::MAX {
+    pub fn extended_capability(&self, id: ExtendedCapabilityId) -> Result<Option<u16>, Error> {
+        let mut at = EXTENDED_START;
+        for _ in 0..MAX_EXTENDED_CAPABILITIES {
+            let bits = self.read(at, Width::Dword)?;
+            if bits == 0 || bits == u32::MAX {
                 return Ok(None);
             }
-            let [low, high, ..] = header.to_le_bytes();
-            if u16::from_le_bytes([low, high]) == id {
+            let header = ExtendedCapabilityHeader::from_bits(bits);
+            if header.id() == id {
                 return Ok(Some(at));
             }
-            at = next_extended(header);
-            if at < 0x100 {
+            at = header.next() & !3;
+            if at < EXTENDED_START {
                 return Ok(None);
             }
         }
@@ -97,10 +97,4 @@ impl dyn ConfigSpace + '_ {
     fn read_u8(&self, offset: u16) -> Result<u8, Error> {
         Ok(self.read(offset, Width::Byte)?.to_le_bytes()[0])
     }
-}
-
-/// Bits 31:20 of an extended capability's header: the next one's offset.
-fn next_extended(header: u32) -> u16 {
-    let [_, _, low, high] = header.to_le_bytes();
-    u16::from_le_bytes([low, high]) >> 4 & !3
 }

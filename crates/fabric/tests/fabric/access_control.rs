@@ -6,6 +6,7 @@ use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{ConfigSpace as _, Iova, Width};
 use p2pdma_spec::pci::acs::AcsControl;
+use p2pdma_spec::pci::capability::ExtendedCapabilityId;
 
 use crate::support::{Stage, build, function, host, host_bridge, port, switched};
 
@@ -151,7 +152,10 @@ fn egress_control_blocks_or_redirects_what_is_listed() {
         let port = p2pdma_pci::Bdf::new(0, 2, 0, 0).unwrap();
         let config = stage.fabric.config(port);
         let config: &dyn p2pdma_pci::ConfigSpace = &config;
-        let acs = config.extended_capability(0x0d).unwrap().unwrap();
+        let acs = config
+            .extended_capability(ExtendedCapabilityId::ACCESS_CONTROL_SERVICES)
+            .unwrap()
+            .unwrap();
         config.write(acs + 8, Width::Dword, u32::from(listed) << 1).unwrap();
         assert_eq!(write(&stage, Attributes::DATA), expected, "{listed} {redirect}");
     }
@@ -232,7 +236,11 @@ fn translated_requests_are_honoured_only_from_functions_with_ats_on() {
         let stage = switched(IommuMode::Translate, PeerPolicy::Forward, [0; 4]);
         let config = stage.fabric.config(stage.bdf("a"));
         let config: &dyn p2pdma_pci::ConfigSpace = &config;
-        let at = config.extended_capability(0x0f).unwrap().unwrap() + 6;
+        let at = config
+            .extended_capability(ExtendedCapabilityId::ADDRESS_TRANSLATION_SERVICE)
+            .unwrap()
+            .unwrap()
+            + 6;
         config.write(at, Width::Word, u32::from(ats) << 15).unwrap();
         let blocked = stage.act("a", |port| {
             port.read(Iova(0x20_0000), &mut [0; 4], Attributes::DATA.translated()).is_err()

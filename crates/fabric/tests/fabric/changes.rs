@@ -4,6 +4,7 @@ use p2pdma_fabric::{Attributes, Error, Reset, TimerId, TlpErrorKind};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{ConfigSpace as _, Duration, Function as _, Iova, Width};
+use p2pdma_spec::pci::capability::ExtendedCapabilityId;
 
 use crate::support::{Puppet, Stage, function, switched};
 
@@ -132,7 +133,8 @@ fn the_topology_follows_the_registers() {
     let port = p2pdma_pci::Bdf::new(0, 2, 0, 0).unwrap();
     let config = stage.fabric.config(port);
     let config: &dyn p2pdma_pci::ConfigSpace = &config;
-    let acs = config.extended_capability(0x0d).unwrap().unwrap();
+    let acs =
+        config.extended_capability(ExtendedCapabilityId::ACCESS_CONTROL_SERVICES).unwrap().unwrap();
     config.write(acs + 6, Width::Word, 4).unwrap();
     let after = stage.fabric.topology().unwrap();
     assert_ne!(before.generation(), after.generation());

@@ -3,6 +3,7 @@
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{BarIndex, Function as _, Width};
+use p2pdma_spec::pci::capability::CapabilityId;
 
 use crate::support::{Stage, switched};
 
@@ -50,7 +51,7 @@ fn the_function_mask_holds_all_vectors_back() {
     let function = stage.fabric.open(stage.bdf("a")).unwrap();
     let line = function.interrupt(0).unwrap();
     let config = function.config();
-    let control = config.capability(0x11).unwrap().unwrap() + 2;
+    let control = config.capability(CapabilityId::MSI_X).unwrap().unwrap() + 2;
     let enabled = config.read(control, Width::Word).unwrap();
     config.write(control, Width::Word, enabled | 1 << 14).unwrap();
     stage.act("a", |port| port.raise(0));

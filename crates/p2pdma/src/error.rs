@@ -1,0 +1,138 @@
+//! What can go wrong in a transfer.
+
+use std::io;
+
+use p2pdma_pci::Bdf;
+use p2pdma_pci::topology::Refusal;
+
+use crate::platform::ProviderId;
+use crate::transfer::NoPath;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No peer-to-peer path, and none other was allowed.
+    #[error(transparent)]
+    NoPath(#[from] Box<NoPath>),
+    /// A client may not reach a provider's memory.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// No run of memory is long enough.
+    #[error(
+        "[P2P-POOL-EMPTY] {provider} can lend {available} bytes in one run, {wanted} were asked for"
+    )]
+    PoolEmpty {
+        /// Whose memory; "host memory" for the host's.
+        provider: String,
+        /// How many bytes were asked for.
+        wanted: u64,
+        /// How many it can lend.
+        available: u64,
+    },
+    /// There is no such memory.
+    #[error("[P2P-NO-P2PMEM] {0} is not there")]
+    NoProvider(ProviderId),
+    /// There is no such namespace.
+    #[error("{bdf} has no namespace {namespace}; it has {}", list(.present))]
+    NoNamespace {
+        /// The controller.
+        bdf: Bdf,
+        /// The namespace asked for.
+        namespace: u32,
+        /// Those that it has.
+        present: Vec<u32>,
+    },
+    /// The function is no NVMe controller.
+    #[error("{bdf} ({name}) is not an NVMe controller")]
+    NotNvme {
+        /// The function.
+        bdf: Bdf,
+        /// Its name.
+        name: String,
+    },
+    /// A range leaves the memory that was lent.
+    #[error("{len} bytes at offset {offset} leave the {size} bytes that were lent")]
+    OutsideMemory {
+        /// Where the range begins.
+        offset: u64,
+        /// Its length.
+        len: u64,
+        /// The memory's length.
+        size: u64,
+    },
+    /// As many operations are under way as the client can have.
+    #[error("as many operations are under way as there can be")]
+    Busy,
+    /// What arrived differs from what it has to be.
+    #[error("the data differs from the pattern at byte {at}")]
+    Mismatch {
+        /// The position of the first wrong byte.
+        at: u64,
+    },
+    /// A file could not be read or written.
+    #[error("{name}: {reason}")]
+    File {
+        /// The file.
+        name: String,
+        /// What the operating system said.
+        reason: String,
+        /// Its kind.
+        kind: io::ErrorKind,
+    },
+    /// A transfer that was to be peer to peer put user data into host memory.
+    #[error(
+        "{bytes} bytes of user data passed through host memory in a transfer that was to be peer to peer"
+    )]
+    Staged {
+        /// How many bytes were counted there.
+        bytes: u64,
+    },
+    /// The transfer was broken off on request.
+    #[error("interrupted")]
+    Interrupted,
+    /// A PCI function failed.
+    #[error(transparent)]
+    Pci(p2pdma_pci::Error),
+    /// An NVMe controller failed.
+    #[error(transparent)]
+    Nvme(#[from] p2pdma_nvme::Error),
+    /// An NVMe command failed.
+    #[error(transparent)]
+    Command(p2pdma_nvme::Failure),
+    /// An operation does not consist of whole blocks.
+    #[error("{len} bytes at {at} are not whole blocks of {block} bytes")]
+    Alignment {
+        /// Where it begins.
+        at: u64,
+        /// Its length.
+        len: u64,
+        /// The block size.
+        block: u64,
+    },
+    /// The software fabric cannot be as described.
+    #[error(transparent)]
+    Fabric(#[from] p2pdma_fabric::Error),
+    /// A device model cannot be as described.
+    #[error(transparent)]
+    Device(#[from] p2pdma_devices::Error),
+    /// This library contradicts itself: a defect to report.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl From<p2pdma_pci::Error> for Error {
+    fn from(error: p2pdma_pci::Error) -> Self {
+        match error {
+            p2pdma_pci::Error::Refused(refusal) => Self::Refused(refusal),
+            other => Self::Pci(other),
+        }
+    }
+}
+
+fn list(numbers: &[u32]) -> String {
+    if numbers.is_empty() {
+        return "none".to_owned();
+    }
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,139 @@
+//! Memory that a provider lends for a transfer.
+
+use std::fmt;
+use std::ops::Range;
+
+use p2pdma_pci::topology::MemoryKind;
+use p2pdma_pci::{Bar, Bdf, DmaBuffer, Iova, Lease};
+
+use crate::Error;
+
+/// What kind of memory a provider lends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProviderKind {
+    /// A device's: nobody's data passes the host.
+    Peer(MemoryKind),
+    /// The host's: what a transfer bounces through.
+    Host,
+}
+
+impl fmt::Display for ProviderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(kind) => kind.fmt(f),
+            Self::Host => f.write_str("host memory"),
+        }
+    }
+}
+
+/// A run of memory on loan.
+///
+/// It goes back to its provider on drop. Whoever attached it keeps a mapping of its own, which must be
+/// dropped first for the provider's controller to be released; until then the loan lives on.
+pub struct PeerMemory {
+    backing: Backing,
+    len: u64,
+    _lease: Lease,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+pub(crate) enum Backing {
+    /// Behind a BAR.
+    Bar {
+        bar: Bar,
+        /// Where in the BAR the run begins.
+        offset: u64,
+        /// What its own controller calls the first byte, where that differs from what peers say.
+        own: Option<Iova>,
+    },
+    /// In host memory.
+    Host(DmaBuffer),
+}
+
+impl PeerMemory {
+    pub(crate) fn new(backing: Backing, len: u64, lease: Lease) -> Self {
+        Self { backing, len, _lease: lease }
+    }
+
+    pub(crate) fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    /// Whose memory it is; `None` for the host's.
+    #[must_use]
+    pub fn owner(&self) -> Option<Bdf> {
+        match &self.backing {
+            Backing::Bar { bar, .. } => Some(bar.owner()),
+            Backing::Host(_) => None,
+        }
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies bytes out, by the processor.
+    ///
+    /// # Errors
+    /// [`Error::OutsideMemory`] if the range leaves the memory.
+    pub fn read(&self, offset: u64, data: &mut [u8]) -> Result<(), Error> {
+        self.check(offset, data.len() as u64)?;
+        match &self.backing {
+            Backing::Bar { bar, offset: start, .. } => bar.read(start + offset, data)?,
+            Backing::Host(buffer) => {
+                let at = usize::try_from(offset).unwrap_or(usize::MAX);
+                buffer.memory().read(at, data).map_err(|_| self.outside(offset, data.len()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies bytes in, by the processor.
+    ///
+    /// # Errors
+    /// [`Error::OutsideMemory`] if the range leaves the memory.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.check(offset, data.len() as u64)?;
+        match &self.backing {
+            Backing::Bar { bar, offset: start, .. } => bar.write(start + offset, data)?,
+            Backing::Host(buffer) => {
+                let at = usize::try_from(offset).unwrap_or(usize::MAX);
+                buffer.memory().write(at, data).map_err(|_| self.outside(offset, data.len()))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_range(&self, range: &Range<u64>) -> Result<u64, Error> {
+        let len = range.end.checked_sub(range.start).ok_or_else(|| self.outside(range.start, 0))?;
+        self.check(range.start, len)?;
+        Ok(len)
+    }
+
+    fn check(&self, offset: u64, len: u64) -> Result<(), Error> {
+        let fits = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        if fits { Ok(()) } else { Err(Error::OutsideMemory { offset, len, size: self.len }) }
+    }
+
+    fn outside(&self, offset: u64, len: usize) -> Error {
+        Error::OutsideMemory { offset, len: len as u64, size: self.len }
+    }
+}
+
+impl fmt::Debug for PeerMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerMemory")
+            .field("backing", &self.backing)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}

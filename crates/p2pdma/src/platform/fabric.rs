@@ -1,0 +1,167 @@
+//! The software fabric as a platform: machines from files, no hardware, no root.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use p2pdma_fabric::{Fabric, VirtualClock};
+use p2pdma_nvme::{Controller, Options};
+use p2pdma_pci::machine::Machine;
+use p2pdma_pci::topology::{Allowlist, LentMemory, MemoryKind, Node, Topology};
+use p2pdma_pci::{Bdf, Clock, Function};
+use p2pdma_spec::pci::class::ClassCode;
+
+use crate::client::NvmeClient;
+use crate::platform::pool::{BarPool, CmbPool, HostPool};
+use crate::platform::{Client, Platform, Provider};
+use crate::{Error, Traffic, models};
+
+/// Where the blocks of persistent namespaces are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: gone with the platform.
+    Ephemeral,
+    /// In sparse files in this folder, which is made if it does not exist.
+    Folder(PathBuf),
+}
+
+/// A machine in software.
+///
+/// One controller is opened per function, however many views there are of it, and reset before it is
+/// trusted.
+pub struct FabricPlatform {
+    fabric: Fabric,
+    clock: VirtualClock,
+    controllers: Mutex<BTreeMap<Bdf, Controller>>,
+    pools: Mutex<BTreeMap<(Bdf, MemoryKind), Arc<dyn Provider>>>,
+}
+
+impl FabricPlatform {
+    /// Builds a machine. `allowlist` is the kernel's list of host bridges, with what a user added.
+    ///
+    /// # Errors
+    /// What makes the machine or one of its devices impossible; a namespace's file that cannot be
+    /// opened, or is in use.
+    pub fn new(machine: &Machine, storage: &Storage, allowlist: Allowlist) -> Result<Self, Error> {
+        let fabric = Fabric::from_machine(machine, allowlist, |function| {
+            models::endpoint(&machine.name, function, storage)
+        })?;
+        let clock = fabric.clock();
+        let (controllers, pools) = Default::default();
+        Ok(Self { fabric, clock, controllers, pools })
+    }
+
+    /// The fabric itself: its faults, its trace, its counters.
+    #[must_use]
+    pub fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    fn function(&self, bdf: Bdf) -> Result<Arc<dyn Function>, Error> {
+        Ok(Arc::new(self.fabric.open(bdf)?))
+    }
+
+    /// The controller of a function, opened if it was not yet.
+    fn controller(&self, bdf: Bdf) -> Result<Controller, Error> {
+        let mut controllers = lock(&self.controllers);
+        if let Some(controller) = controllers.get(&bdf) {
+            return Ok(controller.clone());
+        }
+        let topology = self.fabric.topology()?;
+        let node = topology.find(bdf).map(|id| topology.node(id));
+        if node.is_none_or(|node| node.class != ClassCode::NVME) {
+            let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
+            return Err(Error::NotNvme { bdf, name });
+        }
+        let controller = Controller::open(self.function(bdf)?, Options::default())?;
+        controllers.insert(bdf, controller.clone());
+        Ok(controller)
+    }
+
+    fn open_pool(&self, node: &Node, memory: &LentMemory) -> Result<Arc<dyn Provider>, Error> {
+        let bdf = node.bdf;
+        match memory.kind {
+            MemoryKind::Cmb => Ok(Arc::new(CmbPool(self.controller(bdf)?.cmb()?))),
+            MemoryKind::Pmr => Ok(Arc::new(BarPool::pmr(self.controller(bdf)?.pmr()?))),
+            kind @ MemoryKind::Bar(index) => {
+                let bar = self.function(bdf)?.map_bar(index)?;
+                let start = memory.address.map_or(0, |at| at.0.saturating_sub(bar.address().0));
+                Ok(Arc::new(BarPool::bar(bar, start..start + memory.size, kind)))
+            }
+            MemoryKind::P2pmem => Err(Error::Internal("p2pmem is the kernel's")),
+        }
+    }
+}
+
+impl Platform for FabricPlatform {
+    fn topology(&self) -> Result<Arc<Topology>, Error> {
+        Ok(self.fabric.topology()?)
+    }
+
+    fn find(&self, name: &str) -> Option<Bdf> {
+        self.fabric.find(name).ok()
+    }
+
+    fn providers(&self) -> Result<Vec<Arc<dyn Provider>>, Error> {
+        let topology = self.fabric.topology()?;
+        let mut found = Vec::new();
+        for node in topology.nodes() {
+            for memory in &node.memory {
+                let key = (node.bdf, memory.kind);
+                let known = lock(&self.pools).get(&key).cloned();
+                let pool = match known {
+                    Some(pool) => pool,
+                    None => {
+                        let pool = self.open_pool(node, memory)?;
+                        lock(&self.pools).insert(key, Arc::clone(&pool));
+                        pool
+                    }
+                };
+                found.push(pool);
+            }
+        }
+        Ok(found)
+    }
+
+    fn host_memory(&self) -> Result<Arc<dyn Provider>, Error> {
+        let functions = self.fabric.functions();
+        let first = functions.first().ok_or(Error::Internal("a machine without devices"))?;
+        Ok(Arc::new(HostPool(self.function(first.bdf)?)))
+    }
+
+    fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error> {
+        let controller = self.controller(at)?;
+        let present = controller.namespaces();
+        if !present.contains(&namespace) {
+            return Err(Error::NoNamespace { bdf: at, namespace, present: present.to_vec() });
+        }
+        let namespace = controller.namespace(namespace)?;
+        Ok(Box::new(NvmeClient::new(controller, namespace)?))
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        let counters = self.fabric.counters();
+        let data = p2pdma_fabric::PayloadClass::Data;
+        Some(Traffic {
+            host_memory: counters.host_data(),
+            root_ports: counters.root_data(),
+            peer_local: counters.peer_local.of(data),
+            peer_through_root: counters.peer_through_root.of(data),
+        })
+    }
+}
+
+impl std::fmt::Debug for FabricPlatform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FabricPlatform").field("fabric", &self.fabric).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Maps of handles: a panic elsewhere leaves them whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

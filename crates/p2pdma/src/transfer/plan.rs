@@ -1,0 +1,440 @@
+//! Who moves what, through which memory: decided before the first byte, with reasons.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use p2pdma_pci::Bdf;
+use p2pdma_pci::topology::{ReasonCode, Refusal, Route, Topology};
+
+use crate::Error;
+use crate::memory::{PeerMemory, ProviderKind};
+use crate::platform::{Platform, Provider, ProviderId};
+use crate::transfer::{Policy, Shape, Stage};
+
+/// One end of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// A device that starts requests: an SSD.
+    Client(Bdf),
+    /// Memory of a device, which only answers them.
+    Memory(ProviderId),
+    /// The host: a file, a pattern.
+    Host,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(bdf) => bdf.fmt(f),
+            Self::Memory(provider) => provider.fmt(f),
+            Self::Host => f.write_str("the host"),
+        }
+    }
+}
+
+/// Memory that could be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// Whose, and which.
+    pub id: ProviderId,
+    /// The longest run that it can lend, in bytes.
+    pub capacity: u64,
+}
+
+impl Candidate {
+    /// A provider as a candidate; `None` for host memory, which is nobody's peer.
+    #[must_use]
+    pub fn of(provider: &Arc<dyn Provider>) -> Option<Self> {
+        let (bdf, ProviderKind::Peer(kind)) = (provider.bdf()?, provider.kind()) else {
+            return None;
+        };
+        Some(Self { id: ProviderId { bdf, kind }, capacity: provider.capacity() })
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Where bytes come from.
+    pub source: End,
+    /// Where they go.
+    pub sink: End,
+    /// The memory to use; `None` lets the plan choose.
+    pub via: Option<ProviderId>,
+    /// The least memory that is of use: one block, in bytes.
+    pub block: u64,
+    /// What to do without a path.
+    pub policy: Policy,
+}
+
+/// The memory that blocks pass through, or end in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// A device's.
+    Peer(ProviderId),
+    /// The host's.
+    Host,
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(provider) => provider.fmt(f),
+            Self::Host => f.write_str("host memory"),
+        }
+    }
+}
+
+/// How one end reaches the memory.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reach {
+    /// It is its own.
+    Own,
+    /// It is a peer's.
+    Peer(Route),
+    /// It is the host's, as for any DMA.
+    Host,
+    /// The processor copies.
+    Processor,
+}
+
+/// What one end does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leg {
+    /// Who.
+    pub end: End,
+    /// Whether it fills the memory or drains it.
+    pub stage: Stage,
+    /// How it gets there.
+    pub reach: Reach,
+}
+
+/// Why a candidate was not chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Why {
+    /// An end cannot reach it.
+    Refused(Box<Refusal>),
+    /// It cannot lend even one block.
+    TooSmall {
+        /// What it can lend, in bytes.
+        capacity: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// Another is nearer.
+    Farther {
+        /// How many legs pass through a host bridge.
+        bridges: u32,
+        /// The kernel's distances of both legs together.
+        distance: u32,
+    },
+    /// Another was asked for by name.
+    NotAsked,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::TooSmall { capacity, needed } => {
+                write!(f, "it can lend {capacity} bytes, and a block needs {needed}")
+            }
+            Self::Farther { bridges: 0, distance } => write!(f, "farther: distance {distance}"),
+            Self::Farther { distance, .. } => {
+                write!(f, "farther: through a host bridge, distance {distance}")
+            }
+            Self::NotAsked => f.write_str("another was asked for"),
+        }
+    }
+}
+
+/// A candidate that was not chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Which.
+    pub id: ProviderId,
+    /// Why.
+    pub why: Why,
+}
+
+/// A transfer, planned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What was asked for.
+    pub wish: Wish,
+    /// Through memory, into it, or out of it.
+    pub shape: Shape,
+    /// The memory.
+    pub via: Via,
+    /// What each end does: one leg into the memory, one out of it, or only one of them.
+    pub legs: Vec<Leg>,
+    /// The candidates that were not chosen.
+    pub rejected: Vec<Rejected>,
+    /// Why it goes through host memory although peer to peer was preferred.
+    pub bounced: Option<Box<NoPath>>,
+}
+
+/// There is no peer-to-peer path.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub struct NoPath {
+    /// What was asked for.
+    pub wish: Wish,
+    /// The reason that stands for all.
+    pub code: ReasonCode,
+    /// Every candidate, with its own reason. The one that came nearest is first.
+    pub rejected: Vec<Rejected>,
+}
+
+impl NoPath {
+    /// The refusal with the evidence, if an end could not reach the memory that came nearest.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.rejected.iter().find_map(|rejected| match &rejected.why {
+            Why::Refused(refusal) => Some(&**refusal),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for NoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refusal) = self.refusal() {
+            return refusal.fmt(f);
+        }
+        let Wish { source, sink, .. } = self.wish;
+        write!(f, "[{}] no peer-to-peer path from {source} to {sink}: ", self.code)?;
+        match self.rejected.first() {
+            Some(rejected) => write!(f, "{}: {}", rejected.id, rejected.why),
+            None if self.code == ReasonCode::NoPeerMemory => match self.wish.via {
+                Some(via) => write!(f, "{via} is not there"),
+                None => f.write_str("no device lends memory"),
+            },
+            None => f.write_str("neither end starts requests"),
+        }
+    }
+}
+
+impl Plan {
+    /// Plans a transfer.
+    ///
+    /// Among the candidates that both ends reach, the nearest is chosen: fewest legs through a host
+    /// bridge, then the smallest sum of the kernel's distances, then the lowest address.
+    ///
+    /// # Errors
+    /// [`NoPath`] if there is none, and the policy does not allow host memory.
+    pub fn new(
+        topology: &Topology,
+        wish: Wish,
+        candidates: &[Candidate],
+    ) -> Result<Self, Box<NoPath>> {
+        let between_devices = wish.source != End::Host && wish.sink != End::Host;
+        if between_devices && wish.policy == Policy::Off {
+            return Ok(Self::through_host(wish, None));
+        }
+        let planned = match (wish.source, wish.sink) {
+            (End::Host, End::Memory(memory)) | (End::Memory(memory), End::Host) => {
+                Ok(Self::by_processor(wish, memory))
+            }
+            (End::Host, _) | (_, End::Host) => Ok(Self::through_host(wish, None)),
+            (End::Client(client), End::Memory(memory)) => {
+                Self::direct(topology, wish, candidates, client, memory, Stage::Fill)
+            }
+            (End::Memory(memory), End::Client(client)) => {
+                Self::direct(topology, wish, candidates, client, memory, Stage::Drain)
+            }
+            (End::Client(source), End::Client(sink)) => {
+                Self::through_peer(topology, wish, candidates, source, sink)
+            }
+            (End::Memory(_), End::Memory(_)) => {
+                let (code, rejected) = (ReasonCode::NoMover, Vec::new());
+                Err(Box::new(NoPath { wish, code, rejected }))
+            }
+        };
+        match planned {
+            Err(no_path) if wish.policy == Policy::Prefer => {
+                Ok(Self::through_host(wish, Some(no_path)))
+            }
+            planned => planned,
+        }
+    }
+
+    /// Takes `len` bytes of the memory that was chosen.
+    ///
+    /// # Errors
+    /// [`Error::PoolEmpty`], or what the provider says.
+    pub fn memory(&self, platform: &dyn Platform, len: u64) -> Result<PeerMemory, Error> {
+        match self.via {
+            Via::Host => platform.host_memory()?.alloc(len),
+            Via::Peer(id) => provider(platform, id)?.alloc(len),
+        }
+    }
+
+    /// Takes a given part of the memory that was chosen, where it is an end of the transfer.
+    ///
+    /// # Errors
+    /// [`Error::OutsideMemory`], [`Error::PoolEmpty`], or what the provider says.
+    pub fn part(&self, platform: &dyn Platform, range: Range<u64>) -> Result<PeerMemory, Error> {
+        match self.via {
+            Via::Host => platform.host_memory()?.part(range),
+            Via::Peer(id) => provider(platform, id)?.part(range),
+        }
+    }
+
+    /// Whether user data passes host memory by plan.
+    #[must_use]
+    pub fn uses_host_memory(&self) -> bool {
+        self.via == Via::Host
+    }
+
+    /// Whether both ends are devices, so that "peer to peer" has a meaning.
+    #[must_use]
+    pub fn between_devices(&self) -> bool {
+        self.wish.source != End::Host && self.wish.sink != End::Host
+    }
+
+    fn through_host(wish: Wish, bounced: Option<Box<NoPath>>) -> Self {
+        let leg = |end, stage| {
+            let reach = if matches!(end, End::Client(_)) { Reach::Host } else { Reach::Processor };
+            Leg { end, stage, reach }
+        };
+        let legs = vec![leg(wish.source, Stage::Fill), leg(wish.sink, Stage::Drain)];
+        let rejected = bounced.as_ref().map(|no_path| no_path.rejected.clone());
+        let rejected = rejected.unwrap_or_default();
+        Self { wish, shape: Shape::Through, via: Via::Host, legs, rejected, bounced }
+    }
+
+    /// Between the host and a device's memory: the processor copies.
+    fn by_processor(wish: Wish, memory: ProviderId) -> Self {
+        let into = wish.source == End::Host;
+        let (shape, stage) =
+            if into { (Shape::Into, Stage::Fill) } else { (Shape::OutOf, Stage::Drain) };
+        let legs = vec![Leg { end: End::Host, stage, reach: Reach::Processor }];
+        let via = Via::Peer(memory);
+        Self { wish, shape, via, legs, rejected: Vec::new(), bounced: None }
+    }
+
+    /// Between a client and memory that is itself the other end.
+    fn direct(
+        topology: &Topology,
+        wish: Wish,
+        candidates: &[Candidate],
+        client: Bdf,
+        memory: ProviderId,
+        stage: Stage,
+    ) -> Result<Self, Box<NoPath>> {
+        if !candidates.iter().any(|candidate| candidate.id == memory) {
+            let (code, rejected) = (ReasonCode::NoPeerMemory, Vec::new());
+            let wish = Wish { via: Some(memory), ..wish };
+            return Err(Box::new(NoPath { wish, code, rejected }));
+        }
+        let reach = reach(topology, client, memory.bdf).map_err(|refusal| {
+            let (code, why) = (refusal.code, Why::Refused(refusal));
+            Box::new(NoPath { wish, code, rejected: vec![Rejected { id: memory, why }] })
+        })?;
+        let shape = if stage == Stage::Fill { Shape::Into } else { Shape::OutOf };
+        let legs = vec![Leg { end: End::Client(client), stage, reach }];
+        let via = Via::Peer(memory);
+        Ok(Self { wish, shape, via, legs, rejected: Vec::new(), bounced: None })
+    }
+
+    /// Between two clients, through a third's memory or one of their own.
+    fn through_peer(
+        topology: &Topology,
+        wish: Wish,
+        candidates: &[Candidate],
+        source: Bdf,
+        sink: Bdf,
+    ) -> Result<Self, Box<NoPath>> {
+        let mut usable: Vec<(Score, ProviderId, [Reach; 2])> = Vec::new();
+        let mut rejected = Vec::new();
+        for candidate in candidates {
+            match judge(topology, &wish, *candidate, source, sink) {
+                Ok((score, reaches)) => usable.push((score, candidate.id, reaches)),
+                Err(why) => rejected.push(Rejected { id: candidate.id, why }),
+            }
+        }
+        usable.sort_by_key(|(score, ..)| *score);
+        let mut ranked = usable.into_iter();
+        let Some((_, id, [fill, drain])) = ranked.next() else {
+            rejected.sort_by_key(|rejected| nearness(source, sink, rejected));
+            return Err(Box::new(NoPath { wish, code: code_of(&rejected), rejected }));
+        };
+        let farther = ranked.map(|(score, id, _)| Rejected {
+            id,
+            why: Why::Farther { bridges: score.bridges, distance: score.distance },
+        });
+        rejected.extend(farther);
+        let legs = vec![
+            Leg { end: End::Client(source), stage: Stage::Fill, reach: fill },
+            Leg { end: End::Client(sink), stage: Stage::Drain, reach: drain },
+        ];
+        let via = Via::Peer(id);
+        Ok(Self { wish, shape: Shape::Through, via, legs, rejected, bounced: None })
+    }
+}
+
+fn provider(platform: &dyn Platform, id: ProviderId) -> Result<Arc<dyn Provider>, Error> {
+    let is = |provider: &Arc<dyn Provider>| {
+        Candidate::of(provider).is_some_and(|candidate| candidate.id == id)
+    };
+    platform.providers()?.into_iter().find(is).ok_or(Error::NoProvider(id))
+}
+
+/// How near a candidate is; smaller is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Score {
+    bridges: u32,
+    distance: u32,
+    id: ProviderId,
+}
+
+fn judge(
+    topology: &Topology,
+    wish: &Wish,
+    candidate: Candidate,
+    source: Bdf,
+    sink: Bdf,
+) -> Result<(Score, [Reach; 2]), Why> {
+    if wish.via.is_some_and(|via| via != candidate.id) {
+        return Err(Why::NotAsked);
+    }
+    if candidate.capacity < wish.block {
+        return Err(Why::TooSmall { capacity: candidate.capacity, needed: wish.block });
+    }
+    let to = |client| reach(topology, client, candidate.id.bdf).map_err(Why::Refused);
+    let reaches = [to(source)?, to(sink)?];
+    let mut score = Score { bridges: 0, distance: 0, id: candidate.id };
+    for reach in &reaches {
+        if let Reach::Peer(route) = reach {
+            score.bridges += u32::from(matches!(route, Route::ThroughHostBridge { .. }));
+            score.distance += route.distance().unwrap_or(0);
+        }
+    }
+    Ok((score, reaches))
+}
+
+fn reach(topology: &Topology, client: Bdf, provider: Bdf) -> Result<Reach, Box<Refusal>> {
+    if client == provider {
+        return Ok(Reach::Own);
+    }
+    Ok(Reach::Peer(topology.route(client, provider).require()?))
+}
+
+/// What stands for all reasons: a refused path says more than a full pool, which says more than none.
+fn code_of(rejected: &[Rejected]) -> ReasonCode {
+    let refused = rejected.iter().find_map(|rejected| match &rejected.why {
+        Why::Refused(refusal) => Some(refusal.code),
+        _ => None,
+    });
+    let too_small = rejected.iter().any(|rejected| matches!(rejected.why, Why::TooSmall { .. }));
+    let other = if too_small { ReasonCode::PoolEmpty } else { ReasonCode::NoPeerMemory };
+    refused.unwrap_or(other)
+}
+
+/// Orders refused candidates: what an end owns itself first, then by address; what was not asked for
+/// last.
+fn nearness(source: Bdf, sink: Bdf, rejected: &Rejected) -> (bool, bool, ProviderId) {
+    let foreign = rejected.id.bdf != source && rejected.id.bdf != sink;
+    (rejected.why == Why::NotAsked, foreign, rejected.id)
+}

@@ -1,0 +1,308 @@
+//! Carries a plan out.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+use p2pdma_pci::Instant;
+
+use crate::memory::PeerMemory;
+use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
+use crate::transfer::{Next, Pipeline, Plan, Policy, Report, Shape, Stage, Step};
+use crate::{Error, Traffic};
+
+/// What to move, and in which pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    /// The source's first byte.
+    pub from: u64,
+    /// The sink's first byte.
+    pub to: u64,
+    /// How many bytes.
+    pub len: u64,
+    /// The size of a block in bytes: a multiple of both ends' block sizes, at most what both can move
+    /// with one operation.
+    pub block: u64,
+    /// How many blocks can be under way at once.
+    pub depth: u32,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes moved from end to end.
+    pub moved: u64,
+    /// Bytes to move in all.
+    pub len: u64,
+}
+
+/// The ends of a transfer. An end that is the memory itself has no client.
+#[derive(Default)]
+pub struct Ends<'a> {
+    /// Who fills the memory.
+    pub source: Option<&'a mut dyn Client>,
+    /// Who drains it.
+    pub sink: Option<&'a mut dyn Client>,
+}
+
+impl std::fmt::Debug for Ends<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ends")
+            .field("source", &self.source.as_ref().map(|client| client.bdf()))
+            .field("sink", &self.sink.as_ref().map(|client| client.bdf()))
+            .finish()
+    }
+}
+
+/// A transfer that did not end well.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// Bytes that had been moved from end to end, not necessarily the first ones.
+    pub moved: u64,
+    /// How many bytes from the start on are complete.
+    pub complete: u64,
+}
+
+/// Moves the job's bytes as planned, through `memory`.
+///
+/// `watch` is told after every round of completions; if it breaks off, what is under way ends, and the
+/// transfer fails with [`Error::Interrupted`].
+///
+/// # Errors
+/// The first thing that went wrong, with how far it came. Under [`Policy::Require`] also
+/// [`Error::Staged`], if the platform counted user data in host memory although all went well.
+pub fn run<'a>(
+    platform: &'a dyn Platform,
+    plan: Plan,
+    ends: Ends<'a>,
+    memory: &Arc<PeerMemory>,
+    job: Job,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report, Failed> {
+    let before = platform.traffic();
+    let mut run = Run::new(platform, &plan, ends, memory, job).map_err(at_start)?;
+    let outcome = run.drive(watch);
+    let (moved, complete) = (run.pipeline.moved(), run.moved.prefix());
+    let fail = |error| Failed { error, moved, complete };
+    outcome.map_err(fail)?;
+    let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
+    let report = run.report(plan, traffic);
+    match traffic {
+        Some(Traffic { host_memory, .. })
+            if host_memory > 0
+                && report.plan.between_devices()
+                && report.plan.wish.policy == Policy::Require =>
+        {
+            Err(fail(Error::Staged { bytes: host_memory }))
+        }
+        _ => Ok(report),
+    }
+}
+
+fn at_start(error: Error) -> Failed {
+    Failed { error, moved: 0, complete: 0 }
+}
+
+/// An end with its mapping of the memory.
+struct Attached<'a> {
+    client: &'a mut dyn Client,
+    attachment: Attachment,
+    /// Where the job begins at this end.
+    base: u64,
+}
+
+struct Run<'a> {
+    platform: &'a dyn Platform,
+    pipeline: Pipeline,
+    moved: Extents,
+    job: Job,
+    shape: Shape,
+    source: Option<Attached<'a>>,
+    sink: Option<Attached<'a>>,
+    began: Instant,
+    /// When each slot's block was begun.
+    begun: Vec<Instant>,
+    done: Vec<Done>,
+    operations: u64,
+    latency: Histogram<u64>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        platform: &'a dyn Platform,
+        plan: &Plan,
+        ends: Ends<'a>,
+        memory: &Arc<PeerMemory>,
+        job: Job,
+    ) -> Result<Self, Error> {
+        let attach = |client: Option<&'a mut dyn Client>, base| match client {
+            None => Ok(None),
+            Some(client) => {
+                let attachment = client.attach(memory)?;
+                Ok::<_, Error>(Some(Attached { client, attachment, base }))
+            }
+        };
+        let needed = match plan.shape {
+            Shape::Through => job.block.saturating_mul(u64::from(job.depth)),
+            Shape::Into | Shape::OutOf => job.len,
+        };
+        if memory.len() < needed {
+            return Err(Error::OutsideMemory { offset: 0, len: needed, size: memory.len() });
+        }
+        let began = platform.clock().now();
+        let latency = Histogram::new(3).map_err(|_| Error::Internal("no histogram"))?;
+        Ok(Self {
+            platform,
+            pipeline: Pipeline::new(plan.shape, job.len, job.block, job.depth),
+            moved: Extents::default(),
+            job,
+            shape: plan.shape,
+            source: attach(ends.source, job.from)?,
+            sink: attach(ends.sink, job.to)?,
+            began,
+            begun: vec![began; job.depth as usize],
+            done: Vec::with_capacity(job.depth as usize * 2),
+            operations: 0,
+            latency,
+        })
+    }
+
+    fn drive(&mut self, watch: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut failure = None;
+        loop {
+            // One look at the clock per round, not per operation.
+            let now = self.platform.clock().now();
+            let finished = failure.is_some() || self.start_all(now, &mut failure);
+            let ended = self.collect(now, &mut failure)?;
+            if finished && self.pipeline.under_way() == 0 {
+                break;
+            }
+            if ended == 0 {
+                self.platform.clock().relax();
+            } else if failure.is_none() {
+                let progress = Progress { moved: self.pipeline.moved(), len: self.job.len };
+                if watch(progress).is_break() {
+                    failure = Some(Error::Interrupted);
+                }
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts what can be started; true if nothing is left to start.
+    fn start_all(&mut self, now: Instant, failure: &mut Option<Error>) -> bool {
+        loop {
+            match self.pipeline.next_step() {
+                Next::Finished => return true,
+                Next::Wait => return false,
+                Next::Start(step) => match self.start(step, now) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        // What could not be started is not under way.
+                        let taken_back = self.pipeline.put_back(step);
+                        debug_assert!(taken_back.is_ok(), "the step was just handed out");
+                        if !matches!(error, Error::Busy) {
+                            *failure = Some(error);
+                        }
+                        return failure.is_some();
+                    }
+                },
+            }
+        }
+    }
+
+    fn start(&mut self, step: Step, now: Instant) -> Result<(), Error> {
+        let Step { stage, slot, at, len } = step;
+        let offset = match self.shape {
+            Shape::Through => u64::from(slot) * self.job.block,
+            Shape::Into | Shape::OutOf => at,
+        };
+        let end = match stage {
+            Stage::Fill => &mut self.source,
+            Stage::Drain => &mut self.sink,
+        };
+        let end = end.as_mut().ok_or(Error::Internal("a leg without a client"))?;
+        let position = end.base.checked_add(at).ok_or(Error::Internal("a job beyond 2^64"))?;
+        let op = match stage {
+            Stage::Fill => Op::Fill { from: position, len },
+            Stage::Drain => Op::Drain { to: position, len },
+        };
+        let ticket = Ticket(slot << 1 | u32::from(stage == Stage::Drain));
+        end.client.submit(op, &end.attachment, offset..offset + len, ticket)?;
+        self.operations += 1;
+        let first = stage == Stage::Fill || self.shape == Shape::OutOf;
+        if first && let Some(begun) = self.begun.get_mut(slot as usize) {
+            *begun = now;
+        }
+        Ok(())
+    }
+
+    /// Collects what has ended at both ends; returns how many operations that were.
+    fn collect(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<usize, Error> {
+        let mut done = std::mem::take(&mut self.done);
+        for end in [&mut self.source, &mut self.sink].into_iter().flatten() {
+            end.client.poll(&mut done)?;
+        }
+        let ended = done.len();
+        for Done { ticket, result } in done.drain(..) {
+            let stage = if ticket.0 & 1 == 0 { Stage::Fill } else { Stage::Drain };
+            let slot = ticket.0 >> 1;
+            if let Err(error) = result {
+                failure.get_or_insert(error);
+            }
+            let unexpected = |_| Error::Internal("a client ended what was not begun");
+            let moved = self.pipeline.ended(stage, slot).map_err(unexpected)?;
+            if let Some((at, len)) = moved.filter(|_| failure.is_none()) {
+                self.moved.add(at, len);
+                let begun = self.begun.get(slot as usize).copied().unwrap_or(now);
+                // A latency beyond what the histogram holds would be years.
+                self.latency.saturating_record(now.since(begun).picos());
+            }
+        }
+        self.done = done;
+        Ok(ended)
+    }
+
+    fn report(self, plan: Plan, traffic: Option<Traffic>) -> Report {
+        Report {
+            plan,
+            bytes: self.pipeline.moved(),
+            traffic,
+            elapsed: self.platform.clock().now().since(self.began),
+            operations: self.operations,
+            block: self.job.block,
+            depth: self.job.depth,
+            latency: self.latency,
+        }
+    }
+}
+
+/// Which bytes are complete: a prefix, and islands beyond it (at most as many as blocks under way).
+#[derive(Debug, Default)]
+struct Extents {
+    prefix: u64,
+    islands: Vec<(u64, u64)>,
+}
+
+impl Extents {
+    fn prefix(&self) -> u64 {
+        self.prefix
+    }
+
+    fn add(&mut self, at: u64, len: u64) {
+        if at != self.prefix {
+            self.islands.push((at, len));
+            return;
+        }
+        self.prefix += len;
+        while let Some(next) = self.islands.iter().position(|&(at, _)| at == self.prefix) {
+            self.prefix += self.islands.swap_remove(next).1;
+        }
+    }
+}

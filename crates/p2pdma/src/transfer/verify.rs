@@ -1,0 +1,108 @@
+//! Verification: both ends are read again, through host memory, and compared block by block.
+
+use std::sync::Arc;
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use crate::Error;
+use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
+use crate::transfer::Job;
+
+/// The first block that differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its number, from 0.
+    pub block: u64,
+    /// Where it begins, in bytes from the job's start.
+    pub at: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The source's checksum: CRC-64/NVMe over its position and bytes.
+    pub source: u64,
+    /// The sink's.
+    pub sink: u64,
+}
+
+/// Reads the job's bytes from both ends and compares each block by a checksum over its position and
+/// contents. `None` if all are equal.
+///
+/// The way is another than the transfer's own: through host memory, so that an error of the path, or
+/// data that never left a cache on it, shows.
+///
+/// # Errors
+/// Whatever reading says.
+pub fn verify(
+    platform: &dyn Platform,
+    source: &mut dyn Client,
+    sink: &mut dyn Client,
+    job: Job,
+) -> Result<Option<Mismatch>, Error> {
+    let host = platform.host_memory()?;
+    let mut sides = [
+        Side::new(platform, source, host.as_ref(), job.from, job.block)?,
+        Side::new(platform, sink, host.as_ref(), job.to, job.block)?,
+    ];
+    for block in 0..job.len.div_ceil(job.block) {
+        let at = block * job.block;
+        let len = job.block.min(job.len - at);
+        for side in &mut sides {
+            side.begin(at, len)?;
+        }
+        let [source, sink] = sides.each_mut().map(|side| side.finish(at, len));
+        let (source, sink) = (source?, sink?);
+        if source != sink {
+            return Ok(Some(Mismatch { block, at, len, source, sink }));
+        }
+    }
+    Ok(None)
+}
+
+/// An end that is read again.
+struct Side<'a> {
+    platform: &'a dyn Platform,
+    client: &'a mut dyn Client,
+    attachment: Attachment,
+    base: u64,
+    buffer: Vec<u8>,
+    done: Vec<Done>,
+}
+
+impl<'a> Side<'a> {
+    fn new(
+        platform: &'a dyn Platform,
+        client: &'a mut dyn Client,
+        host: &dyn crate::platform::Provider,
+        base: u64,
+        block: u64,
+    ) -> Result<Self, Error> {
+        let memory = Arc::new(host.alloc(block)?);
+        let attachment = client.attach(&memory)?;
+        let size = usize::try_from(block).map_err(|_| Error::Internal("a block beyond memory"))?;
+        Ok(Self { platform, client, attachment, base, buffer: vec![0; size], done: Vec::new() })
+    }
+
+    fn begin(&mut self, at: u64, len: u64) -> Result<(), Error> {
+        let op = Op::Fill { from: self.base + at, len };
+        self.client.submit(op, &self.attachment, 0..len, Ticket(0))
+    }
+
+    /// Waits for the block; returns its checksum.
+    fn finish(&mut self, at: u64, len: u64) -> Result<u64, Error> {
+        while self.done.is_empty() {
+            self.client.poll(&mut self.done)?;
+            if self.done.is_empty() {
+                self.platform.clock().relax();
+            }
+        }
+        for done in self.done.drain(..) {
+            done.result?;
+        }
+        let size = usize::try_from(len).map_err(|_| Error::Internal("a block beyond memory"))?;
+        let data = self.buffer.get_mut(..size).ok_or(Error::Internal("a block beyond memory"))?;
+        self.attachment.memory.read(0, data)?;
+        let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+        digest.update(&at.to_le_bytes());
+        digest.update(data);
+        Ok(digest.finalize())
+    }
+}
