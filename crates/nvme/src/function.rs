@@ -45,7 +45,7 @@ pub(crate) fn enable(function: &dyn Function, bus_master: bool) -> Result<(), Er
 /// How many MSI-X vectors the function has: 0 without the capability, or with one that points nowhere.
 pub(crate) fn vectors(function: &dyn Function) -> Result<u16, Error> {
     let config = function.config();
-    let Some(at) = config.capability(CapabilityId::MSI_X.into_bits())? else {
+    let Some(at) = config.capability(CapabilityId::MSI_X)? else {
         return Ok(0);
     };
     let [low, high, ..] = config.read(at + msix::offset::MESSAGE_CONTROL, Width::Word)?.to_le_bytes();
