@@ -1,0 +1,176 @@
+//! Whose turn it is (NVMe Base 2.1 §3.4.4).
+
+use std::collections::VecDeque;
+
+use p2pdma_spec::nvme::admin::QueuePriority;
+use p2pdma_spec::nvme::feature::{Arbitration, NO_ARBITRATION_LIMIT};
+use p2pdma_spec::nvme::queue::ADMIN_QID;
+
+/// Submission queues with commands, in the order of their turns. A queue is in at most one place.
+#[derive(Debug)]
+pub(crate) struct Arbiter {
+    weighted: bool,
+    settings: Arbitration,
+    /// With round robin all queues are in the first. Else: admin and urgent, strictly before all
+    /// others; then high, medium and low.
+    classes: [VecDeque<u16>; 5],
+    /// Commands that high, medium and low may still fetch in this round.
+    credits: [u32; 3],
+}
+
+const ADMIN: usize = 0;
+const URGENT: usize = 1;
+const WEIGHTED: usize = 2;
+
+impl Arbiter {
+    pub(crate) fn new(settings: Arbitration) -> Self {
+        Self { weighted: false, settings, classes: Default::default(), credits: [0; 3] }
+    }
+
+    /// Begins anew, with one of the two mechanisms.
+    pub(crate) fn reset(&mut self, weighted: bool, settings: Arbitration) {
+        *self = Self { weighted, ..Self::new(settings) };
+    }
+
+    pub(crate) fn set(&mut self, settings: Arbitration) {
+        self.settings = settings;
+        self.credits = [0; 3];
+    }
+
+    /// Puts a queue at the end of its class.
+    #[inline]
+    pub(crate) fn push(&mut self, id: u16, priority: QueuePriority) {
+        let class = if self.weighted { class_of(id, priority) } else { ADMIN };
+        self.classes[class].push_back(id);
+    }
+
+    /// The queue whose turn it is, and how many commands it may fetch.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(u16, u32)> {
+        let burst = self.burst();
+        if let Some(id) = self.classes[ADMIN].pop_front() {
+            return Some((id, burst));
+        }
+        if !self.weighted {
+            return None;
+        }
+        self.next_weighted(burst)
+    }
+
+    fn next_weighted(&mut self, burst: u32) -> Option<(u16, u32)> {
+        if let Some(id) = self.classes[URGENT].pop_front() {
+            return Some((id, burst));
+        }
+        for _ in 0..2 {
+            let weighted = self.classes[WEIGHTED..].iter_mut().zip(&mut self.credits);
+            for (class, credit) in weighted {
+                if *credit > 0
+                    && let Some(id) = class.pop_front()
+                {
+                    return Some((id, burst.min(*credit)));
+                }
+            }
+            let weights = [self.settings.hpw_z(), self.settings.mpw_z(), self.settings.lpw_z()];
+            self.credits = weights.map(|weight| u32::from(weight) + 1);
+        }
+        None
+    }
+
+    /// A queue fetched `count` commands.
+    #[inline]
+    pub(crate) fn charge(&mut self, id: u16, priority: QueuePriority, count: u32) {
+        if self.weighted
+            && let Some(class) = class_of(id, priority).checked_sub(WEIGHTED)
+        {
+            self.credits[class] = self.credits[class].saturating_sub(count);
+        }
+    }
+
+    fn burst(&self) -> u32 {
+        match self.settings.ab() {
+            NO_ARBITRATION_LIMIT => u32::MAX,
+            ab => 1 << ab,
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.classes.iter().all(VecDeque::is_empty)
+    }
+
+    pub(crate) fn remove(&mut self, id: u16) {
+        for class in &mut self.classes {
+            class.retain(|&other| other != id);
+        }
+    }
+}
+
+fn class_of(id: u16, priority: QueuePriority) -> usize {
+    match priority {
+        _ if id == ADMIN_QID => ADMIN,
+        QueuePriority::URGENT => URGENT,
+        QueuePriority::HIGH => WEIGHTED,
+        QueuePriority::MEDIUM => WEIGHTED + 1,
+        _ => WEIGHTED + 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(arbiter: &mut Arbiter, priorities: &[QueuePriority], turns: usize) -> Vec<u32> {
+        let mut served = vec![0; priorities.len()];
+        for (id, priority) in (0..).zip(priorities) {
+            arbiter.push(id, *priority);
+        }
+        for _ in 0..turns {
+            let (id, most) = arbiter.next().unwrap();
+            let (queue, count) = (usize::from(id), most.min(8));
+            served[queue] += count;
+            arbiter.charge(id, priorities[queue], count);
+            arbiter.push(id, priorities[queue]);
+        }
+        served
+    }
+
+    #[test]
+    fn round_robin_is_fair() {
+        let mut arbiter = Arbiter::new(Arbitration::new().with_ab(3));
+        let served = serve(&mut arbiter, &[QueuePriority::LOW; 5], 500);
+        assert_eq!(served, [800; 5]);
+    }
+
+    #[test]
+    fn weights_decide_between_classes() {
+        let settings = Arbitration::new().with_ab(3).with_hpw_z(31).with_mpw_z(15).with_lpw_z(7);
+        let mut arbiter = Arbiter::new(settings);
+        arbiter.reset(true, settings);
+        // Queue 0 is the admin queue, which is idle here.
+        let classes = [QueuePriority::HIGH, QueuePriority::MEDIUM, QueuePriority::LOW];
+        for (id, class) in (1..).zip(classes) {
+            arbiter.push(id, class);
+        }
+        let mut served = [0; 3];
+        for _ in 0..700 {
+            let (id, most) = arbiter.next().unwrap();
+            let class = usize::from(id) - 1;
+            served[class] += most.min(8);
+            arbiter.charge(id, classes[class], most.min(8));
+            arbiter.push(id, classes[class]);
+        }
+        assert_eq!(served, [3200, 1600, 800]);
+    }
+
+    #[test]
+    fn urgent_queues_starve_the_others_and_admin_starves_them() {
+        let mut arbiter = Arbiter::new(Arbitration::new());
+        arbiter.reset(true, Arbitration::new().with_ab(3));
+        let classes = [QueuePriority::LOW, QueuePriority::URGENT, QueuePriority::HIGH];
+        let served = serve(&mut arbiter, &classes, 10);
+        assert_eq!(served, [80, 0, 0]);
+        arbiter.remove(0);
+        assert_eq!(arbiter.next(), Some((1, 8)));
+        assert_eq!(arbiter.next().map(|(id, _)| id), Some(2));
+        assert!(arbiter.is_idle());
+    }
+}

@@ -1,0 +1,142 @@
+//! A medium in private memory, of which only what is written costs anything.
+
+use std::ops::ControlFlow;
+
+use memmap2::{MmapMut, MmapOptions};
+
+use super::{Fill, Media, MediaError, Take, length, take_zeroes};
+
+/// Memory is mapped in chunks of this size, when they are first written.
+const CHUNK: u64 = 256 << 20;
+/// Within a chunk, pieces of this size are known to be zeroes until they are written: 128 of them,
+/// a bit each.
+const PIECE: u64 = CHUNK / 128;
+/// Up to this size huge pages are asked for: they make random access a third faster, but a single
+/// block then costs 2 MiB, which a sparse terabyte could not bear.
+const HUGE_UP_TO: u64 = 4 << 30;
+
+/// Zeroes, until written. Nothing but a new format or a discard takes them back: a loss of power does
+/// not.
+#[derive(Debug)]
+pub(crate) struct MemoryMedia {
+    chunks: Vec<Option<Chunk>>,
+    huge: bool,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: MmapMut,
+    /// The pieces that may hold something else than zeroes.
+    touched: u128,
+}
+
+impl MemoryMedia {
+    pub(crate) fn new(capacity: u64) -> Self {
+        let chunks = length(capacity.div_ceil(CHUNK));
+        Self { chunks: (0..chunks).map(|_| None).collect(), huge: capacity <= HUGE_UP_TO }
+    }
+}
+
+impl Chunk {
+    fn new(huge: bool) -> Result<Self, MediaError> {
+        let map = MmapOptions::new().len(length(CHUNK)).no_reserve_swap().map_anon()?;
+        #[cfg(target_os = "linux")]
+        if huge {
+            // A hint: a kernel without huge pages refuses it, and nothing is lost.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = huge;
+        Ok(Self { bytes: map, touched: 0 })
+    }
+
+    /// The bytes from `at` on, to be written.
+    #[inline]
+    fn touch(&mut self, at: u64, len: u64) -> &mut [u8] {
+        for piece in at / PIECE..=(at + len - 1) / PIECE {
+            self.touched |= 1 << piece;
+        }
+        &mut self.bytes[length(at)..length(at + len)]
+    }
+
+    fn zero(&mut self, at: u64, len: u64) {
+        let end = at + len;
+        for piece in at / PIECE..=(end - 1) / PIECE {
+            if self.touched >> piece & 1 == 0 {
+                continue;
+            }
+            let (first, last) = (piece * PIECE, (piece + 1) * PIECE);
+            self.bytes[length(at.max(first))..length(end.min(last))].fill(0);
+            if at <= first && last <= end {
+                self.touched &= !(1 << piece);
+            }
+        }
+    }
+}
+
+/// The parts of a range that lie in one chunk each: chunk, offset in it, length.
+#[inline]
+fn parts(at: u64, len: u64) -> impl Iterator<Item = (usize, u64, u64)> {
+    let end = at + len;
+    let mut next = at;
+    std::iter::from_fn(move || {
+        let part = (CHUNK - next % CHUNK).min(end - next);
+        let found = (part > 0).then_some((length(next / CHUNK), next % CHUNK, part));
+        next += part;
+        found
+    })
+}
+
+impl Media for MemoryMedia {
+    fn holds_data(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, at: u64, len: u64, take: &mut Take<'_>) -> Result<(), MediaError> {
+        for (index, offset, part) in parts(at, len) {
+            let flow = match self.chunks.get(index) {
+                Some(Some(chunk)) => take(&chunk.bytes[length(offset)..length(offset + part)]),
+                _ => take_zeroes(part, take),
+            };
+            if flow == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, len: u64, fill: &mut Fill<'_>) -> Result<(), MediaError> {
+        for (index, offset, part) in parts(at, len) {
+            let slot = self.chunks.get_mut(index).ok_or(MediaError::Full)?;
+            let chunk = match slot {
+                Some(chunk) => chunk,
+                None => slot.insert(Chunk::new(self.huge)?),
+            };
+            if fill(chunk.touch(offset, part)) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn discard(&mut self, at: u64, len: u64) -> Result<(), MediaError> {
+        for (index, offset, part) in parts(at, len) {
+            let Some(slot) = self.chunks.get_mut(index) else { break };
+            if part == CHUNK {
+                *slot = None;
+            } else if let Some(chunk) = slot {
+                chunk.zero(offset, part);
+                if chunk.touched == 0 {
+                    *slot = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: u64, _: u64) -> Result<(), MediaError> {
+        Ok(())
+    }
+
+    fn power_cut(&mut self) {}
+}

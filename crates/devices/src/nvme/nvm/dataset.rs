@@ -1,0 +1,59 @@
+//! Dataset Management (NVM Command Set 1.1 §3.3.3).
+
+use p2pdma_spec::nvme::nvm::{
+    DatasetManagementCdw10, DatasetManagementCdw11, DatasetRange, MAX_DATASET_RANGES,
+};
+use p2pdma_spec::nvme::queue::SubmissionEntry;
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+use super::super::dma::Use;
+use super::super::namespace::write_status;
+use super::{CopyRange, Env, Failure, Io, Kind, Limits, find_data};
+
+impl Io {
+    /// Reads the ranges. Whatever is no deallocation is a hint, which the medium has no use for.
+    pub(super) fn begin_dataset(
+        &mut self,
+        limits: &Limits,
+        env: &mut Env<'_, '_>,
+        entry: &SubmissionEntry,
+    ) -> Result<Kind, Failure> {
+        env.subsystem.attached(self.nsid, limits.controller)?;
+        let count = DatasetManagementCdw10::from(entry.cdw10).ranges();
+        let deallocates = DatasetManagementCdw11::from(entry.cdw11).ad();
+        let mut ranges = [DatasetRange::new_zeroed(); MAX_DATASET_RANGES];
+        let ranges = &mut ranges[..count];
+        let bytes = u32::try_from(size_of_val(ranges)).unwrap_or(u32::MAX);
+        self.data.clear();
+        self.metadata.clear();
+        find_data(entry, bytes, limits, Use::WriteData, &mut env.dma, &mut self.data)?;
+        self.data.gather(&mut env.dma, ranges.as_mut_bytes())?;
+        self.ranges.clear();
+        if deallocates {
+            let nsid = self.nsid;
+            let parsed =
+                ranges.iter().map(|range| CopyRange::of(nsid, range.slba.get(), range.llb.get()));
+            self.ranges.extend(parsed);
+        }
+        (self.first, self.count) = (0, 0);
+        Ok(Kind::Deallocate)
+    }
+
+    /// All ranges must exist before any is deallocated.
+    pub(super) fn deallocate(
+        &mut self,
+        limits: &Limits,
+        env: &mut Env<'_, '_>,
+    ) -> Result<(), Failure> {
+        let namespace = self.writable(limits, env.subsystem)?;
+        for range in &self.ranges {
+            namespace.check_range(range.first, u64::from(range.count))?;
+        }
+        for range in self.ranges.iter().filter(|range| range.count > 0) {
+            let (at, len) = namespace.bytes(range.first, u64::from(range.count));
+            namespace.store.media().discard(at, len).map_err(write_status)?;
+            namespace.bad.heal(range.first, u64::from(range.count));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,426 @@
+//! I/O commands of the NVM Command Set (NVM Command Set 1.1 §3.3).
+//!
+//! A command has two stages: [`begin`] reads all that it consists of, once, and says when its data can
+//! move; [`transfer`] moves them and says when it is done. Without a timing model both are now.
+
+mod compare;
+mod copy;
+mod dataset;
+mod read;
+mod write;
+mod zeroes;
+
+use p2pdma_pci::Instant;
+use p2pdma_spec::nvme::NSID_ALL;
+use p2pdma_spec::nvme::nvm::{NvmOpcode, ReadWriteCdw12, WriteZeroesCdw12};
+use p2pdma_spec::nvme::protection::{Prinfo, ProtectionType};
+use p2pdma_spec::nvme::queue::{DataTransfer, SubmissionEntry};
+use p2pdma_spec::nvme::sgl::SglDescriptor;
+use p2pdma_spec::nvme::status::Status;
+use zerocopy::IntoBytes as _;
+
+use super::dma::{Dma, Use};
+use super::media::Direction;
+use super::namespace::{Format, Namespace};
+use super::protection::Protection;
+use super::reply::{CommandResult, Failure};
+use super::segments::Segments;
+use super::subsystem::SubsystemState;
+use super::{prp, sgl};
+use copy::CopyRange;
+
+pub(crate) use copy::{MAX_COPY_BLOCKS, MAX_COPY_RANGES, MAX_SOURCE_BLOCKS};
+
+/// What a command acts on.
+#[derive(Debug)]
+pub(crate) struct Env<'a, 'p> {
+    pub(crate) dma: Dma<'a, 'p>,
+    pub(crate) subsystem: &'a mut SubsystemState,
+}
+
+/// What the controller's configuration says about commands.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// The controller's identifier.
+    pub(crate) controller: u16,
+    /// Memory page size in bytes.
+    pub(crate) page: u64,
+    /// Largest transfer in bytes.
+    pub(crate) max_transfer: u32,
+    /// Whether the host knows copy descriptors that name a namespace.
+    pub(crate) copy_between_namespaces: bool,
+}
+
+/// Room for blocks on their way, where they cannot go straight.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// Blocks as they are on the medium.
+    media: Box<[u8]>,
+    /// Blocks as the host has them.
+    host: Box<[u8]>,
+}
+
+const SCRATCH: usize = 64 << 10;
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { media: vec![0; SCRATCH].into(), host: vec![0; SCRATCH].into() }
+    }
+}
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    Read,
+    Write,
+    Compare,
+    Verify,
+    WriteZeroes {
+        deallocate: bool,
+    },
+    WriteUncorrectable,
+    #[default]
+    Flush,
+    Deallocate,
+    Copy,
+}
+
+/// A command, parsed and owned.
+#[derive(Debug, Default)]
+pub(crate) struct Io {
+    pub(crate) sqid: u16,
+    pub(crate) cid: u16,
+    kind: Kind,
+    nsid: u32,
+    first: u64,
+    count: u32,
+    fua: bool,
+    protection: Protection,
+    /// What Copy checks where it reads.
+    source_protection: Prinfo,
+    data: Segments,
+    metadata: Segments,
+    /// Source ranges of Copy, and ranges of Dataset Management.
+    ranges: Vec<CopyRange>,
+}
+
+/// Parses a command and finds its memory; returns when its data can move.
+#[inline]
+pub(crate) fn begin(
+    io: &mut Io,
+    limits: &Limits,
+    env: &mut Env<'_, '_>,
+    sqid: u16,
+    entry: &SubmissionEntry,
+) -> Result<Instant, Failure> {
+    (io.sqid, io.cid, io.nsid) = (sqid, entry.cid(), entry.nsid.get());
+    let kind = match NvmOpcode::from_bits(entry.opcode()) {
+        NvmOpcode::READ => Kind::Read,
+        NvmOpcode::WRITE => Kind::Write,
+        NvmOpcode::COMPARE => Kind::Compare,
+        other => return begin_other(io, limits, env, entry, other),
+    };
+    io.begin_blocks(kind, limits, env, entry)?;
+    let found = env.dma.done();
+    Ok(match &mut env.subsystem.clock {
+        Some(clock) if kind == Kind::Read => {
+            let bytes = io.data.len() + io.metadata.len();
+            clock.serve(Direction::Read, found, bytes)
+        }
+        _ => found,
+    })
+}
+
+/// The commands that move no data, or little.
+fn begin_other(
+    io: &mut Io,
+    limits: &Limits,
+    env: &mut Env<'_, '_>,
+    entry: &SubmissionEntry,
+    opcode: NvmOpcode,
+) -> Result<Instant, Failure> {
+    io.kind = match opcode {
+        NvmOpcode::FLUSH => {
+            if io.nsid != NSID_ALL {
+                env.subsystem.attached(io.nsid, limits.controller)?;
+            }
+            Kind::Flush
+        }
+        NvmOpcode::WRITE_ZEROES => io.begin_zeroes(limits, env, entry)?,
+        NvmOpcode::WRITE_UNCORRECTABLE => {
+            let namespace = env.subsystem.attached(io.nsid, limits.controller)?;
+            io.first = entry.cdw10_11();
+            io.count = ReadWriteCdw12::from(entry.cdw12).blocks();
+            namespace.check_range(io.first, u64::from(io.count))?;
+            Kind::WriteUncorrectable
+        }
+        NvmOpcode::VERIFY => io.begin_verify(limits, env, entry)?,
+        NvmOpcode::DATASET_MANAGEMENT => io.begin_dataset(limits, env, entry)?,
+        NvmOpcode::COPY => io.begin_copy(limits, env, entry)?,
+        _ => return Err(Status::INVALID_OPCODE.into()),
+    };
+    Ok(env.dma.done())
+}
+
+/// Does what the command says; returns how it ended and when.
+#[inline]
+pub(crate) fn transfer(
+    io: &mut Io,
+    limits: &Limits,
+    scratch: &mut Scratch,
+    env: &mut Env<'_, '_>,
+) -> (CommandResult, Instant) {
+    let done = match io.kind {
+        Kind::Read => io.read(limits, scratch, env).map(|()| 0),
+        Kind::Write => io.write(limits, scratch, env).map(|()| 0),
+        _ => io.transfer_other(limits, scratch, env),
+    };
+    let moved = env.dma.done();
+    let at = match (&mut env.subsystem.clock, io.media_time()) {
+        (Some(clock), Some((direction, bytes))) => clock.serve(direction, moved, bytes),
+        _ => moved,
+    };
+    (done, at)
+}
+
+impl Io {
+    /// How many blocks it is about, as a measure of work.
+    #[inline]
+    pub(crate) fn blocks(&self) -> u64 {
+        u64::from(self.count)
+    }
+
+    pub(crate) fn nsid(&self) -> u32 {
+        self.nsid
+    }
+
+    /// The media access that follows the transfer.
+    fn media_time(&self) -> Option<(Direction, u64)> {
+        match self.kind {
+            Kind::Read => None,
+            Kind::Compare | Kind::Verify => Some((Direction::Read, self.data.len())),
+            Kind::Write => Some((Direction::Write, self.data.len() + self.metadata.len())),
+            Kind::Copy => {
+                // Read and written inside: the slower of the two counts.
+                Some((Direction::Write, self.ranges.iter().map(|range| range.bytes).sum()))
+            }
+            Kind::WriteZeroes { .. }
+            | Kind::WriteUncorrectable
+            | Kind::Flush
+            | Kind::Deallocate => Some((Direction::Write, 0)),
+        }
+    }
+
+    fn transfer_other(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        env: &mut Env<'_, '_>,
+    ) -> CommandResult {
+        match self.kind {
+            Kind::Compare => self.compare(limits, scratch, env)?,
+            Kind::Verify => self.verify(limits, scratch, env)?,
+            Kind::WriteZeroes { deallocate } => {
+                self.write_zeroes(limits, scratch, env, deallocate)?;
+            }
+            Kind::WriteUncorrectable => {
+                let namespace = self.writable(limits, env.subsystem)?;
+                namespace.bad.mark(self.first, u64::from(self.count))?;
+            }
+            Kind::Flush => self.flush(limits, env)?,
+            Kind::Deallocate => self.deallocate(limits, env)?,
+            Kind::Copy => self.copy(limits, scratch, env)?,
+            // Done by the caller.
+            Kind::Read | Kind::Write => {}
+        }
+        Ok(0)
+    }
+
+    /// Read, Write and Compare: the range of blocks, and the memory of data and metadata.
+    #[inline]
+    fn begin_blocks(
+        &mut self,
+        kind: Kind,
+        limits: &Limits,
+        env: &mut Env<'_, '_>,
+        entry: &SubmissionEntry,
+    ) -> Result<(), Failure> {
+        let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+        let cdw12 = ReadWriteCdw12::from(entry.cdw12);
+        (self.kind, self.first, self.count) = (kind, entry.cdw10_11(), cdw12.blocks());
+        self.fua = cdw12.fua();
+        namespace.check_range(self.first, u64::from(self.count))?;
+        let format = namespace.format;
+        self.data.clear();
+        self.metadata.clear();
+        let usage = if kind == Kind::Read { Use::ReadData } else { Use::WriteData };
+        if format.metadata > 0 {
+            return self.begin_with_metadata(&format, limits, env, entry, usage);
+        }
+        let bytes = self.count * format.data;
+        if bytes > limits.max_transfer {
+            return Err(Status::INVALID_FIELD.into());
+        }
+        find_data(entry, bytes, limits, usage, &mut env.dma, &mut self.data)?;
+        Ok(())
+    }
+
+    fn begin_with_metadata(
+        &mut self,
+        format: &Format,
+        limits: &Limits,
+        env: &mut Env<'_, '_>,
+        entry: &SubmissionEntry,
+        usage: Use,
+    ) -> Result<(), Failure> {
+        let prinfo = ReadWriteCdw12::from(entry.cdw12).prinfo();
+        if format.protection != ProtectionType::NONE {
+            if self.kind == Kind::Compare && prinfo.pract() {
+                return Err(Status::INVALID_PROTECTION_INFORMATION.into());
+            }
+            self.protection = Protection::parse(format, prinfo, entry, self.first)?;
+        }
+        let block =
+            if format.extended && !self.strips(format) { format.stride() } else { format.data };
+        let bytes = u64::from(self.count) * u64::from(block);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if bytes > limits.max_transfer {
+            return Err(Status::INVALID_FIELD.into());
+        }
+        find_data(entry, bytes, limits, usage, &mut env.dma, &mut self.data)?;
+        if !format.extended && !self.strips(format) {
+            let bytes = self.count * format.metadata;
+            find_metadata(entry, bytes, usage, &mut env.dma, &mut self.metadata)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the controller inserts and strips all of the metadata (PRACT).
+    fn strips(&self, format: &Format) -> bool {
+        format.only_information() && self.protection.prinfo.pract()
+    }
+
+    /// The namespace and its blocks, looked up again: it may have changed since the command began.
+    #[inline]
+    fn readable<'n>(
+        &self,
+        limits: &Limits,
+        subsystem: &'n mut SubsystemState,
+    ) -> Result<&'n mut Namespace, Status> {
+        let namespace = subsystem.attached(self.nsid, limits.controller)?;
+        namespace.check_range(self.first, u64::from(self.count))?;
+        Ok(namespace)
+    }
+
+    /// The same, to be written.
+    #[inline]
+    fn writable<'n>(
+        &self,
+        limits: &Limits,
+        subsystem: &'n mut SubsystemState,
+    ) -> Result<&'n mut Namespace, Status> {
+        let namespace = self.readable(limits, subsystem)?;
+        if namespace.write_protected {
+            return Err(Status::NAMESPACE_WRITE_PROTECTED);
+        }
+        Ok(namespace)
+    }
+
+    fn flush(&self, limits: &Limits, env: &mut Env<'_, '_>) -> Result<(), Failure> {
+        if self.nsid != NSID_ALL {
+            let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+            return Ok(namespace.flush()?);
+        }
+        for namespace in env.subsystem.namespaces.iter_mut().flatten() {
+            if namespace.attached >> limits.controller & 1 == 1 {
+                namespace.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_zeroes(
+        &mut self,
+        limits: &Limits,
+        env: &mut Env<'_, '_>,
+        entry: &SubmissionEntry,
+    ) -> Result<Kind, Failure> {
+        let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+        let cdw12 = WriteZeroesCdw12::from(entry.cdw12);
+        if cdw12.nsz() {
+            return Err(Status::INVALID_FIELD.into());
+        }
+        (self.first, self.count, self.fua) = (entry.cdw10_11(), cdw12.blocks(), cdw12.fua());
+        namespace.check_range(self.first, u64::from(self.count))?;
+        let format = namespace.format;
+        if format.protection != ProtectionType::NONE {
+            self.protection = Protection::parse(&format, cdw12.prinfo(), entry, self.first)?;
+        }
+        Ok(Kind::WriteZeroes { deallocate: cdw12.deac() })
+    }
+
+    fn begin_verify(
+        &mut self,
+        limits: &Limits,
+        env: &mut Env<'_, '_>,
+        entry: &SubmissionEntry,
+    ) -> Result<Kind, Failure> {
+        let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+        let cdw12 = ReadWriteCdw12::from(entry.cdw12);
+        (self.first, self.count) = (entry.cdw10_11(), cdw12.blocks());
+        namespace.check_range(self.first, u64::from(self.count))?;
+        let format = namespace.format;
+        if format.protection != ProtectionType::NONE {
+            if cdw12.prinfo().pract() {
+                return Err(Status::INVALID_PROTECTION_INFORMATION.into());
+            }
+            self.protection = Protection::parse(&format, cdw12.prinfo(), entry, self.first)?;
+        }
+        Ok(Kind::Verify)
+    }
+}
+
+/// Finds the memory that the data pointer stands for.
+#[inline]
+fn find_data(
+    entry: &SubmissionEntry,
+    bytes: u32,
+    limits: &Limits,
+    usage: Use,
+    dma: &mut Dma<'_, '_>,
+    segments: &mut Segments,
+) -> Result<(), Status> {
+    match entry.cdw0.get().psdt() {
+        DataTransfer::PRP => prp::walk(dma, entry.dptr, bytes, limits.page, usage, segments),
+        DataTransfer::SGL_METADATA_BUFFER | DataTransfer::SGL_METADATA_SGL => {
+            let too_short = Status::DATA_SGL_LENGTH_INVALID;
+            sgl::walk(dma, entry.dptr.as_sgl(), bytes, usage, too_short, segments)
+        }
+        _ => Err(Status::INVALID_FIELD),
+    }
+}
+
+/// Finds the memory that the metadata pointer stands for (NVMe Base 2.1 §4.1.1).
+fn find_metadata(
+    entry: &SubmissionEntry,
+    bytes: u32,
+    usage: Use,
+    dma: &mut Dma<'_, '_>,
+    segments: &mut Segments,
+) -> Result<(), Status> {
+    let pointer = entry.mptr.get();
+    if entry.cdw0.get().psdt() != DataTransfer::SGL_METADATA_SGL {
+        let fits = pointer.checked_add(u64::from(bytes)).is_some();
+        if !pointer.is_multiple_of(4) || !fits {
+            return Err(Status::INVALID_FIELD);
+        }
+        return segments.push(dma, pointer, bytes, usage);
+    }
+    if !pointer.is_multiple_of(8) {
+        return Err(Status::INVALID_FIELD);
+    }
+    let mut descriptor = SglDescriptor::default();
+    dma.own().check(pointer, size_of::<SglDescriptor>() as u64, Use::List)?;
+    dma.read_control(pointer, descriptor.as_mut_bytes())?;
+    sgl::walk(dma, descriptor, bytes, usage, Status::METADATA_SGL_LENGTH_INVALID, segments)
+}

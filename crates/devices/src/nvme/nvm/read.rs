@@ -1,0 +1,149 @@
+//! Read and Verify (NVM Command Set 1.1 §3.3.4 and §3.3.5).
+
+use std::ops::ControlFlow;
+
+use p2pdma_spec::nvme::protection::ProtectionType;
+use p2pdma_spec::nvme::status::Status;
+
+use super::super::namespace::{Format, Namespace, read_status};
+use super::super::protection::invert;
+use super::{Env, Failure, Io, Limits, Scratch};
+
+impl Io {
+    #[inline]
+    pub(super) fn read(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        env: &mut Env<'_, '_>,
+    ) -> Result<(), Failure> {
+        env.subsystem.health.read_commands += 1;
+        env.subsystem.health.read += self.data.len();
+        let namespace = self.readable(limits, env.subsystem)?;
+        if !namespace.holds_data {
+            return Ok(());
+        }
+        let (first, count) = (self.first, u64::from(self.count));
+        if namespace.bad.any(first, count) {
+            env.subsystem.health.media_errors += 1;
+            return Err(Status::UNRECOVERED_READ_ERROR.into());
+        }
+        if namespace.format.metadata > 0 {
+            return self.read_blocks(limits, scratch, env);
+        }
+        let (at, len) = namespace.bytes(first, count);
+        if self.fua && namespace.volatile {
+            namespace.store.media().flush(at, len).map_err(read_status)?;
+        }
+        let (dma, data) = (&mut env.dma, &mut self.data);
+        let mut outcome = Ok(());
+        let read = namespace.store.media().read(at, len, &mut |piece| {
+            outcome = data.scatter(dma, piece);
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if let Err(error) = read {
+            env.subsystem.health.media_errors += 1;
+            return Err(read_status(error).into());
+        }
+        Ok(outcome?)
+    }
+
+    /// Blocks with metadata, through scratch memory.
+    fn read_blocks(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        env: &mut Env<'_, '_>,
+    ) -> Result<(), Failure> {
+        let format = self.readable(limits, env.subsystem)?.format;
+        let stride = format.stride() as usize;
+        let strips = self.strips(&format);
+        for (start, blocks) in self.batches(&format) {
+            let namespace = self.readable(limits, env.subsystem)?;
+            if self.fua && namespace.volatile {
+                let (at, len) = namespace.bytes(self.first, u64::from(self.count));
+                namespace.store.media().flush(at, len).map_err(read_status)?;
+            }
+            let read = self.load(namespace, scratch, start, blocks);
+            env.subsystem.health.media_errors += u64::from(read.is_err());
+            read?;
+            for (index, block) in (start..).zip(scratch.media.chunks_mut(stride).take(blocks)) {
+                self.check_block(&format, block, index)?;
+                let (data, metadata) = block.split_at(format.data as usize);
+                self.data.scatter(&mut env.dma, data)?;
+                if strips {
+                    continue;
+                }
+                let segments = if format.extended { &mut self.data } else { &mut self.metadata };
+                segments.scatter(&mut env.dma, metadata)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that blocks can be read and are what their protection information says.
+    pub(super) fn verify(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        env: &mut Env<'_, '_>,
+    ) -> Result<(), Failure> {
+        let namespace = self.readable(limits, env.subsystem)?;
+        if namespace.bad.any(self.first, u64::from(self.count)) {
+            return Err(Status::UNRECOVERED_READ_ERROR.into());
+        }
+        let format = namespace.format;
+        let stride = format.stride() as usize;
+        for (start, blocks) in self.batches(&format) {
+            self.load(namespace, scratch, start, blocks)?;
+            for (index, block) in (start..).zip(scratch.media.chunks_mut(stride).take(blocks)) {
+                self.check_block(&format, block, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The command's blocks in batches that fit the scratch memory: first block, counted from the
+    /// command's own first, and how many.
+    pub(super) fn batches(&self, format: &Format) -> impl Iterator<Item = (u32, usize)> + use<> {
+        let most = super::SCRATCH / format.stride() as usize;
+        let count = self.count;
+        let first = (0..count).step_by(most);
+        first.map(move |start| (start, most.min((count - start) as usize)))
+    }
+
+    /// Reads a batch of blocks into scratch memory, as the host will see them.
+    pub(super) fn load(
+        &self,
+        namespace: &mut Namespace,
+        scratch: &mut Scratch,
+        start: u32,
+        blocks: usize,
+    ) -> Result<(), Status> {
+        let (at, len) = namespace.bytes(self.first + u64::from(start), blocks as u64);
+        let mut filled = 0;
+        let read = namespace.store.media().read(at, len, &mut |piece| {
+            scratch.media[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+            ControlFlow::Continue(())
+        });
+        read.map_err(read_status)?;
+        let format = namespace.format;
+        for block in scratch.media.chunks_mut(format.stride() as usize).take(blocks) {
+            invert(&format, block);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_block(
+        &self,
+        format: &Format,
+        block: &[u8],
+        index: u32,
+    ) -> Result<(), Status> {
+        if format.protection == ProtectionType::NONE {
+            return Ok(());
+        }
+        self.protection.check(format, block, index)
+    }
+}
