@@ -6,7 +6,7 @@ use p2pdma_devices::nvme::{
     CmbConfig, CmbUses, ControllerConfig, MediaConfig, MediaTiming, NamespaceConfig, NvmeConfig,
     NvmeController, PmrConfig, ServiceTime, SubsystemConfig,
 };
-use p2pdma_devices::{BarMemory, BarMemoryConfig, DataMover, DataMoverConfig};
+use p2pdma_devices::{BarMemoryConfig, BarMemoryDevice, DataMover, DataMoverConfig};
 use p2pdma_fabric::Endpoint;
 use p2pdma_pci::Duration;
 use p2pdma_pci::machine::{self, Function, Media, Model};
@@ -31,7 +31,7 @@ pub(crate) fn endpoint(
         }
         Model::BarMemory(memory) => {
             let config = BarMemoryConfig { len: memory.window, ..BarMemoryConfig::default() };
-            Ok(Box::new(BarMemory::new(config)?))
+            Ok(Box::new(BarMemoryDevice::new(config)?))
         }
         Model::DataMover => Ok(Box::new(DataMover::new(DataMoverConfig::default())?)),
     }
