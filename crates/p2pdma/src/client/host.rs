@@ -16,6 +16,8 @@ use crate::{Error, pattern};
 #[derive(Debug)]
 pub struct HostClient {
     content: Content,
+    /// Beyond this there is nothing.
+    end: u64,
     buffer: Vec<u8>,
     ended: Vec<Done>,
 }
@@ -73,7 +75,15 @@ impl HostClient {
     }
 
     fn new(content: Content) -> Self {
-        Self { content, buffer: Vec::new(), ended: Vec::new() }
+        Self { content, end: u64::MAX, buffer: Vec::new(), ended: Vec::new() }
+    }
+
+    /// The same, of which only the bytes before `end` count: beyond it zeroes are read, and what is
+    /// written is forgotten. So a transfer in a device's whole blocks carries a tail that is none.
+    #[must_use]
+    pub fn ending_at(mut self, end: u64) -> Self {
+        self.end = end;
+        self
     }
 
     fn carry_out(&mut self, op: Op, memory: &PeerMemory, range: &Range<u64>) -> Result<(), Error> {
@@ -88,16 +98,24 @@ impl HostClient {
         buffer.resize(size, 0);
         let result = match op {
             Op::Fill { from, .. } => {
-                let read = self.content.read(from, &mut buffer);
+                let (data, padding) = buffer.split_at_mut(self.before_end(from, size));
+                padding.fill(0);
+                let read = self.content.read(from, data);
                 read.and_then(|()| memory.write(range.start, &buffer))
             }
             Op::Drain { to, .. } => {
-                let read = memory.read(range.start, &mut buffer);
-                read.and_then(|()| self.content.write(to, &buffer))
+                let data = memory.read(range.start, &mut buffer);
+                let kept = self.before_end(to, size);
+                data.and_then(|()| self.content.write(to, &buffer[..kept]))
             }
         };
         self.buffer = buffer;
         result
+    }
+
+    /// How many of `len` bytes from `at` on lie before the end.
+    fn before_end(&self, at: u64, len: usize) -> usize {
+        usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX).min(len)
     }
 }
 
@@ -185,5 +203,40 @@ impl Client for HostClient {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pdma_pci::topology::Allowlist;
+
+    use super::*;
+    use crate::{FabricPlatform, Platform, Storage, presets};
+
+    #[test]
+    fn a_tail_is_padded_with_zeroes_and_cut_again() {
+        let machine = presets::machine("default", None).unwrap();
+        let platform =
+            FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::kernel()).unwrap();
+        let memory = Arc::new(platform.host_memory().unwrap().alloc(4096).unwrap());
+        memory.write(0, &[0xff; 4096]).unwrap();
+        let carry = |mut client: HostClient, op| {
+            let attachment = client.attach(&memory).unwrap();
+            let mut done = Vec::new();
+            client.submit(op, &attachment, 0..4096, Ticket(0)).unwrap();
+            client.poll(&mut done).unwrap();
+            done.pop().unwrap().result
+        };
+        let fill = Op::Fill { from: 8192, len: 4096 };
+        carry(HostClient::pattern(7).ending_at(9192), fill).unwrap();
+        let mut data = [0xff; 4096];
+        memory.read(0, &mut data).unwrap();
+        assert_eq!(pattern::first_difference(7, 8192, &data[..1000]), None);
+        assert!(data[1000..].iter().all(|&byte| byte == 0));
+
+        let drain = Op::Drain { to: 8192, len: 4096 };
+        carry(HostClient::pattern(7).ending_at(9192), drain).unwrap();
+        let whole = carry(HostClient::pattern(7), drain);
+        assert!(matches!(whole, Err(Error::Mismatch { at: 9192 })), "{whole:?}");
     }
 }

@@ -81,7 +81,10 @@ impl<'a> Side<'a> {
         Ok(Self { platform, client, attachment, base, buffer: vec![0; size], done: Vec::new() })
     }
 
+    /// Starts to read a block. Where the job ends within one of the client's own blocks, that is read
+    /// to its end, and what is beyond the job is not looked at.
     fn begin(&mut self, at: u64, len: u64) -> Result<(), Error> {
+        let len = len.next_multiple_of(self.client.capabilities().block);
         let op = Op::Fill { from: self.base + at, len };
         self.client.submit(op, &self.attachment, 0..len, Ticket(0))
     }
