@@ -25,4 +25,5 @@ pub use bar::{Bar, BarAccess, Lease, PeerWindow};
 pub use config::{ConfigSpace, Width};
 pub use error::Error;
 pub use function::{DmaBuffer, Function, Interrupt, InterruptLine};
+pub use suggest::nearest;
 pub use time::{Clock, Duration, Instant};

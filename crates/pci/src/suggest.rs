@@ -2,7 +2,8 @@
 
 /// The candidate nearest to `text` in single-character edits (Levenshtein distance), if that is within
 /// a third of its length or one edit, or if one begins with the other.
-pub(crate) fn nearest<'a>(
+#[must_use]
+pub fn nearest<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
