@@ -3,10 +3,7 @@
 /// The candidate nearest to `text` in single-character edits (Levenshtein distance), if that is within
 /// a third of its length or one edit, or if one begins with the other.
 #[must_use]
-pub fn nearest<'a>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer texts are not typing errors; the cost of comparing them is quadratic.
     const LONGEST: usize = 64;
     if text.is_empty() || text.len() > LONGEST {
