@@ -12,7 +12,7 @@
 //! let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
 //! let (source, sink) = (End::Client(from), End::Client(to));
 //! let wish = Wish { source, sink, via: None, block: 128 << 10, policy: Policy::Require };
-//! let plan = Plan::new(&platform.topology()?, wish, &candidates)?;
+//! let plan = Plan::new(&*platform.topology()?, wish, &candidates)?;
 //! let memory = Arc::new(plan.memory(&platform, 8 * (128 << 10))?);
 //! let (mut source, mut sink) = (platform.namespace(from, 1)?, platform.namespace(to, 1)?);
 //! let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };

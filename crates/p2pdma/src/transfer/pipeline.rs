@@ -195,6 +195,7 @@ impl Pipeline {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the test's numbers are small")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,7 +1,9 @@
 //! The library as its users see it.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
+#![expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 
 mod machines;
 mod planning;
+mod support;
 mod transfers;

@@ -10,8 +10,7 @@ const BLOCK: u64 = 128 << 10;
 
 fn topology(preset: &str) -> (FabricPlatform, std::sync::Arc<Topology>) {
     let machine = presets::machine(preset, None).unwrap();
-    let platform =
-        FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::kernel()).unwrap();
+    let platform = FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::kernel()).unwrap();
     let topology = platform.topology().unwrap();
     (platform, topology)
 }
@@ -74,7 +73,8 @@ fn the_nearest_candidate_wins_and_the_others_say_why_not() {
     let wish = wish(&platform, Policy::Require);
     let plan = Plan::new(&topology, wish, &all).unwrap();
     assert_eq!(plan.via, Via::Peer(all[2].id));
-    let why: Vec<_> = plan.rejected.iter().map(|rejected| (rejected.id.bdf, &rejected.why)).collect();
+    let why: Vec<_> =
+        plan.rejected.iter().map(|rejected| (rejected.id.bdf, &rejected.why)).collect();
     assert!(matches!(why[0], (bdf, Why::TooSmall { capacity: 4096, .. }) if bdf == at("nvme0")));
     assert!(matches!(why[1], (bdf, Why::Farther { distance: 8, .. }) if bdf == at("nvme5")));
     let asked = Wish { via: Some(all[0].id), ..wish };
@@ -88,7 +88,7 @@ fn the_nearest_candidate_wins_and_the_others_say_why_not() {
 fn memory_can_be_an_end_but_not_both() {
     let (platform, topology) = topology("eight-ssds");
     let at = |name: &str| platform.find(name).unwrap();
-    let index = p2pdma::topology::MemoryKind::Bar(p2pdma::BarIndex::new(2).unwrap());
+    let index = p2pdma::topology::MemoryKind::Bar(p2pdma::BarIndex::ZERO);
     let providers = platform.providers().unwrap();
     let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
     let gpu = candidates.iter().find(|candidate| candidate.id.bdf == at("gpu0")).unwrap().id;
