@@ -13,8 +13,9 @@
 //!    and [`SharedMemory::store`] with an explicit [`Ordering`](std::sync::atomic::Ordering).
 //! 3. Every range is checked; what lies outside is [`OutOfBounds`], never a panic.
 //!
-//! [`RangeAllocator`] keeps track of who has which part of such memory, or of an address space. The
-//! crate knows neither devices nor addresses on a bus. Nothing of this project is below it.
+//! [`SharedEntries`] is such memory as the slots of a ring. [`RangeAllocator`] keeps track of who has
+//! which part of such memory, or of an address space. The crate knows neither devices nor addresses on a
+//! bus. Nothing of this project is below it.
 //!
 //! ```
 //! use p2pdma_mem::SharedMemory;
@@ -29,8 +30,10 @@
 #![expect(unsafe_code, reason = "shared memory is what this crate makes safe")]
 
 mod copy;
+mod entries;
 mod ranges;
 mod shared;
 
+pub use entries::{SharedEntries, SharedEntry};
 pub use ranges::RangeAllocator;
 pub use shared::{OutOfBounds, SharedMemory, Word};

@@ -173,13 +173,19 @@ impl SharedMemory {
         Ok(())
     }
 
+    /// The first byte.
+    #[inline]
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.mapping.as_mut_ptr().wrapping_add(self.start)
+    }
+
     #[inline]
     fn check(&self, offset: usize, len: usize) -> Result<*mut u8, OutOfBounds> {
         if offset > self.len || len > self.len - offset {
             return Err(self.out(offset, len));
         }
         // `start + len` is within the mapping by construction, so the sum stays inside it too.
-        Ok(self.mapping.as_mut_ptr().wrapping_add(self.start + offset))
+        Ok(self.base().wrapping_add(offset))
     }
 
     #[inline]
@@ -189,7 +195,7 @@ impl SharedMemory {
     }
 
     #[cold]
-    fn out(&self, offset: usize, len: usize) -> OutOfBounds {
+    pub(crate) fn out(&self, offset: usize, len: usize) -> OutOfBounds {
         OutOfBounds { offset, len, size: self.len }
     }
 }
@@ -207,7 +213,7 @@ impl fmt::Debug for SharedMemory {
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {
         /// # Safety
         /// `at` must be aligned and valid for a shared atomic access of this type.
