@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use p2pdma_mem::RangeAllocator;
 use p2pdma_pci::{Bar, BarIndex, Bdf, Function, Iova, PeerWindow};
-use p2pdma_spec::nvme::cmb::{
-    BASE_ADDRESS_ALIGNMENT, Cmbloc, Cmbmsc, Cmbsts, Cmbsz,
-};
+use p2pdma_spec::nvme::cmb::{BASE_ADDRESS_ALIGNMENT, Cmbloc, Cmbmsc, Cmbsts, Cmbsz};
 use p2pdma_spec::nvme::registers::{Cap, offset};
 
 use crate::registers::Registers;
@@ -57,8 +55,11 @@ impl CmbMemory {
         let bar = function.map_bar(index)?;
         let room = bar.len().checked_sub(start).filter(|room| *room > 0);
         let beyond = "it lies outside its BAR";
-        let refuse = |field, value: u32, reason| {
-            Error::Implausible { bdf, field, value: value.into(), reason }
+        let refuse = |field, value: u32, reason| Error::Implausible {
+            bdf,
+            field,
+            value: value.into(),
+            reason,
         };
         let room = room.ok_or(refuse("CMBLOC.OFST", location.ofst(), beyond))?;
         // The BAR may be smaller than the buffer (NVMe Base 2.1 §3.1.4.12).
@@ -130,9 +131,8 @@ fn show_registers(registers: &Registers) -> Result<(), Error> {
 
 /// The BAR, the offset in it, and the claimed length.
 fn place(bdf: Bdf, size: Cmbsz, location: Cmbloc) -> Result<(BarIndex, u64, u64), Error> {
-    let refuse = |field, value: u32, reason| {
-        Error::Implausible { bdf, field, value: value.into(), reason }
-    };
+    let refuse =
+        |field, value: u32, reason| Error::Implausible { bdf, field, value: value.into(), reason };
     let reserved = "the value is reserved";
     let units = size.szu();
     let unit = u32::from(units.into_bits());

@@ -283,7 +283,8 @@ fn plan(shared: &Shared, identity: &IdentifyController) -> Plan {
     let room = options.admin_queue_entries().saturating_sub(2);
     let room = u16::try_from(room).unwrap_or(u16::MAX);
     let limit = u16::from(identity.aerl_z) + 1;
-    let no_io = !(shared.capabilities.cap.css_nvm() || shared.capabilities.cap.css_io_command_sets());
+    let no_io =
+        !(shared.capabilities.cap.css_nvm() || shared.capabilities.cap.css_io_command_sets());
     Plan {
         io_queues: if no_io { 0 } else { options.io_queues },
         event_config: config.into_bits(),

@@ -245,7 +245,9 @@ pub enum Error {
         most: usize,
     },
     /// The memory has no room for an allocation.
-    #[error("the {what} of {bdf} has no room for {len} bytes aligned to {align}; {largest} are free")]
+    #[error(
+        "the {what} of {bdf} has no room for {len} bytes aligned to {align}; {largest} are free"
+    )]
     NoRoom {
         /// The controller.
         bdf: Bdf,
@@ -323,13 +325,11 @@ pub enum Violation {
         /// The size of the queue.
         entries: u32,
     },
-    /// By its own head pointer it has not fetched the command that it completed.
-    #[error("completion for command {cid:#x} with submission queue head {sqhd}, before it was fetched")]
-    NotFetched {
+    /// It completed a command that it had not been told of.
+    #[error("completion for command {cid:#x}, which was not submitted yet")]
+    NotSubmitted {
         /// The command identifier.
         cid: u16,
-        /// The head pointer.
-        sqhd: u16,
     },
 }
 

@@ -48,7 +48,8 @@ pub(crate) fn vectors(function: &dyn Function) -> Result<u16, Error> {
     let Some(at) = config.capability(CapabilityId::MSI_X)? else {
         return Ok(0);
     };
-    let [low, high, ..] = config.read(at + msix::offset::MESSAGE_CONTROL, Width::Word)?.to_le_bytes();
+    let [low, high, ..] =
+        config.read(at + msix::offset::MESSAGE_CONTROL, Width::Word)?.to_le_bytes();
     let control = MessageControl::from_bits(u16::from_le_bytes([low, high]));
     let table = TableLocation::from_bits(config.read(at + msix::offset::TABLE, Width::Dword)?);
     Ok(if table.bir() < 6 { control.entries() } else { 0 })

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use p2pdma_pci::{DmaBuffer, Iova};
+use p2pdma_mem::{SharedEntries, SharedMemory};
+use p2pdma_pci::{Bdf, DmaBuffer, Iova};
 
 use crate::Error;
 use crate::cmb::CmbRange;
@@ -29,8 +30,21 @@ impl QueueMemory {
         }
     }
 
-    /// The bytes, if they are in host memory.
-    #[inline]
+    /// The memory as entries of `N` words: `count` of them, or none if it is not the host's.
+    pub(crate) fn entries<const N: usize>(
+        &self,
+        count: u32,
+        bdf: Bdf,
+    ) -> Result<SharedEntries<N>, Error> {
+        if let Self::Host(buffer) = self {
+            return Ok(SharedEntries::new(buffer.memory().clone(), count as usize)?);
+        }
+        let reason = "the operating system maps no memory";
+        let error = p2pdma_pci::Error::NoDmaSpace { bdf, len: 0, reason };
+        Ok(SharedEntries::new(SharedMemory::anonymous(0).map_err(|_| error)?, 0)?)
+    }
+
+    /// Copies bytes in.
     pub(crate) fn write(&self, offset: usize, data: &[u8]) -> Result<(), Error> {
         match self {
             Self::Host(buffer) => Ok(buffer.memory().write(offset, data)?),
@@ -40,10 +54,9 @@ impl QueueMemory {
     }
 
     /// Loads an aligned word. From the BAR it comes in one access.
-    #[inline]
-    pub(crate) fn load(&self, offset: usize, order: Ordering) -> Result<u64, Error> {
+    pub(crate) fn load(&self, offset: usize) -> Result<u64, Error> {
         match self {
-            Self::Host(buffer) => Ok(buffer.memory().load(offset, order)?),
+            Self::Host(buffer) => Ok(buffer.memory().load(offset, Ordering::Acquire)?),
             Self::Cmb(range) => range.load(offset),
             Self::Gone => Ok(0),
         }
@@ -62,7 +75,6 @@ impl QueueMemory {
     ///
     /// Writes to a BAR are posted, and a doorbell may reach the registers before they reach the buffer;
     /// a read of the same memory pushes them (PCIe 6.0 §2.4.1).
-    #[inline]
     pub(crate) fn flush(&self, offset: usize) -> Result<(), Error> {
         match self {
             Self::Cmb(range) => range.load(offset).map(drop),

@@ -2,9 +2,7 @@
 
 use p2pdma_spec::nvme::CommandSet;
 use p2pdma_spec::nvme::identify::Ctratt;
-use p2pdma_spec::nvme::namespace::{
-    ExtendedLbaFormat, IdentifyNamespace, QualifiedFormat,
-};
+use p2pdma_spec::nvme::namespace::{ExtendedLbaFormat, IdentifyNamespace, QualifiedFormat};
 use p2pdma_spec::nvme::protection::{ProtectionFormat, ProtectionType};
 use p2pdma_spec::nvme::registers::Vs;
 
@@ -49,9 +47,12 @@ impl BlockFormat {
     /// itself, metadata that consist of nothing else stay with it (NVM Command Set 1.1 §5.3.2.1).
     #[inline]
     pub(crate) fn moved(&self, blocks: u32, controller_makes: bool) -> Moved {
-        let stays = controller_makes && self.information > 0 && self.information == self.metadata;
-        let metadata = if stays { 0 } else { u64::from(self.metadata) };
         let (data, blocks) = (u64::from(self.data), u64::from(blocks));
+        let stays = controller_makes && self.information > 0 && self.information == self.metadata;
+        if self.metadata == 0 || stays {
+            return Moved { data: blocks * data, metadata: 0 };
+        }
+        let metadata = u64::from(self.metadata);
         if self.extended {
             Moved { data: blocks * (data + metadata), metadata: 0 }
         } else {
@@ -82,8 +83,12 @@ impl Namespace {
         } else {
             ExtendedLbaFormat::default()
         };
-        let refuse = |(field, value, reason)| {
-            Error::ImplausibleNamespace { bdf, nsid, field, value, reason }
+        let refuse = |(field, value, reason)| Error::ImplausibleNamespace {
+            bdf,
+            nsid,
+            field,
+            value,
+            reason,
         };
         let format = block_format(&identity, extension).map_err(refuse)?;
         let blocks = identity.nsze.get();

@@ -24,7 +24,7 @@ pub struct Command {
     /// Bytes that its data pointer describes.
     pub(crate) data: u64,
     /// Bytes of separate metadata that it moves.
-    metadata: u64,
+    pub(crate) metadata: u64,
     /// Bytes of separate metadata that it was given.
     given: u64,
     /// What it moves, as far as that depends on the format.
@@ -33,11 +33,12 @@ pub struct Command {
 }
 
 impl Command {
-    /// Any command that moves `data` bytes: of `entry` all but the data pointer and the identifier
-    /// count.
+    /// Any command that moves `data` bytes, at most 2^48: of `entry` all but the data pointer and the
+    /// identifier count.
     #[must_use]
     pub fn raw(entry: SubmissionEntry, data: u64) -> Self {
         let format = BlockFormat::default();
+        let data = data.min(MAX_DATA);
         Self { entry, data, metadata: 0, given: 0, blocks: 0, format }
     }
 
@@ -131,14 +132,11 @@ impl Command {
     }
 
     /// Whether the metadata that the command moves were given, at a place where they can be.
-    #[inline]
     pub(crate) fn check_metadata(&self) -> Result<(), Error> {
-        if self.metadata == 0 { Ok(()) } else { self.check_given() }
-    }
-
-    #[cold]
-    fn check_given(&self) -> Result<(), Error> {
         let (expected, actual) = (self.metadata, self.given);
+        if expected == 0 {
+            return Ok(());
+        }
         if actual < expected {
             return Err(Error::Length { what: "metadata", expected, actual });
         }
@@ -161,6 +159,10 @@ fn zero_based<T: TryFrom<u64>>(what: &'static str, count: u64, most: u64) -> Res
         _ => Err(error),
     }
 }
+
+/// More than any command moves: 65 536 blocks of 1 GiB with 64 KiB of metadata each, and so a length that
+/// can be added to an address and wrap at most once.
+pub(crate) const MAX_DATA: u64 = 1 << 48;
 
 /// The most blocks of a command: NLB has 16 bits.
 const MAX_BLOCKS: u64 = 1 << 16;

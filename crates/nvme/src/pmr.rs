@@ -40,8 +40,11 @@ impl PmrMemory {
             return Err(registers.gone());
         }
         let reserved = "the value is reserved";
-        let refuse = |field, value: u8| {
-            Error::Implausible { bdf, field, value: value.into(), reason: reserved }
+        let refuse = |field, value: u8| Error::Implausible {
+            bdf,
+            field,
+            value: value.into(),
+            reason: reserved,
         };
         let bir = capabilities.bir();
         let index = BarIndex::new(bir).filter(|index| index.get() >= 2);

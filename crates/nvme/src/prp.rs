@@ -7,15 +7,14 @@ use zerocopy::IntoBytes as _;
 use crate::data::{ListSlot, Segment};
 use crate::{Error, PAGE};
 
-/// The pointer to one run of addresses.
+/// The pointer to data that lie within a page: the common case, which needs no list. The length is that of
+/// a [`Command`](crate::Command)'s data, and so at most [`MAX_DATA`](crate::nvm::MAX_DATA).
 #[inline]
-pub(crate) fn contiguous(segment: Segment, list: ListSlot<'_>) -> Result<DataPointer, Error> {
-    let Segment { iova, len } = segment;
-    let in_first = PAGE - iova.0 % PAGE;
-    if len <= in_first && iova.0.is_multiple_of(4) && len > 0 {
-        return Ok(DataPointer::prp(iova.0, 0));
-    }
-    segments(&[segment], list)
+pub(crate) fn one_page(segment: Segment) -> Option<DataPointer> {
+    let iova = segment.iova.0;
+    let last = iova.wrapping_add(segment.len).wrapping_sub(1);
+    let fits = (last ^ iova) < PAGE && iova.is_multiple_of(4);
+    fits.then(|| DataPointer::prp(iova, 0))
 }
 
 /// The pointer to several runs of addresses.

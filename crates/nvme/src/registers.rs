@@ -27,9 +27,8 @@ impl Registers {
             return Err(self.gone());
         }
         let cap = Cap::from_bits(bits);
-        let refuse = |field, value, reason| {
-            Err(Error::Implausible { bdf: self.bdf, field, value, reason })
-        };
+        let refuse =
+            |field, value, reason| Err(Error::Implausible { bdf: self.bdf, field, value, reason });
         if cap.mpsmin() > cap.mpsmax() {
             return refuse("CAP.MPSMIN", cap.mpsmin().into(), "it exceeds CAP.MPSMAX");
         }

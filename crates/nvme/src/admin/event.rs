@@ -41,9 +41,8 @@ impl Shared {
     /// Sends the event requests that are to be sent.
     pub(crate) fn arm_events(&self, admin: &mut Admin) -> Result<(), Error> {
         while admin.unarmed > 0 {
-            let reserved = admin.raw.reserve()?;
             let entry = SubmissionEntry::new(AdminOpcode::ASYNC_EVENT_REQUEST, 0);
-            admin.raw.push(reserved, entry, AdminToken::Event).map_err(|(error, _)| error)?;
+            admin.raw.push(entry, AdminToken::Event).map_err(|(error, _)| error)?;
             admin.unarmed -= 1;
         }
         admin.raw.ring()

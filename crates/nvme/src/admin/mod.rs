@@ -40,9 +40,14 @@ use crate::{Cause, Error, Failure, PAGE, Segment, prp};
 pub(crate) enum AdminToken {
     /// An asynchronous event request.
     Event,
-    /// The data of any other command, and the list that describes them.
-    Command([Option<DmaBuffer>; 2]),
+    /// Any other command.
+    Command(Buffers),
 }
+
+/// What an admin command leaves behind: its memory, and how it went.
+type Completed = (Buffers, Result<u64, Failure>);
+/// The data of an admin command, and the list that describes them.
+type Buffers = [Option<DmaBuffer>; 2];
 
 /// Everything about a controller that one thread at a time may touch.
 #[derive(Debug)]
@@ -133,8 +138,8 @@ impl Admin {
         let bell = |offset| Doorbell::new(registers.bar.clone(), offset, None);
         let sq = bell(capabilities.submission_doorbell(ADMIN_QID));
         let cq = bell(capabilities.completion_doorbell(ADMIN_QID));
-        let sq = SubmissionQueue::new(memory(SUBMISSION_ENTRY_SIZE)?, entries, sq);
-        let cq = CompletionQueue::new(memory(COMPLETION_ENTRY_SIZE)?, entries, cq);
+        let sq = SubmissionQueue::new(memory(SUBMISSION_ENTRY_SIZE)?, entries, sq)?;
+        let cq = CompletionQueue::new(memory(COMPLETION_ENTRY_SIZE)?, entries, cq)?;
         Ok(Self {
             raw: RawPair::new(registers.bdf, ADMIN_QID, sq, cq),
             spare: None,
@@ -177,11 +182,10 @@ impl Shared {
         let Request { mut entry, data, timeout } = request;
         let opcode = AdminOpcode::from_bits(entry.opcode());
         let buffers = self.give(admin, &mut entry, data)?;
-        let reserved = admin.raw.reserve()?;
         let token = AdminToken::Command(buffers);
-        admin.raw.push(reserved, entry, token).map_err(|(error, _)| error)?;
+        let cid = admin.raw.push(entry, token).map_err(|(error, _)| error)?;
         admin.raw.ring()?;
-        let (buffers, outcome) = self.await_command(admin, reserved.cid, opcode, timeout)?;
+        let (buffers, outcome) = self.await_command(admin, cid, opcode, timeout)?;
         let [buffer, _] = buffers;
         let result = outcome.map_err(|failure| self.admin_error(opcode, failure));
         let reply = result.and_then(|result| {
@@ -209,7 +213,7 @@ impl Shared {
         admin: &mut Admin,
         entry: &mut SubmissionEntry,
         data: AdminData<'_>,
-    ) -> Result<[Option<DmaBuffer>; 2], Error> {
+    ) -> Result<Buffers, Error> {
         let len = match data {
             AdminData::None => return Ok([None, None]),
             AdminData::Receive(len) => len,
@@ -234,7 +238,7 @@ impl Shared {
         } else {
             Lists::none()
         };
-        entry.dptr = prp::contiguous(segment, lists.slot(0))?;
+        entry.dptr = prp::segments(&[segment], lists.slot(0))?;
         Ok([Some(buffer), lists.into_host()])
     }
 
@@ -245,7 +249,7 @@ impl Shared {
         cid: u16,
         opcode: AdminOpcode,
         timeout: Duration,
-    ) -> Result<([Option<DmaBuffer>; 2], Result<u64, Failure>), Error> {
+    ) -> Result<Completed, Error> {
         let deadline = Deadline::after(self.function.clock(), timeout);
         let (mut turns, mut in_time) = (0_u32, true);
         while in_time {

@@ -29,7 +29,8 @@ impl Controller {
         // Takes the admin lock by itself.
         let _enabled = wants_cmb.then(|| self.cmb()).transpose()?;
         let shared = &self.shared;
-        let interrupt = options.vector.map(|vector| shared.function.interrupt(vector)).transpose()?;
+        let interrupt =
+            options.vector.map(|vector| shared.function.interrupt(vector)).transpose()?;
         let mut admin = shared.admin()?;
         shared.check_alive()?;
         let count = admin.queue_count();
@@ -44,8 +45,8 @@ impl Controller {
         let bells = bell(shared.capabilities.submission_doorbell(qid))
             .and_then(|sq| Ok((sq, bell(shared.capabilities.completion_doorbell(qid))?)));
         let (sq_bell, cq_bell) = bells?;
-        let sq = SubmissionQueue::new(sq, entries, sq_bell);
-        let cq = CompletionQueue::new(cq, entries, cq_bell);
+        let sq = SubmissionQueue::new(sq, entries, sq_bell)?;
+        let cq = CompletionQueue::new(cq, entries, cq_bell)?;
         let stride = Lists::stride(max_transfer).unwrap_or(0);
         let mut pair = QueuePair {
             raw: RawPair::new(bdf, qid, sq, cq),
@@ -122,6 +123,6 @@ impl<T> QueuePair<T> {
         self.presence = Presence::Uncertain;
         self.shared.create_queues(admin, &creation)?;
         self.presence = Presence::Present;
-        Ok(())
+        self.raw.open()
     }
 }

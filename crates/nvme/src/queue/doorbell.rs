@@ -3,7 +3,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use p2pdma_mem::SharedMemory;
-use p2pdma_pci::Bar;
+use p2pdma_pci::{Bar, Bdf};
 
 use crate::Error;
 
@@ -27,6 +27,10 @@ pub(crate) struct ShadowDoorbell {
 impl Doorbell {
     pub(crate) fn new(bar: Bar, offset: u64, shadow: Option<ShadowDoorbell>) -> Self {
         Self { bar, offset, shadow }
+    }
+
+    pub(crate) fn bdf(&self) -> Bdf {
+        self.bar.owner()
     }
 
     /// Tells the controller that the index moved from `old` to `new`.

@@ -14,7 +14,6 @@ pub use recover::Recovery;
 
 pub(crate) use completion::CompletionQueue;
 pub(crate) use doorbell::{Doorbell, ShadowDoorbell};
-pub(crate) use raw::RawPair;
 use pair::Presence;
-pub(crate) use slots::Reserved;
+pub(crate) use raw::RawPair;
 pub(crate) use submission::SubmissionQueue;

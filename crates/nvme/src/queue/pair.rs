@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use p2pdma_pci::{Bdf, Duration, Instant, Interrupt};
-use p2pdma_spec::nvme::queue::{DataPointer, DataTransfer, Direction};
+use p2pdma_spec::nvme::queue::{DataPointer, DataTransfer, Direction, SubmissionEntry};
 
 use super::RawPair;
 use super::raw::Reaped;
@@ -13,7 +13,7 @@ use crate::nvm::Command;
 use crate::sgl::{self, SglLimits};
 use crate::shared::Shared;
 use crate::time::Deadline;
-use crate::{Error, Failure, Rejected, prp};
+use crate::{Error, Failure, Rejected, Segment, prp};
 
 /// A submission queue with a completion queue of its own, for one thread.
 ///
@@ -54,14 +54,9 @@ pub(super) enum Presence {
     Present,
 }
 
-/// What a command in flight is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CommandId {
-    /// The submission queue.
-    pub qid: u16,
-    /// The command identifier.
-    pub cid: u16,
-}
+/// What a command in flight is called within its queue: its command identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u16);
 
 /// A command that is over.
 #[derive(Debug)]
@@ -101,7 +96,8 @@ impl<T> QueuePair<T> {
     #[inline]
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.raw.slots.in_flight() + self.returned.len()
+        let flying = if self.presence == Presence::Absent { 0 } else { self.raw.in_flight() };
+        flying + self.returned.len()
     }
 
     /// The longest transfer of a command in bytes.
@@ -119,8 +115,57 @@ impl<T> QueuePair<T> {
     /// With the token. [`Error::QueueFull`]; what is wrong with the data: [`Error::Length`],
     /// [`Error::TooLong`], [`Error::Misaligned`], [`Error::Gap`], [`Error::TooManySegments`],
     /// [`Error::Unsupported`]; or [`Error::Broken`] or [`Error::Reset`] if the queue has to be recovered.
-    #[inline]
+    #[inline(always)]
     pub fn submit(
+        &mut self,
+        command: &Command,
+        data: Data<'_>,
+        token: T,
+    ) -> Result<CommandId, Rejected<T>> {
+        match data {
+            Data::Contiguous(segment) => self.submit_segment(command, segment, token),
+            data => self.submit_rarely(command, data, token),
+        }
+    }
+
+    #[inline(always)]
+    fn submit_segment(
+        &mut self,
+        command: &Command,
+        segment: Segment,
+        token: T,
+    ) -> Result<CommandId, Rejected<T>> {
+        let mut token = token;
+        if segment.len == command.data
+            && command.metadata == 0
+            && let Some(pointer) = prp::one_page(segment)
+        {
+            let mut entry = command.entry;
+            entry.dptr = pointer;
+            match self.raw.push_to_host(entry, token) {
+                Ok(cid) => return Ok(CommandId(cid)),
+                Err(back) => token = back,
+            }
+        }
+        // A copy, so that what is common needs the command in no memory of its own.
+        let command = *command;
+        self.submit_large(&command, segment, token)
+    }
+
+    #[inline(never)]
+    fn submit_large(
+        &mut self,
+        command: &Command,
+        segment: Segment,
+        token: T,
+    ) -> Result<CommandId, Rejected<T>> {
+        self.submit_rarely(command, Data::Contiguous(segment), token)
+    }
+
+    /// Submits what is more than a page or goes to the controller's own memory, and finds out what is
+    /// wrong.
+    #[inline(never)]
+    fn submit_rarely(
         &mut self,
         command: &Command,
         data: Data<'_>,
@@ -131,36 +176,32 @@ impl<T> QueuePair<T> {
         {
             return Err(Rejected { error, token });
         }
-        let reserved = match self.raw.reserve() {
-            Ok(reserved) => reserved,
-            Err(error) => return Err(Rejected { error, token }),
+        let entry = self.raw.next_slot().and_then(|slot| self.entry(command, data, slot));
+        let pushed = match entry {
+            Ok(entry) => self.raw.push(entry, token),
+            Err(error) => Err((error, token)),
         };
+        pushed.map(CommandId).map_err(|(error, token)| Rejected { error, token })
+    }
+
+    /// The entry of a command, if its data and metadata are what it moves.
+    fn entry(
+        &self,
+        command: &Command,
+        data: Data<'_>,
+        slot: u16,
+    ) -> Result<SubmissionEntry, Error> {
+        command.check_metadata()?;
         let mut entry = command.entry;
-        let list = self.lists.slot(reserved.index);
-        let pointer = match data {
-            Data::Contiguous(segment)
-                if segment.len == command.data && segment.len <= self.lists.max_transfer =>
-            {
-                prp::contiguous(segment, list)
-            }
-            _ => self.data_pointer(command, data, list),
-        };
-        match pointer.and_then(|pointer| command.check_metadata().map(|()| pointer)) {
-            Ok(pointer) => entry.dptr = pointer,
-            Err(error) => return Err(Rejected { error, token }),
-        }
+        let list = self.lists.slot(slot);
+        entry.dptr = self.data_pointer(command, data, list)?;
         if let Data::Sgl(_) = data {
             let cdw0 = entry.cdw0.get().with_psdt(DataTransfer::SGL_METADATA_BUFFER);
             entry.cdw0.set(cdw0);
         }
-        match self.raw.push(reserved, entry, token) {
-            Ok(()) => Ok(CommandId { qid: self.raw.qid, cid: reserved.cid }),
-            Err((error, token)) => Err(Rejected { error, token }),
-        }
+        Ok(entry)
     }
 
-    /// The data pointer of a command, the rarer cases.
-    #[inline(never)]
     fn data_pointer(
         &self,
         command: &Command,
@@ -184,7 +225,7 @@ impl<T> QueuePair<T> {
         }
         match data {
             Data::None => Ok(DataPointer::default()),
-            Data::Contiguous(segment) => prp::contiguous(segment, list),
+            Data::Contiguous(segment) => prp::segments(&[segment], list),
             Data::Segments(segments) => prp::segments(segments, list),
             Data::Sgl(segments) => {
                 self.check_sgl(command, segments)?;
@@ -225,42 +266,66 @@ impl<T> QueuePair<T> {
     /// # Errors
     /// [`Error::Broken`] if the controller breaks the rules of the queue, [`Error::Reset`] if it does not
     /// have the queue any more. In both cases [`QueuePair::recover`] brings the queue back.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self) -> Result<Option<Completion<T>>, Error> {
-        if self.attention {
-            return self.poll_returned();
+        if !self.attention
+            && let Some((cid, token, result)) = self.raw.next_success()
+        {
+            return Ok(Some(Completion { id: CommandId(cid), token, outcome: Ok(result) }));
         }
-        match self.raw.poll()? {
-            Some(reaped) => Ok(Some(self.completion(reaped))),
-            None if self.shared.epoch() == self.epoch => Ok(None),
-            None => self.notice_reset(),
+        self.poll_rarely()
+    }
+
+    /// Takes all commands that are over and hands each to `each`; then the controller is told by one
+    /// write of the other doorbell. Returns how many there were. [`QueuePair::poll`], for many at a time.
+    ///
+    /// # Errors
+    /// As [`QueuePair::poll`]; what was handed out before stays so.
+    #[inline(always)]
+    pub fn reap(&mut self, mut each: impl FnMut(Completion<T>)) -> Result<usize, Error> {
+        let mut count = 0_usize;
+        loop {
+            if !self.attention {
+                while let Some((cid, token, result)) = self.raw.next_success() {
+                    each(Completion { id: CommandId(cid), token, outcome: Ok(result) });
+                    count = count.wrapping_add(1);
+                }
+            }
+            match self.poll_rarely()? {
+                Some(completion) => each(completion),
+                None => return Ok(count),
+            }
+            count = count.wrapping_add(1);
         }
     }
 
-    #[inline]
-    fn completion(&self, (cid, token, outcome): Reaped<T>) -> Completion<T> {
-        Completion { id: CommandId { qid: self.raw.qid, cid }, token, outcome }
-    }
-
+    /// Polls where there is no completion, or something else to do first.
     #[cold]
-    fn poll_returned(&mut self) -> Result<Option<Completion<T>>, Error> {
+    fn poll_rarely(&mut self) -> Result<Option<Completion<T>>, Error> {
         if let Some(reaped) = self.returned.pop_front() {
-            return Ok(Some(self.completion(reaped)));
+            return Ok(Some(Self::completion(reaped)));
         }
         self.check_up()?;
-        self.attention = false;
-        self.poll()
+        let polled = self.raw.poll();
+        self.attention = polled.is_err();
+        match polled? {
+            Some(reaped) => Ok(Some(Self::completion(reaped))),
+            None if self.shared.epoch() == self.epoch => Ok(None),
+            None => {
+                // The controller was fenced since the queues were created: what was in flight is lost.
+                self.take_down();
+                self.poll_rarely()
+            }
+        }
     }
 
-    /// The controller was fenced since the queues were created: what was in flight is lost.
-    #[cold]
-    fn notice_reset(&mut self) -> Result<Option<Completion<T>>, Error> {
-        self.take_down();
-        self.poll_returned()
+    fn completion((cid, token, outcome): Reaped<T>) -> Completion<T> {
+        Completion { id: CommandId(cid), token, outcome }
     }
 
     /// Notes that the controller does not have the queues any more.
     pub(super) fn take_down(&mut self) {
+        self.raw.shut();
         self.returned.extend(self.raw.posted());
         self.returned.extend(self.raw.lose_all());
         (self.attention, self.presence) = (true, Presence::Absent);
@@ -270,6 +335,7 @@ impl<T> QueuePair<T> {
     fn check_up(&self) -> Result<(), Error> {
         let (bdf, qid) = (self.raw.bdf, self.raw.qid);
         match self.presence {
+            Presence::Present if self.raw.is_broken() => Err(self.raw.refusal()),
             Presence::Present => Ok(()),
             Presence::Absent | Presence::Uncertain => Err(Error::Reset { bdf, qid }),
         }
@@ -332,8 +398,7 @@ impl<T> QueuePair<T> {
             self.aged = now;
         }
         // One that saw the queue grow older twice has seen the time between pass in full.
-        let qid = self.raw.qid;
-        self.raw.older_than(2).map(|cid| CommandId { qid, cid }).collect()
+        self.raw.old().map(CommandId).collect()
     }
 }
 

@@ -4,8 +4,9 @@ use p2pdma_pci::Bdf;
 use p2pdma_spec::nvme::queue::{CompletionEntry, SubmissionEntry};
 use p2pdma_spec::nvme::status::{CompletionStatus, Status};
 
+use super::completion::Success;
 use super::slots::Slots;
-use super::{CompletionQueue, Reserved, SubmissionQueue};
+use super::{CompletionQueue, SubmissionQueue};
 use crate::memory::QueueMemory;
 use crate::{Cause, Error, Failure, Violation};
 
@@ -15,12 +16,14 @@ use crate::{Cause, Error, Failure, Violation};
 pub(crate) struct RawPair<T> {
     pub(crate) bdf: Bdf,
     pub(crate) qid: u16,
+    /// The queue identifier where completions have it: above 16 bits of head pointer.
+    tag: u32,
     sq: SubmissionQueue,
     cq: CompletionQueue,
     pub(crate) slots: Slots<T>,
     broken: Option<Violation>,
-    /// Advances now and then; commands remember it, so that old ones can be told without a clock.
-    age: u32,
+    /// How many commands had been submitted when the queue last grew older, and the time before that.
+    ages: [u64; 2],
 }
 
 /// The raw form of a completion: identifier, what came with the command, outcome.
@@ -30,20 +33,28 @@ impl<T> RawPair<T> {
     pub(crate) fn new(bdf: Bdf, qid: u16, sq: SubmissionQueue, cq: CompletionQueue) -> Self {
         // One entry of a queue is always empty (NVMe Base 2.1 §3.3.1.1).
         let capacity = u16::try_from(sq.entries().saturating_sub(1)).unwrap_or(u16::MAX);
-        Self { bdf, qid, sq, cq, slots: Slots::new(capacity), broken: None, age: 1 }
+        Self {
+            bdf,
+            qid,
+            tag: u32::from(qid) << 16,
+            sq,
+            cq,
+            slots: Slots::new(capacity),
+            broken: None,
+            ages: [0; 2],
+        }
     }
 
-    /// A slot for the next command.
-    #[inline]
-    pub(crate) fn reserve(&self) -> Result<Reserved, Error> {
-        match self.slots.reserve() {
-            Some(reserved) if self.broken.is_none() => Ok(reserved),
+    /// The slot of the next command.
+    pub(crate) fn next_slot(&self) -> Result<u16, Error> {
+        match self.slots.next() {
+            Some(slot) if self.broken.is_none() => Ok(slot),
             _ => Err(self.refusal()),
         }
     }
 
     #[cold]
-    fn refusal(&self) -> Error {
+    pub(crate) fn refusal(&self) -> Error {
         let (bdf, qid) = (self.bdf, self.qid);
         match self.broken {
             Some(violation) => Error::Broken { bdf, qid, violation },
@@ -51,37 +62,85 @@ impl<T> RawPair<T> {
         }
     }
 
-    /// Writes the command of a reserved slot. The controller does not know of it until [`Self::ring`].
-    #[inline]
-    pub(crate) fn push(
-        &mut self,
-        reserved: Reserved,
-        mut entry: SubmissionEntry,
-        token: T,
-    ) -> Result<(), (Error, T)> {
-        entry.set_cid(reserved.cid);
-        match self.sq.push(entry) {
-            Ok(place) => {
-                self.slots.occupy(reserved, token, place, self.age);
-                Ok(())
+    /// Writes a command in the next slot. The controller does not know of it until [`Self::ring`].
+    pub(crate) fn push(&mut self, entry: SubmissionEntry, token: T) -> Result<u16, (Error, T)> {
+        if let Err(error) = self.next_slot() {
+            return Err((error, token));
+        }
+        let mut failed = None;
+        let sq = &self.sq;
+        let occupied = self.slots.occupy(token, sq.written(), |cid| {
+            let mut entry = entry;
+            entry.set_cid(cid);
+            sq.write(&entry).map_err(|error| failed = Some(error)).ok()
+        });
+        match occupied {
+            Ok(cid) => {
+                self.sq.advance();
+                Ok(cid)
             }
-            Err(error) => Err((error, token)),
+            Err(token) => Err((failed.unwrap_or_else(|| self.refusal()), token)),
         }
     }
 
-    /// Tells the controller of every command that was written, by one doorbell.
+    /// The same, at less cost, for a queue in host memory that has room and works: if it is none, the
+    /// token comes back.
+    #[inline(always)]
+    pub(crate) fn push_to_host(&mut self, mut entry: SubmissionEntry, token: T) -> Result<u16, T> {
+        let sq = &mut self.sq;
+        self.slots.occupy(token, sq.written(), |cid| {
+            entry.set_cid(cid);
+            sq.push_to_host(entry)
+        })
+    }
+
+    /// Lets [`Self::push_to_host`] be used, as long as the controller has the queues.
+    pub(crate) fn open(&mut self) -> Result<(), Error> {
+        self.sq.open()
+    }
+
+    /// The opposite of [`Self::open`].
+    pub(crate) fn shut(&mut self) {
+        self.sq.shut();
+    }
+
+    /// How many commands are in flight: each takes one entry of either queue.
     #[inline]
+    pub(crate) fn in_flight(&self) -> usize {
+        let count = self.sq.written().wrapping_sub(self.cq.taken());
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// Tells the controller of every command that was written, by one doorbell. If it may lack room for
+    /// their completions, it is told which ones were taken, too.
     pub(crate) fn ring(&mut self) -> Result<(), Error> {
+        if self.cq.is_short_for(self.in_flight()) {
+            self.cq.ring()?;
+        }
         self.sq.ring()
     }
 
     /// Whether commands were written that the controller does not know of.
+    #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         self.sq.is_pending()
     }
 
+    /// The next completion, if it is there, is right, and says success: the common case. Anything else
+    /// stays where it is.
+    #[inline(always)]
+    pub(crate) fn next_success(&mut self) -> Option<(u16, T, u64)> {
+        let Success { result, place, cid } = self.cq.peek_success()?;
+        // Both at once: another queue is further away than there are entries.
+        if place.wrapping_sub(self.tag) >= self.sq.entries() {
+            return None;
+        }
+        let token = self.slots.complete(cid, self.sq.known())?;
+        self.cq.advance();
+        Some((cid, token, result))
+    }
+
     /// The next completion. If there is none, the controller is told which ones were taken.
-    #[inline]
     pub(crate) fn poll(&mut self) -> Result<Option<Reaped<T>>, Error> {
         if self.broken.is_some() {
             return Err(self.refusal());
@@ -91,43 +150,41 @@ impl<T> RawPair<T> {
             return Ok(None);
         };
         match self.accept(&entry) {
-            Ok(reaped) => {
-                self.cq.advance();
-                if self.cq.is_half_taken() {
-                    self.cq.ring()?;
-                }
-                Ok(Some(reaped))
-            }
-            Err(violation) => {
-                self.broken = Some(violation);
-                Err(self.refusal())
-            }
+            Some(reaped) => Ok(Some(reaped)),
+            None => Err(self.break_off(&entry)),
         }
     }
 
-    /// Matches a completion with the one command that it can belong to.
-    #[inline]
-    fn accept(&mut self, entry: &CompletionEntry) -> Result<Reaped<T>, Violation> {
+    /// Matches a completion with the one command that it can belong to, and takes both.
+    fn accept(&mut self, entry: &CompletionEntry) -> Option<Reaped<T>> {
         let (cid, sqhd) = (entry.cid.get(), entry.sqhd.get());
-        if entry.sqid.get() != self.qid {
-            return Err(Violation::WrongQueue { sqid: entry.sqid.get() });
+        if entry.sqid.get() != self.qid || u32::from(sqhd) >= self.sq.entries() {
+            return None;
         }
-        let entries = self.sq.entries();
-        if u32::from(sqhd) >= entries {
-            return Err(Violation::HeadOutOfRange { sqhd, entries });
-        }
-        let sq = &self.sq;
-        let token = match self.slots.complete(cid, |place| sq.fetched(place, sqhd)) {
-            Ok(token) => token,
-            Err(violation) => return Err(violation.unwrap_or(Violation::NotFetched { cid, sqhd })),
-        };
+        let token = self.slots.complete(cid, self.sq.known())?;
+        self.cq.advance();
         let status = entry.status.get();
         let outcome = if status.status() == Status::SUCCESS {
             Ok(entry.result())
         } else {
             Err(self.failure(cid, Cause::Status(status)))
         };
-        Ok((cid, token, outcome))
+        Some((cid, token, outcome))
+    }
+
+    /// Notes what is wrong with a completion.
+    #[cold]
+    fn break_off(&mut self, entry: &CompletionEntry) -> Error {
+        let (sqid, sqhd, entries) = (entry.sqid.get(), entry.sqhd.get(), self.sq.entries());
+        self.shut();
+        self.broken = Some(if sqid != self.qid {
+            Violation::WrongQueue { sqid }
+        } else if u32::from(sqhd) >= entries {
+            Violation::HeadOutOfRange { sqhd, entries }
+        } else {
+            self.slots.violation(entry.cid.get())
+        });
+        self.refusal()
     }
 
     #[cold]
@@ -142,29 +199,34 @@ impl<T> RawPair<T> {
 
     /// Lets time pass for the commands in flight: what was submitted before is older from now on.
     pub(crate) fn grow_older(&mut self) {
-        self.age = self.age.saturating_add(1);
+        self.ages = [self.sq.written(), self.ages[0]];
     }
 
-    /// Commands in flight that saw the queue grow older at least `times` times.
-    pub(crate) fn older_than(&self, times: u32) -> impl Iterator<Item = u16> + '_ {
-        self.slots.since(self.age.saturating_sub(times))
+    /// Commands in flight that saw the queue grow older twice.
+    pub(crate) fn old(&self) -> impl Iterator<Item = u16> + '_ {
+        self.slots.among(self.ages[1])
+    }
+
+    /// Commands in flight.
+    pub(crate) fn flying(&self) -> impl Iterator<Item = u16> + '_ {
+        self.slots.among(self.sq.written())
     }
 
     /// The completions that were posted before the controller lost the queues. It is not told that they
     /// were taken.
     pub(crate) fn posted(&mut self) -> Vec<Reaped<T>> {
         let mut posted = Vec::new();
-        while let Ok(Some(entry)) = self.cq.peek()
-            && self.broken.is_none()
-            && let Ok(reaped) = self.accept(&entry)
+        while self.broken.is_none()
+            && let Ok(Some(entry)) = self.cq.peek()
+            && let Some(reaped) = self.accept(&entry)
         {
-            self.cq.advance();
             posted.push(reaped);
         }
         posted
     }
 
-    /// Takes every command out of flight as lost. Only for a queue that the controller no longer has.
+    /// Takes every command out of flight as lost. Only for a queue that the controller no longer has; it
+    /// counts none as in flight after [`Self::restart`].
     pub(crate) fn lose_all(&mut self) -> Vec<Reaped<T>> {
         let lost = self.slots.drain();
         lost.into_iter()
@@ -175,7 +237,7 @@ impl<T> RawPair<T> {
     /// Starts over, as after the creation of the queues.
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.sq.restart()?;
-        self.cq.restart()?;
+        self.cq.restart(self.sq.written())?;
         self.broken = None;
         Ok(())
     }

@@ -85,7 +85,7 @@ impl<T> QueuePair<T> {
         let shared = Arc::clone(&self.shared);
         let deadline = Deadline::after(shared.function.clock(), shared.options.abort_timeout);
         self.raw.ring()?;
-        let cids: Vec<u16> = self.raw.older_than(0).collect();
+        let cids: Vec<u16> = self.raw.flying().collect();
         for cid in cids {
             let abort = shared.abort(&mut *shared.admin()?, self.raw.qid, cid);
             if abort.is_err() || deadline.left() == Duration::ZERO {
@@ -93,14 +93,14 @@ impl<T> QueuePair<T> {
             }
         }
         let mut in_time = true;
-        while in_time && self.raw.slots.in_flight() > 0 {
+        while in_time && self.raw.in_flight() > 0 {
             in_time = deadline.turn();
             while let Ok(Some(reaped)) = self.raw.poll() {
                 self.returned.push_back(reaped);
                 self.attention = true;
             }
         }
-        Ok(self.raw.slots.in_flight() == 0)
+        Ok(self.raw.in_flight() == 0)
     }
 
     /// Gives the queues up; says whether the controller is known not to use them any more.
@@ -132,6 +132,6 @@ impl<T> QueuePair<T> {
     /// # Errors
     /// What can happen to any admin command: see [`Error`].
     pub fn abort(&mut self, command: CommandId) -> Result<bool, Error> {
-        self.shared.abort(&mut *self.shared.admin()?, command.qid, command.cid)
+        self.shared.abort(&mut *self.shared.admin()?, self.raw.qid, command.0)
     }
 }

@@ -9,9 +9,9 @@ struct Slot<T> {
     token: Option<T>,
     /// The identifier that the slot last used.
     cid: u16,
-    /// The age of the queue when it was last used; 0 if it never was.
-    born: u32,
-    /// Its place in the sequence of all submission entries.
+    /// While the slot is free: the next one that is.
+    next: u16,
+    /// The place of its last command in the sequence of all submission entries.
     place: u64,
 }
 
@@ -22,30 +22,33 @@ struct Slot<T> {
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     slots: Box<[Slot<T>]>,
-    free: Vec<u16>,
+    /// The slot at the top of the stack; [`NONE`] if it is empty.
+    free: u16,
     /// What to add to a slot's identifier at its next use; 0 if the index takes all bits.
     step: u16,
-    mask: u16,
+    mask: usize,
 }
 
-/// A free slot, reserved for a command.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reserved {
-    pub(crate) index: u16,
-    pub(crate) cid: u16,
-}
+/// No slot: there are at most 65 535, so none has this index.
+const NONE: u16 = u16::MAX;
+/// The place of the last command of a slot that had none.
+const NEVER: u64 = u64::MAX;
 
 impl<T> Slots<T> {
     /// Room for `count` commands.
     pub(crate) fn new(count: u16) -> Self {
-        let slot = |cid| Slot { token: None, cid, born: 0, place: 0 };
         // No index has all bits set, so that no identifier is FFFFh (NVMe Base 2.1 §4.1.1).
         let mask = u16::MAX.checked_shr(count.leading_zeros()).unwrap_or(0);
+        let slot = |cid: u16| {
+            let last = cid.checked_add(1) == Some(count);
+            let next = if last { NONE } else { cid.wrapping_add(1) };
+            Slot { token: None, cid, next, place: NEVER }
+        };
         Self {
             slots: (0..count).map(slot).collect(),
-            free: (0..count).rev().collect(),
+            free: if count == 0 { NONE } else { 0 },
             step: mask.wrapping_add(1),
-            mask,
+            mask: mask.into(),
         }
     }
 
@@ -55,68 +58,75 @@ impl<T> Slots<T> {
         self.slots.len()
     }
 
-    /// How many commands are in flight.
-    #[inline]
-    pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
+    /// The slot that the next command will have, if there is room.
+    pub(crate) fn next(&self) -> Option<u16> {
+        self.slots.get(usize::from(self.free)).map(|_| self.free)
     }
 
-    /// The slot and the identifier that the next command will have, if there is room.
-    #[inline]
-    pub(crate) fn reserve(&self) -> Option<Reserved> {
-        let index = *self.free.last()?;
-        let slot = self.slots.get(usize::from(index))?;
-        Some(Reserved { index, cid: slot.cid.wrapping_add(self.step) })
-    }
-
-    /// Puts a command in flight in the slot that was reserved last. `born` is positive.
-    #[inline]
-    pub(crate) fn occupy(&mut self, reserved: Reserved, token: T, place: u64, born: u32) {
-        if let Some(slot) = self.slots.get_mut(usize::from(reserved.index)) {
-            *slot = Slot { token: Some(token), cid: reserved.cid, born, place };
-            self.free.pop();
-        }
-    }
-
-    /// Takes a command out of flight, if `fetched` says of its place that it can have been completed.
-    ///
-    /// # Errors
-    /// `None` in the error if it was not fetched; else what is wrong with the identifier.
-    #[inline]
-    pub(crate) fn complete(
+    /// Puts a command in flight in the next slot, if there is one and `write` takes the identifier; else
+    /// the token comes back.
+    #[inline(always)]
+    pub(crate) fn occupy(
         &mut self,
-        cid: u16,
-        fetched: impl FnOnce(u64) -> bool,
-    ) -> Result<T, Option<Violation>> {
-        let index = cid & self.mask;
-        let slot = match self.slots.get_mut(usize::from(index)) {
-            Some(slot) if slot.cid == cid => slot,
-            _ => return Err(Some(Violation::UnknownCommand { cid })),
-        };
-        if slot.token.is_some() && !fetched(slot.place) {
-            return Err(None);
+        token: T,
+        place: u64,
+        write: impl FnOnce(u16) -> Option<()>,
+    ) -> Result<u16, T> {
+        let Some(slot) = self.slots.get_mut(usize::from(self.free)) else { return Err(token) };
+        let cid = slot.cid.wrapping_add(self.step);
+        if write(cid).is_none() {
+            return Err(token);
         }
-        let again = slot.born != 0;
-        let token = slot.token.take().ok_or(Some(if again {
-            Violation::Duplicate { cid }
-        } else {
-            Violation::UnknownCommand { cid }
-        }))?;
-        self.free.push(index);
-        Ok(token)
+        self.free = slot.next;
+        (slot.token, slot.cid, slot.place) = (Some(token), cid, place);
+        Ok(cid)
     }
 
-    /// The identifiers in flight that are at least as old as `born`.
-    pub(crate) fn since(&self, born: u32) -> impl Iterator<Item = u16> + '_ {
+    /// Takes a command out of flight, if it is one of the first `known` that were submitted. `None` if
+    /// there is something wrong with it: see [`Slots::violation`].
+    #[inline(always)]
+    pub(crate) fn complete(&mut self, cid: u16, known: u64) -> Option<T> {
+        let index = usize::from(cid) & self.mask;
+        let slot = self.slots.get_mut(index)?;
+        if slot.cid != cid || slot.place >= known {
+            return None;
+        }
+        let token = slot.token.take()?;
+        slot.next = self.free;
+        self.free = index_bits(index);
+        Some(token)
+    }
+
+    /// Why a completion with this identifier cannot be, given that it was not accepted.
+    #[cold]
+    pub(crate) fn violation(&self, cid: u16) -> Violation {
+        match self.slots.get(usize::from(cid) & self.mask) {
+            Some(slot) if slot.cid == cid && slot.token.is_some() => {
+                Violation::NotSubmitted { cid }
+            }
+            Some(slot) if slot.cid == cid && slot.place != NEVER => Violation::Duplicate { cid },
+            _ => Violation::UnknownCommand { cid },
+        }
+    }
+
+    /// The identifiers in flight whose commands were among the first `known` that were submitted.
+    pub(crate) fn among(&self, known: u64) -> impl Iterator<Item = u16> + '_ {
         let flying = self.slots.iter().filter(|slot| slot.token.is_some());
-        flying.filter(move |slot| slot.born <= born).map(|slot| slot.cid)
+        flying.filter(move |slot| slot.place < known).map(|slot| slot.cid)
     }
 
     /// Takes every command out of flight.
     pub(crate) fn drain(&mut self) -> Vec<(u16, T)> {
-        let cids: Vec<u16> = self.since(u32::MAX).collect();
-        cids.into_iter().filter_map(|cid| Some((cid, self.complete(cid, |_| true).ok()?))).collect()
+        let cids: Vec<u16> = self.among(NEVER).collect();
+        cids.into_iter().filter_map(|cid| Some((cid, self.complete(cid, NEVER)?))).collect()
     }
+}
+
+/// An index as a slot holds it; it is below 65535.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a mask of 16 bits made it")]
+const fn index_bits(index: usize) -> u16 {
+    index as u16
 }
 
 #[cfg(test)]
@@ -126,36 +136,36 @@ mod tests {
     #[test]
     fn identifiers_tell_uses_of_a_slot_apart() {
         let mut slots = Slots::new(3);
-        let first = slots.reserve().unwrap();
-        slots.occupy(first, "first", 0, 1);
-        assert_eq!(slots.complete(first.cid, |_| true), Ok("first"));
-        let second = slots.reserve().unwrap();
-        assert_eq!((second.index, second.cid), (first.index, first.cid + 4));
-        slots.occupy(second, "second", 1, 1);
-        let late = Violation::UnknownCommand { cid: first.cid };
-        assert_eq!(slots.complete(first.cid, |_| true), Err(Some(late)));
-        assert_eq!(slots.complete(second.cid, |_| false), Err(None));
-        assert_eq!(slots.complete(second.cid, |_| true), Ok("second"));
-        let again = Violation::Duplicate { cid: second.cid };
-        assert_eq!(slots.complete(second.cid, |_| true), Err(Some(again)));
+        let first = slots.occupy("first", 0, |_| Some(())).unwrap();
+        assert_eq!(slots.complete(first, 1), Some("first"));
+        assert_eq!(slots.occupy("not written", 1, |_| None), Err("not written"));
+        let second = slots.occupy("second", 1, |_| Some(())).unwrap();
+        assert_eq!(second, first + 4);
+        assert_eq!(slots.complete(first, 2), None);
+        assert_eq!(slots.violation(first), Violation::UnknownCommand { cid: first });
+        assert_eq!(slots.complete(second, 1), None);
+        assert_eq!(slots.violation(second), Violation::NotSubmitted { cid: second });
+        assert_eq!(slots.complete(second, 2), Some("second"));
+        assert_eq!(slots.complete(second, 2), None);
+        assert_eq!(slots.violation(second), Violation::Duplicate { cid: second });
     }
 
     #[test]
     fn every_size_gives_each_identifier_once_and_never_ffff() {
         let mut identifiers = 0;
-        for count in [1, 2, 3, 4, 7, 8, 31, 32, 255, 4095, 4096, 65_534, 65_535] {
+        for count in [0, 1, 2, 3, 4, 7, 8, 31, 32, 255, 4095, 4096, 65_534, 65_535] {
             let mut slots = Slots::new(count);
-            for round in 0..3_u32 {
+            for round in 0..3_u64 {
                 let mut seen = std::collections::BTreeSet::new();
-                while let Some(reserved) = slots.reserve() {
-                    assert!(seen.insert(reserved.cid) && reserved.cid != u16::MAX);
-                    slots.occupy(reserved, (), 0, round + 1);
+                while let Ok(cid) = slots.occupy((), round, |_| Some(())) {
+                    assert!(seen.insert(cid) && cid != u16::MAX);
                     identifiers += 1;
                 }
-                assert_eq!((seen.len(), slots.in_flight()), (count.into(), count.into()));
-                assert_eq!(slots.since(round + 1).count(), usize::from(count));
+                assert_eq!((seen.len(), slots.next()), (count.into(), None));
+                assert_eq!(slots.among(round + 1).count(), usize::from(count));
+                assert_eq!(slots.among(round).count(), 0);
                 assert_eq!(slots.drain().len(), usize::from(count));
-                assert_eq!(slots.in_flight(), 0);
+                assert_eq!(slots.among(NEVER).count(), 0);
             }
         }
         println!("identifiers handed out: {identifiers}");

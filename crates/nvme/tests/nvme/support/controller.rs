@@ -188,7 +188,8 @@ impl FakeController {
             return;
         }
         let (sq_size, cq_size) = (self.aqa.asqs_z().into(), self.aqa.acqs_z().into());
-        let sq = Sq { base: self.asq, size: u32::wrapping_add(sq_size, 1), head: 0, tail: 0, cqid: 0 };
+        let sq =
+            Sq { base: self.asq, size: u32::wrapping_add(sq_size, 1), head: 0, tail: 0, cqid: 0 };
         let size = u32::wrapping_add(cq_size, 1);
         let cq = Cq { base: self.acq, size, tail: 0, phase: true, head: 0, vector: None };
         self.sqs.insert(0, sq);
@@ -284,7 +285,8 @@ impl FakeController {
 
     fn own(&self, at: u64, len: usize) -> Option<std::ops::Range<usize>> {
         let start = at.checked_sub(self.cmbmsc.base_address())?;
-        let start = usize::try_from(start).ok()? + usize::try_from(self.facade.cmbloc.ofst()).ok()? * 4096;
+        let start =
+            usize::try_from(start).ok()? + usize::try_from(self.facade.cmbloc.ofst()).ok()? * 4096;
         let end = start.checked_add(len)?;
         (self.cmbmsc.cmse() && end <= MEMORY).then_some(start..end)
     }
@@ -303,7 +305,8 @@ impl FakeController {
 
     /// The next command of any queue.
     fn next_command(&mut self, dma: &mut Dma<'_>) -> Option<(u16, SubmissionEntry)> {
-        let (qid, sq) = self.sqs.iter().find(|(_, sq)| sq.head != sq.tail).map(|(q, s)| (*q, *s))?;
+        let (qid, sq) =
+            self.sqs.iter().find(|(_, sq)| sq.head != sq.tail).map(|(q, s)| (*q, *s))?;
         let mut bytes = [0; 64];
         let fetched = self.fetch(sq.base + u64::from(sq.head) * 64, &mut bytes, dma);
         let entry = self.sqs.get_mut(&qid).unwrap();
@@ -375,7 +378,9 @@ impl FakeController {
                 let known = self.cqs.remove(&qid).is_some();
                 Some((0, if known { Status::SUCCESS } else { Status::INVALID_QUEUE_IDENTIFIER }))
             }
-            AdminOpcode::ABORT => Some((self.abort(AbortCdw10::from(entry.cdw10), dma), Status::SUCCESS)),
+            AdminOpcode::ABORT => {
+                Some((self.abort(AbortCdw10::from(entry.cdw10), dma), Status::SUCCESS))
+            }
             AdminOpcode::ASYNC_EVENT_REQUEST => {
                 self.events.push_back(entry.cid());
                 None
@@ -406,12 +411,16 @@ impl FakeController {
         let slba = entry.cdw10_11();
         let opcode = NvmOpcode::from_bits(entry.opcode());
         if !matches!(opcode, NvmOpcode::READ | NvmOpcode::WRITE) {
-            return (0, if opcode == NvmOpcode::FLUSH { Status::SUCCESS } else { Status::INVALID_OPCODE });
+            return (
+                0,
+                if opcode == NvmOpcode::FLUSH { Status::SUCCESS } else { Status::INVALID_OPCODE },
+            );
         }
         if slba.checked_add(blocks).is_none_or(|end| end > BLOCKS) {
             return (0, Status::LBA_OUT_OF_RANGE);
         }
-        let range = usize::try_from(slba * 512).unwrap()..usize::try_from((slba + blocks) * 512).unwrap();
+        let range =
+            usize::try_from(slba * 512).unwrap()..usize::try_from((slba + blocks) * 512).unwrap();
         if opcode == NvmOpcode::READ {
             let data = self.media[range].to_vec();
             (0, self.send(entry, &data, dma))
@@ -423,7 +432,12 @@ impl FakeController {
         }
     }
 
-    fn pieces(&mut self, entry: &SubmissionEntry, len: usize, dma: &mut Dma<'_>) -> Option<Vec<Piece>> {
+    fn pieces(
+        &mut self,
+        entry: &SubmissionEntry,
+        len: usize,
+        dma: &mut Dma<'_>,
+    ) -> Option<Vec<Piece>> {
         let mut read = |at: u64, bytes: &mut [u8]| self.fetch(at, bytes, dma);
         match walk::pieces(entry, len as u64, &mut read) {
             Ok(pieces) => Some(pieces),
@@ -435,7 +449,9 @@ impl FakeController {
     }
 
     fn send(&mut self, entry: &SubmissionEntry, data: &[u8], dma: &mut Dma<'_>) -> Status {
-        let Some(pieces) = self.pieces(entry, data.len(), dma) else { return Status::INVALID_FIELD };
+        let Some(pieces) = self.pieces(entry, data.len(), dma) else {
+            return Status::INVALID_FIELD;
+        };
         let mut rest = data;
         for piece in pieces {
             let (Piece::Memory(_, len) | Piece::Bucket(len)) = piece;
@@ -451,7 +467,9 @@ impl FakeController {
     }
 
     fn receive(&mut self, entry: &SubmissionEntry, data: &mut [u8], dma: &mut Dma<'_>) -> Status {
-        let Some(pieces) = self.pieces(entry, data.len(), dma) else { return Status::INVALID_FIELD };
+        let Some(pieces) = self.pieces(entry, data.len(), dma) else {
+            return Status::INVALID_FIELD;
+        };
         let mut rest = data;
         for piece in pieces {
             let (Piece::Memory(_, len) | Piece::Bucket(len)) = piece;
@@ -496,13 +514,21 @@ impl FakeController {
                 (0..64).for_each(|_| dma.interrupt(number % 4));
             }
             Deed::Flood => {
-                let size = self.sqs.get(&qid).and_then(|sq| self.cqs.get(&sq.cqid)).map_or(0, |cq| cq.size);
+                let size = self
+                    .sqs
+                    .get(&qid)
+                    .and_then(|sq| self.cqs.get(&sq.cqid))
+                    .map_or(0, |cq| cq.size);
                 for turn in 0..size {
                     let [low, high, ..] = turn.to_le_bytes();
                     self.post(qid, u16::from_le_bytes([low, high]), 0, Status::SUCCESS, dma);
                 }
             }
-            Deed::WrongQueue | Deed::HeadOutOfRange | Deed::WrongHead | Deed::WrongPhase | Deed::Garbage => {
+            Deed::WrongQueue
+            | Deed::HeadOutOfRange
+            | Deed::WrongHead
+            | Deed::WrongPhase
+            | Deed::Garbage => {
                 self.forge(deed, qid, cid, number, dma);
             }
         }
@@ -514,8 +540,13 @@ impl FakeController {
         let phase = entry.phase();
         match deed {
             Deed::WrongQueue => entry.sqid = U16::new(number),
-            Deed::HeadOutOfRange => entry.sqhd = U16::new(number.saturating_add(u16::try_from(size).unwrap_or(u16::MAX))),
-            Deed::WrongHead => entry.sqhd = U16::new(number % u16::try_from(size).unwrap_or(u16::MAX)),
+            Deed::HeadOutOfRange => {
+                entry.sqhd =
+                    U16::new(number.saturating_add(u16::try_from(size).unwrap_or(u16::MAX)))
+            }
+            Deed::WrongHead => {
+                entry.sqhd = U16::new(number % u16::try_from(size).unwrap_or(u16::MAX))
+            }
             Deed::WrongPhase => entry.status.set(entry.status.get().with_phase(!phase)),
             _ => {
                 entry = self.mischief.garbage();

@@ -116,7 +116,8 @@ impl Mischief {
         }
         for _ in 0..=self.random.below(6) {
             // Most of what matters is near the beginning, or where sizes and formats are.
-            let area = self.random.pick(&[(0, 160), (70, 20), (256, 8), (512, 40), (128, 16), (0, 4096)]);
+            let area =
+                self.random.pick(&[(0, 160), (70, 20), (256, 8), (512, 40), (128, 16), (0, 4096)]);
             let at = usize::try_from(area.0 + self.random.below(area.1)).unwrap();
             let value = self.random.pick(&[0, 1, 0x3f, 0x7f, 0x80, 0xff]);
             if let Some(byte) = bytes.get_mut(at) {

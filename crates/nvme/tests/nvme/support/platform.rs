@@ -36,9 +36,8 @@ impl Dma<'_> {
             return None;
         }
         let run = self.live.range(..=at).next_back();
-        let inside = run.is_some_and(|(start, size)| {
-            at - start <= *size && len as u64 <= size - (at - start)
-        });
+        let inside = run
+            .is_some_and(|(start, size)| at - start <= *size && len as u64 <= size - (at - start));
         if !inside {
             *self.strays += 1;
             return None;

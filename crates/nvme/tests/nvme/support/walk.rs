@@ -24,9 +24,7 @@ pub(crate) fn pieces(
     read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
 ) -> Result<Vec<Piece>, String> {
     match entry.cdw0.get().psdt() {
-        DataTransfer::PRP => {
-            prp(entry.dptr.prp1.address(), entry.dptr.prp2.address(), len, read)
-        }
+        DataTransfer::PRP => prp(entry.dptr.prp1.address(), entry.dptr.prp2.address(), len, read),
         DataTransfer::SGL_METADATA_BUFFER => sgl(entry.dptr.as_sgl(), len, read),
         other => Err(format!("PSDT {other}")),
     }
