@@ -61,19 +61,22 @@ impl Arbiter {
         if let Some(id) = self.classes[URGENT].pop_front() {
             return Some((id, burst));
         }
-        for _ in 0..2 {
-            let weighted = self.classes[WEIGHTED..].iter_mut().zip(&mut self.credits);
-            for (class, credit) in weighted {
-                if *credit > 0
-                    && let Some(id) = class.pop_front()
-                {
-                    return Some((id, burst.min(*credit)));
-                }
-            }
-            let weights = [self.settings.hpw_z(), self.settings.mpw_z(), self.settings.lpw_z()];
-            self.credits = weights.map(|weight| u32::from(weight) + 1);
-        }
-        None
+        let weights = self.weights();
+        let first = |with_credit: bool| {
+            let waits = |&class: &usize| !self.classes[WEIGHTED + class].is_empty();
+            (0..3).filter(waits).find(|&class| !with_credit || self.credits[class] > 0)
+        };
+        let class = first(true).or_else(|| first(false))?;
+        let id = self.classes[WEIGHTED + class].pop_front()?;
+        // Without credit it begins a new round, if it fetches anything.
+        let most = if self.credits[class] > 0 { self.credits[class] } else { weights[class] };
+        Some((id, burst.min(most)))
+    }
+
+    /// Commands that high, medium and low may fetch in a round.
+    fn weights(&self) -> [u32; 3] {
+        let weights = [self.settings.hpw_z(), self.settings.mpw_z(), self.settings.lpw_z()];
+        weights.map(|weight| u32::from(weight) + 1)
     }
 
     /// A queue fetched `count` commands.
@@ -82,6 +85,9 @@ impl Arbiter {
         if self.weighted
             && let Some(class) = class_of(id, priority).checked_sub(WEIGHTED)
         {
+            if self.credits[class] == 0 {
+                self.credits = self.weights();
+            }
             self.credits[class] = self.credits[class].saturating_sub(count);
         }
     }

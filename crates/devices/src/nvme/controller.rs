@@ -212,7 +212,7 @@ impl NvmeController {
         let mut subsystem = self.subsystem.lock();
         let mut failed = false;
         for namespace in subsystem.namespaces.iter_mut().flatten() {
-            if namespace.attached >> self.engine.limits.controller & 1 == 1 {
+            if namespace.attached & self.engine.limits.attached != 0 {
                 failed |= namespace.flush().is_err();
             }
         }

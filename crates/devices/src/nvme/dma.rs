@@ -1,7 +1,7 @@
 //! The controller's way to memory: over the bus, or straight to its own buffers.
 
 use p2pdma_fabric::{Attributes, Port, TimerId};
-use p2pdma_pci::{Duration, Instant, Iova};
+use p2pdma_pci::{Instant, Iova};
 use p2pdma_spec::nvme::status::Status;
 
 use super::cmb::Cmb;
@@ -170,8 +170,8 @@ pub(crate) struct Dma<'a, 'p> {
     port: &'a mut Port<'p>,
     own: &'a OwnMemory,
     now: Instant,
-    /// The time that reads which had to wait for one another take together.
-    chain: Duration,
+    /// When the last of the reads that had to wait for one another would be done.
+    chain: Instant,
     /// When the last of the transfers that run side by side is done.
     done: Instant,
 }
@@ -180,7 +180,7 @@ impl<'a, 'p> Dma<'a, 'p> {
     #[inline]
     pub(crate) fn new(port: &'a mut Port<'p>, own: &'a OwnMemory) -> Self {
         let now = port.now();
-        Self { port, own, now, chain: Duration::ZERO, done: now }
+        Self { port, own, now, chain: now, done: now }
     }
 
     #[inline]
@@ -196,14 +196,13 @@ impl<'a, 'p> Dma<'a, 'p> {
     /// Begins to measure anew, for the next command.
     #[inline]
     pub(crate) fn restart(&mut self) {
-        self.chain = Duration::ZERO;
-        self.done = self.now;
+        (self.chain, self.done) = (self.now, self.now);
     }
 
     /// When everything since the restart is done.
     #[inline]
     pub(crate) fn done(&self) -> Instant {
-        self.done.max(self.now + self.chain)
+        self.done.max(self.chain)
     }
 
     pub(crate) fn raise(&mut self, vector: u16) {
@@ -218,7 +217,7 @@ impl<'a, 'p> Dma<'a, 'p> {
     #[inline]
     pub(crate) fn read_control(&mut self, at: u64, data: &mut [u8]) -> Result<(), Status> {
         let done = self.read(at, data, Attributes::CONTROL)?;
-        self.chain = self.chain + done.since(self.now);
+        self.chain += done.since(self.now);
         Ok(())
     }
 

@@ -108,8 +108,13 @@ impl ErrorLog {
         self.count
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ErrorEntry> {
-        self.entries.iter()
+    /// The log page: entries that are not used are all zero.
+    pub(crate) fn page(&self) -> [ErrorEntry; ERROR_LOG_LAST as usize + 1] {
+        let mut page = [ErrorEntry::default(); ERROR_LOG_LAST as usize + 1];
+        for (slot, entry) in page.iter_mut().zip(&self.entries) {
+            *slot = *entry;
+        }
+        page
     }
 
     /// A command failed.

@@ -25,7 +25,7 @@ impl Engine {
         entry: &SubmissionEntry,
     ) -> CommandResult {
         let (cdw10, nsid) = (FormatNvmCdw10::from(entry.cdw10), entry.nsid.get());
-        let controller = self.limits.controller;
+        let controller = self.limits.attached;
         if !SecureErase::KNOWN.contains(&cdw10.ses()) {
             return Err(Status::INVALID_FIELD.into());
         }
@@ -33,7 +33,7 @@ impl Engine {
         let format = format.ok_or(Status::INVALID_FORMAT)?;
         let nsids = if nsid == NSID_ALL {
             let all = env.subsystem.iter();
-            let mine = all.filter(|(_, namespace)| namespace.attached >> controller & 1 == 1);
+            let mine = all.filter(|(_, namespace)| namespace.attached & controller != 0);
             mine.map(|(nsid, _)| nsid).collect()
         } else {
             env.subsystem.attached(nsid, controller)?;
@@ -51,7 +51,7 @@ impl Engine {
         for nsid in nsids {
             let namespace = env.subsystem.attached(nsid, controller)?;
             namespace.reformat(format).map_err(write_status)?;
-            let others = namespace.attached & !(1 << controller);
+            let others = namespace.attached & !controller;
             env.subsystem.note_change(nsid, others);
         }
         Ok(0)
@@ -105,7 +105,7 @@ impl Engine {
         let nguid = subsystem.next_identifier();
         let namespace = Namespace::create(blocks, format, wanted.nmic.shrns(), nguid);
         subsystem.unallocated -= namespace.capacity;
-        subsystem.namespaces[index] = Some(namespace);
+        subsystem.namespaces[index] = Some(Box::new(namespace));
         Ok(index as u64 + 1)
     }
 
@@ -122,7 +122,7 @@ impl Engine {
             let slot = subsystem.namespaces.get_mut(nsid as usize - 1);
             if let Some(namespace) = slot.and_then(Option::take) {
                 subsystem.unallocated += namespace.capacity;
-                subsystem.note_change(nsid, namespace.attached & !(1 << self.limits.controller));
+                subsystem.note_change(nsid, namespace.attached & !self.limits.attached);
             }
         }
         Ok(0)

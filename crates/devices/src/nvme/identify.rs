@@ -66,7 +66,7 @@ impl Engine {
                 bytes(&ControllerList::new(cntid.min(count)..count))
             }
             Cns::NAMESPACE_DESCRIPTORS => {
-                let namespace = env.subsystem.attached(nsid, self.limits.controller)?;
+                let namespace = env.subsystem.attached(nsid, self.limits.attached)?;
                 descriptors(namespace)
             }
             _ => self.identify_namespace(env.subsystem, cns, nsid)?,
@@ -89,11 +89,11 @@ impl Engine {
                 | Cns::COMMAND_SET_ALLOCATED_NAMESPACE
                 | Cns::INDEPENDENT_ALLOCATED_NAMESPACE
         );
-        let controller = self.limits.controller;
+        let controller = self.limits.attached;
         let common = nsid == NSID_ALL && !allocated;
         let namespace = if common { None } else { subsystem.allocated(nsid)? };
         let namespace =
-            namespace.filter(|namespace| allocated || namespace.attached >> controller & 1 == 1);
+            namespace.filter(|namespace| allocated || namespace.attached & controller != 0);
         Ok(match (cns, namespace) {
             (Cns::NAMESPACE, None) if common => bytes(&identify_common()),
             (Cns::NAMESPACE | Cns::ALLOCATED_NAMESPACE, Some(namespace)) => {
@@ -129,9 +129,9 @@ impl Engine {
         if after >= NSID_ALL - 1 {
             return Err(Status::INVALID_NAMESPACE_OR_FORMAT.into());
         }
-        let controller = self.limits.controller;
+        let controller = self.limits.attached;
         let listed = subsystem.iter().filter(|(nsid, namespace)| {
-            *nsid > after && (!active || namespace.attached >> controller & 1 == 1)
+            *nsid > after && (!active || namespace.attached & controller != 0)
         });
         Ok(NamespaceList::new(listed.map(|(nsid, _)| nsid)))
     }

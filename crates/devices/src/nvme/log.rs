@@ -82,9 +82,7 @@ impl Engine {
     ) -> Result<Vec<u8>, Failure> {
         let page = match request.lid {
             LogPageId::SUPPORTED_LOG_PAGES => supported_pages().as_bytes().to_vec(),
-            LogPageId::ERROR_INFORMATION => {
-                self.errors.iter().flat_map(|error| error.as_bytes().to_vec()).collect()
-            }
+            LogPageId::ERROR_INFORMATION => self.errors.page().as_bytes().to_vec(),
             // There is one health for all namespaces (LPA).
             LogPageId::SMART_HEALTH if !matches!(nsid, 0 | NSID_ALL) => {
                 subsystem.allocated(nsid)?;

@@ -15,7 +15,7 @@ const READ_AHEAD: usize = 512;
 ///
 /// Every list entry is read once. The work is bounded by the length: a page of a list stands for at
 /// least one page of data, its first one excepted, wherever its chain leads.
-#[inline]
+#[inline(always)]
 pub(crate) fn walk(
     dma: &mut Dma<'_, '_>,
     pointer: DataPointer,
@@ -28,21 +28,33 @@ pub(crate) fn walk(
     if !first.address().is_multiple_of(4) {
         return Err(Status::PRP_OFFSET_INVALID);
     }
-    let in_first = (page - first.offset(page)).min(u64::from(len));
-    // A page is at most 128 MiB, and the minimum with a length of 32 bits fits as well.
-    let in_first = u32::try_from(in_first).unwrap_or(len);
-    segments.push(dma, first.address(), in_first, usage)?;
-    let rest = len - in_first;
-    if rest == 0 {
-        return Ok(());
+    // A page has at most 64 KiB.
+    let room = page - first.offset(page);
+    let in_first = u32::try_from(room).unwrap_or(u32::MAX).min(len);
+    segments.start(dma, first.address(), in_first, usage)?;
+    match len - in_first {
+        0 => Ok(()),
+        rest => walk_on(dma, pointer.prp2, rest, page, usage, segments),
     }
-    if u64::from(rest) <= page {
-        if pointer.prp2.offset(page) != 0 {
-            return Err(Status::PRP_OFFSET_INVALID);
-        }
-        return segments.push(dma, pointer.prp2.address(), rest, usage);
+}
+
+/// What the second entry stands for: the rest if that fits a page, else a list.
+#[inline(never)]
+fn walk_on(
+    dma: &mut Dma<'_, '_>,
+    second: PrpEntry,
+    len: u32,
+    page: u64,
+    usage: Use,
+    segments: &mut Segments,
+) -> Result<(), Status> {
+    if u64::from(len) > page {
+        return walk_list(dma, second, len, page, usage, segments);
     }
-    walk_list(dma, pointer.prp2, rest, page, usage, segments)
+    if second.offset(page) != 0 {
+        return Err(Status::PRP_OFFSET_INVALID);
+    }
+    segments.push(dma, second.address(), len, usage)
 }
 
 fn walk_list(

@@ -30,6 +30,21 @@ impl Segments {
         self.offset = 0;
     }
 
+    /// Begins a list with its first run of memory.
+    #[inline]
+    pub(crate) fn start(
+        &mut self,
+        dma: &Dma<'_, '_>,
+        at: u64,
+        len: u32,
+        usage: Use,
+    ) -> Result<(), Status> {
+        self.clear();
+        dma.own().check(at, u64::from(len), usage)?;
+        self.list.push(Segment { at, len, bucket: false });
+        Ok(())
+    }
+
     /// Adds a run of memory, joined to the one before where they touch.
     #[inline]
     pub(crate) fn push(
@@ -55,12 +70,6 @@ impl Segments {
     /// Adds bytes to be thrown away.
     pub(crate) fn push_bucket(&mut self, len: u32) {
         self.list.push(Segment { at: 0, len, bucket: true });
-    }
-
-    /// Bytes in all.
-    #[inline]
-    pub(crate) fn len(&self) -> u64 {
-        self.list.iter().map(|segment| u64::from(segment.len)).sum()
     }
 
     #[cfg(test)]

@@ -24,6 +24,7 @@ pub(crate) fn walk(
     too_short: Status,
     segments: &mut Segments,
 ) -> Result<(), Status> {
+    segments.clear();
     let mut walker = Walker { rest: len, usage, segments };
     let mut next = match walker.descriptor(dma, first)? {
         Some(next) => next,

@@ -58,7 +58,7 @@ impl Subsystem {
         };
         for namespace in config.namespaces {
             let nguid = state.next_identifier();
-            state.namespaces.push(Some(Namespace::new(namespace, nguid)?));
+            state.namespaces.push(Some(Box::new(Namespace::new(namespace, nguid)?)));
         }
         state.namespaces.resize_with(config.max_namespaces as usize, || None);
         Ok(Self { state: Arc::new(Mutex::new(state)), resets: Arc::default() })
@@ -108,7 +108,7 @@ impl Subsystem {
 pub(crate) struct SubsystemState {
     pub(crate) names: Names,
     /// By NSID minus 1.
-    pub(crate) namespaces: Vec<Option<Namespace>>,
+    pub(crate) namespaces: Vec<Option<Box<Namespace>>>,
     pub(crate) clock: Option<MediaClock>,
     /// Bytes that are in no namespace.
     pub(crate) unallocated: u64,
@@ -143,17 +143,17 @@ pub(crate) struct Health {
 }
 
 impl SubsystemState {
-    /// The attached namespace with an NSID (NVMe Base 2.1 §3.2.1.2 to §3.2.1.4).
+    /// The namespace with an NSID, if it is attached to a controller, which is given as its bit (NVMe Base 2.1 §3.2.1.2 to §3.2.1.4).
     #[inline]
     pub(crate) fn attached(
         &mut self,
         nsid: u32,
-        controller: u16,
+        controller: u128,
     ) -> Result<&mut Namespace, Status> {
         // Zero becomes the largest number, which is beyond the end as well.
         let index = nsid.wrapping_sub(1) as usize;
         match self.namespaces.get_mut(index) {
-            Some(Some(namespace)) if namespace.attached >> controller & 1 == 1 => Ok(namespace),
+            Some(Some(namespace)) if namespace.attached & controller != 0 => Ok(namespace),
             Some(_) => Err(Status::INVALID_FIELD),
             None if nsid == NSID_ALL => Err(Status::INVALID_FIELD),
             None => Err(Status::INVALID_NAMESPACE_OR_FORMAT),
@@ -164,7 +164,7 @@ impl SubsystemState {
     pub(crate) fn allocated(&mut self, nsid: u32) -> Result<Option<&mut Namespace>, Status> {
         let index = nsid.wrapping_sub(1) as usize;
         let slot = self.namespaces.get_mut(index).ok_or(Status::INVALID_NAMESPACE_OR_FORMAT)?;
-        Ok(slot.as_mut())
+        Ok(slot.as_deref_mut())
     }
 
     /// The largest NSID.
@@ -175,7 +175,7 @@ impl SubsystemState {
     /// Every allocated namespace with its NSID, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Namespace)> {
         let numbered = (1..).zip(&self.namespaces);
-        numbered.filter_map(|(nsid, namespace)| Some((nsid, namespace.as_ref()?)))
+        numbered.filter_map(|(nsid, namespace)| Some((nsid, namespace.as_deref()?)))
     }
 
     /// The controllers of a set of bits.

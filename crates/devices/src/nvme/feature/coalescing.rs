@@ -19,7 +19,7 @@ pub(super) struct Coalescer {
 #[derive(Debug, Clone, Copy, Default)]
 struct Vector {
     /// Completions that no interrupt has announced.
-    pending: usize,
+    pending: u32,
     /// Whether a timer runs for them.
     armed: bool,
     /// Coalescing Disable.
@@ -65,13 +65,13 @@ impl Features {
     pub(crate) fn hold_back(
         &mut self,
         vector: u16,
-        count: usize,
+        count: u32,
         dma: &mut Dma<'_, '_>,
     ) -> Option<Duration> {
         let settings = self.coalescer.settings;
         let state = self.coalescer.vectors.get_mut(usize::from(vector))?;
         state.pending += count;
-        if state.disabled || state.pending > usize::from(settings.thr_z()) {
+        if state.disabled || state.pending > u32::from(settings.thr_z()) {
             state.pending = 0;
             dma.raise(vector);
             return None;

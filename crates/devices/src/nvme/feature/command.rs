@@ -34,7 +34,7 @@ impl Engine {
             return Err(Status::INVALID_FIELD.into());
         }
         if kind.namespace_specific && select != Select::SUPPORTED {
-            env.subsystem.attached(entry.nsid.get(), self.limits.controller)?;
+            env.subsystem.attached(entry.nsid.get(), self.limits.attached)?;
         }
         if select == Select::SUPPORTED {
             return Ok(u64::from(kind.capabilities().into_bits()));
@@ -72,7 +72,7 @@ impl Engine {
                 u32::try_from(millis).unwrap_or(u32::MAX)
             }
             FeatureId::NAMESPACE_WRITE_PROTECTION => {
-                let namespace = env.subsystem.attached(entry.nsid.get(), self.limits.controller)?;
+                let namespace = env.subsystem.attached(entry.nsid.get(), self.limits.attached)?;
                 let protected = namespace.write_protected && current;
                 let state = if protected {
                     WriteProtectionState::WRITE_PROTECT
@@ -232,10 +232,10 @@ impl Engine {
         kind: Kind,
         save: bool,
     ) -> CommandResult {
-        let (nsid, controller) = (entry.nsid.get(), self.limits.controller);
+        let (nsid, controller) = (entry.nsid.get(), self.limits.attached);
         let mine: Vec<u32> = if nsid == NSID_ALL {
             let all = env.subsystem.iter();
-            let mine = all.filter(|(_, namespace)| namespace.attached >> controller & 1 == 1);
+            let mine = all.filter(|(_, namespace)| namespace.attached & controller != 0);
             mine.map(|(nsid, _)| nsid).collect()
         } else {
             env.subsystem.attached(nsid, controller)?;
@@ -267,7 +267,7 @@ impl Engine {
                 namespace.flush()?;
             }
             namespace.write_protected = protect;
-            let others = namespace.attached & !(1 << controller);
+            let others = namespace.attached & !controller;
             env.subsystem.note_change(nsid, others);
         }
         Ok(0)

@@ -26,8 +26,6 @@ pub(crate) struct CopyRange {
     pub(super) nsid: u32,
     pub(super) first: u64,
     pub(super) count: u32,
-    /// How much the media move for it.
-    pub(super) bytes: u64,
     reference_tag: u32,
     tags: LogicalBlockTags,
 }
@@ -53,7 +51,7 @@ impl Io {
         env: &mut Env<'_, '_>,
         entry: &SubmissionEntry,
     ) -> Result<Kind, Failure> {
-        let format = env.subsystem.attached(self.nsid, limits.controller)?.format;
+        let format = env.subsystem.attached(self.nsid, limits.attached)?.format;
         let cdw12 = CopyCdw12::from(entry.cdw12);
         let named = match cdw12.desfmt() {
             CopyFormat::FORMAT_0 => false,
@@ -67,8 +65,6 @@ impl Io {
         let mut ranges = [CopyRange2::new_zeroed(); MAX_COPY_RANGES as usize];
         let ranges = &mut ranges[..cdw12.ranges()];
         let bytes = u32::try_from(size_of_val(ranges)).unwrap_or(u32::MAX);
-        self.data.clear();
-        self.metadata.clear();
         find_data(entry, bytes, limits, Use::WriteData, &mut env.dma, &mut self.data)?;
         self.data.gather(&mut env.dma, ranges.as_mut_bytes())?;
         self.ranges.clear();
@@ -79,7 +75,6 @@ impl Io {
                 nsid,
                 first: range.slba.get(),
                 count,
-                bytes: u64::from(count) * u64::from(format.stride()),
                 reference_tag: range.elbt.get(),
                 tags: LogicalBlockTags::new()
                     .with_lbat(range.elbat.get())
@@ -110,11 +105,12 @@ impl Io {
             return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.into());
         }
         self.count = u32::try_from(blocks).unwrap_or(u32::MAX);
-        env.subsystem.attached(self.nsid, limits.controller)?.check_range(self.first, blocks)?;
+        self.bytes = blocks * u64::from(format.stride());
+        env.subsystem.attached(self.nsid, limits.attached)?.check_range(self.first, blocks)?;
         let target = u128::from(self.first)..u128::from(self.first) + u128::from(blocks);
         for (index, range) in (0..).zip(&self.ranges) {
             let failed = |status| Failure { status, dword: index };
-            let source = env.subsystem.attached(range.nsid, limits.controller).map_err(failed)?;
+            let source = env.subsystem.attached(range.nsid, limits.attached).map_err(failed)?;
             source.check_range(range.first, u64::from(range.count)).map_err(failed)?;
             let (theirs, ours) = (source.format, *format);
             let alike = theirs.stride() == ours.stride()

@@ -18,14 +18,12 @@ impl Io {
         env: &mut Env<'_, '_>,
         entry: &SubmissionEntry,
     ) -> Result<Kind, Failure> {
-        env.subsystem.attached(self.nsid, limits.controller)?;
+        env.subsystem.attached(self.nsid, limits.attached)?;
         let count = DatasetManagementCdw10::from(entry.cdw10).ranges();
         let deallocates = DatasetManagementCdw11::from(entry.cdw11).ad();
         let mut ranges = [DatasetRange::new_zeroed(); MAX_DATASET_RANGES];
         let ranges = &mut ranges[..count];
         let bytes = u32::try_from(size_of_val(ranges)).unwrap_or(u32::MAX);
-        self.data.clear();
-        self.metadata.clear();
         find_data(entry, bytes, limits, Use::WriteData, &mut env.dma, &mut self.data)?;
         self.data.gather(&mut env.dma, ranges.as_mut_bytes())?;
         self.ranges.clear();
@@ -35,7 +33,7 @@ impl Io {
                 ranges.iter().map(|range| CopyRange::of(nsid, range.slba.get(), range.llb.get()));
             self.ranges.extend(parsed);
         }
-        (self.first, self.count) = (0, 0);
+        (self.first, self.count, self.bytes) = (0, 0, 0);
         Ok(Kind::Deallocate)
     }
 

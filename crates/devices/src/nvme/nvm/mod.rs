@@ -43,6 +43,8 @@ pub(crate) struct Env<'a, 'p> {
 pub(crate) struct Limits {
     /// The controller's identifier.
     pub(crate) controller: u16,
+    /// Its bit in a namespace's set of controllers.
+    pub(crate) attached: u128,
     /// Memory page size in bytes.
     pub(crate) page: u64,
     /// Largest transfer in bytes.
@@ -75,9 +77,7 @@ enum Kind {
     Write,
     Compare,
     Verify,
-    WriteZeroes {
-        deallocate: bool,
-    },
+    WriteZeroes,
     WriteUncorrectable,
     #[default]
     Flush,
@@ -95,6 +95,12 @@ pub(crate) struct Io {
     first: u64,
     count: u32,
     fua: bool,
+    /// Whether the namespace has data to move at all.
+    holds_data: bool,
+    /// Of Write Zeroes.
+    deallocate: bool,
+    /// Bytes of data and metadata that the media move.
+    bytes: u64,
     protection: Protection,
     /// What Copy checks where it reads.
     source_protection: Prinfo,
@@ -105,7 +111,7 @@ pub(crate) struct Io {
 }
 
 /// Parses a command and finds its memory; returns when its data can move.
-#[inline]
+#[inline(always)]
 pub(crate) fn begin(
     io: &mut Io,
     limits: &Limits,
@@ -122,16 +128,14 @@ pub(crate) fn begin(
     };
     io.begin_blocks(kind, limits, env, entry)?;
     let found = env.dma.done();
-    Ok(match &mut env.subsystem.clock {
-        Some(clock) if kind == Kind::Read => {
-            let bytes = io.data.len() + io.metadata.len();
-            clock.serve(Direction::Read, found, bytes)
-        }
-        _ => found,
-    })
+    match &mut env.subsystem.clock {
+        Some(clock) if kind == Kind::Read => Ok(clock.serve(Direction::Read, found, io.bytes)),
+        _ => Ok(found),
+    }
 }
 
 /// The commands that move no data, or little.
+#[inline(never)]
 fn begin_other(
     io: &mut Io,
     limits: &Limits,
@@ -142,16 +146,18 @@ fn begin_other(
     io.kind = match opcode {
         NvmOpcode::FLUSH => {
             if io.nsid != NSID_ALL {
-                env.subsystem.attached(io.nsid, limits.controller)?;
+                env.subsystem.attached(io.nsid, limits.attached)?;
             }
+            (io.count, io.bytes) = (0, 0);
             Kind::Flush
         }
         NvmOpcode::WRITE_ZEROES => io.begin_zeroes(limits, env, entry)?,
         NvmOpcode::WRITE_UNCORRECTABLE => {
-            let namespace = env.subsystem.attached(io.nsid, limits.controller)?;
+            let namespace = env.subsystem.attached(io.nsid, limits.attached)?;
             io.first = entry.cdw10_11();
             io.count = ReadWriteCdw12::from(entry.cdw12).blocks();
             namespace.check_range(io.first, u64::from(io.count))?;
+            io.bytes = 0;
             Kind::WriteUncorrectable
         }
         NvmOpcode::VERIFY => io.begin_verify(limits, env, entry)?,
@@ -162,25 +168,35 @@ fn begin_other(
     Ok(env.dma.done())
 }
 
-/// Does what the command says; returns how it ended and when.
-#[inline]
+/// Does what the command says.
+#[inline(always)]
 pub(crate) fn transfer(
     io: &mut Io,
     limits: &Limits,
     scratch: &mut Scratch,
     env: &mut Env<'_, '_>,
-) -> (CommandResult, Instant) {
-    let done = match io.kind {
-        Kind::Read => io.read(limits, scratch, env).map(|()| 0),
-        Kind::Write => io.write(limits, scratch, env).map(|()| 0),
-        _ => io.transfer_other(limits, scratch, env),
-    };
+) -> CommandResult {
+    match io.kind {
+        Kind::Read => io.read(limits, scratch, env)?,
+        Kind::Write => io.write(limits, scratch, env)?,
+        _ => io.transfer_other(limits, scratch, env)?,
+    }
+    Ok(0)
+}
+
+/// When a command that was carried out just now is done.
+#[inline(always)]
+pub(crate) fn done(io: &Io, env: &mut Env<'_, '_>) -> Instant {
     let moved = env.dma.done();
-    let at = match (&mut env.subsystem.clock, io.media_time()) {
-        (Some(clock), Some((direction, bytes))) => clock.serve(direction, moved, bytes),
-        _ => moved,
-    };
-    (done, at)
+    match &mut env.subsystem.clock {
+        None => moved,
+        Some(clock) => match io.kind {
+            Kind::Read => moved,
+            Kind::Compare | Kind::Verify => clock.serve(Direction::Read, moved, io.bytes),
+            // Copy reads and writes inside; the slower of the two counts.
+            _ => clock.serve(Direction::Write, moved, io.bytes),
+        },
+    }
 }
 
 impl Io {
@@ -194,50 +210,31 @@ impl Io {
         self.nsid
     }
 
-    /// The media access that follows the transfer.
-    fn media_time(&self) -> Option<(Direction, u64)> {
-        match self.kind {
-            Kind::Read => None,
-            Kind::Compare | Kind::Verify => Some((Direction::Read, self.data.len())),
-            Kind::Write => Some((Direction::Write, self.data.len() + self.metadata.len())),
-            Kind::Copy => {
-                // Read and written inside: the slower of the two counts.
-                Some((Direction::Write, self.ranges.iter().map(|range| range.bytes).sum()))
-            }
-            Kind::WriteZeroes { .. }
-            | Kind::WriteUncorrectable
-            | Kind::Flush
-            | Kind::Deallocate => Some((Direction::Write, 0)),
-        }
-    }
-
+    #[inline(never)]
     fn transfer_other(
         &mut self,
         limits: &Limits,
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
-    ) -> CommandResult {
+    ) -> Result<(), Failure> {
         match self.kind {
-            Kind::Compare => self.compare(limits, scratch, env)?,
-            Kind::Verify => self.verify(limits, scratch, env)?,
-            Kind::WriteZeroes { deallocate } => {
-                self.write_zeroes(limits, scratch, env, deallocate)?;
-            }
+            Kind::Compare => self.compare(limits, scratch, env),
+            Kind::Verify => self.verify(limits, scratch, env),
+            Kind::WriteZeroes => self.write_zeroes(limits, scratch, env),
             Kind::WriteUncorrectable => {
                 let namespace = self.writable(limits, env.subsystem)?;
-                namespace.bad.mark(self.first, u64::from(self.count))?;
+                Ok(namespace.bad.mark(self.first, u64::from(self.count))?)
             }
-            Kind::Flush => self.flush(limits, env)?,
-            Kind::Deallocate => self.deallocate(limits, env)?,
-            Kind::Copy => self.copy(limits, scratch, env)?,
+            Kind::Flush => self.flush(limits, env),
+            Kind::Deallocate => self.deallocate(limits, env),
+            Kind::Copy => self.copy(limits, scratch, env),
             // Done by the caller.
-            Kind::Read | Kind::Write => {}
+            Kind::Read | Kind::Write => Ok(()),
         }
-        Ok(0)
     }
 
     /// Read, Write and Compare: the range of blocks, and the memory of data and metadata.
-    #[inline]
+    #[inline(always)]
     fn begin_blocks(
         &mut self,
         kind: Kind,
@@ -245,19 +242,18 @@ impl Io {
         env: &mut Env<'_, '_>,
         entry: &SubmissionEntry,
     ) -> Result<(), Failure> {
-        let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+        let namespace = env.subsystem.attached(self.nsid, limits.attached)?;
         let cdw12 = ReadWriteCdw12::from(entry.cdw12);
         (self.kind, self.first, self.count) = (kind, entry.cdw10_11(), cdw12.blocks());
-        self.fua = cdw12.fua();
+        (self.fua, self.holds_data) = (cdw12.fua(), namespace.holds_data);
         namespace.check_range(self.first, u64::from(self.count))?;
         let format = namespace.format;
-        self.data.clear();
-        self.metadata.clear();
         let usage = if kind == Kind::Read { Use::ReadData } else { Use::WriteData };
         if format.metadata > 0 {
             return self.begin_with_metadata(&format, limits, env, entry, usage);
         }
         let bytes = self.count * format.data;
+        self.bytes = u64::from(bytes);
         if bytes > limits.max_transfer {
             return Err(Status::INVALID_FIELD.into());
         }
@@ -265,6 +261,7 @@ impl Io {
         Ok(())
     }
 
+    #[inline(never)]
     fn begin_with_metadata(
         &mut self,
         format: &Format,
@@ -274,6 +271,8 @@ impl Io {
         usage: Use,
     ) -> Result<(), Failure> {
         let prinfo = ReadWriteCdw12::from(entry.cdw12).prinfo();
+        self.bytes = u64::from(self.count) * u64::from(format.stride());
+        self.metadata.clear();
         if format.protection != ProtectionType::NONE {
             if self.kind == Kind::Compare && prinfo.pract() {
                 return Err(Status::INVALID_PROTECTION_INFORMATION.into());
@@ -307,7 +306,7 @@ impl Io {
         limits: &Limits,
         subsystem: &'n mut SubsystemState,
     ) -> Result<&'n mut Namespace, Status> {
-        let namespace = subsystem.attached(self.nsid, limits.controller)?;
+        let namespace = subsystem.attached(self.nsid, limits.attached)?;
         namespace.check_range(self.first, u64::from(self.count))?;
         Ok(namespace)
     }
@@ -328,11 +327,11 @@ impl Io {
 
     fn flush(&self, limits: &Limits, env: &mut Env<'_, '_>) -> Result<(), Failure> {
         if self.nsid != NSID_ALL {
-            let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+            let namespace = env.subsystem.attached(self.nsid, limits.attached)?;
             return Ok(namespace.flush()?);
         }
         for namespace in env.subsystem.namespaces.iter_mut().flatten() {
-            if namespace.attached >> limits.controller & 1 == 1 {
+            if namespace.attached & limits.attached != 0 {
                 namespace.flush()?;
             }
         }
@@ -345,7 +344,7 @@ impl Io {
         env: &mut Env<'_, '_>,
         entry: &SubmissionEntry,
     ) -> Result<Kind, Failure> {
-        let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+        let namespace = env.subsystem.attached(self.nsid, limits.attached)?;
         let cdw12 = WriteZeroesCdw12::from(entry.cdw12);
         if cdw12.nsz() {
             return Err(Status::INVALID_FIELD.into());
@@ -356,7 +355,8 @@ impl Io {
         if format.protection != ProtectionType::NONE {
             self.protection = Protection::parse(&format, cdw12.prinfo(), entry, self.first)?;
         }
-        Ok(Kind::WriteZeroes { deallocate: cdw12.deac() })
+        (self.deallocate, self.bytes) = (cdw12.deac(), 0);
+        Ok(Kind::WriteZeroes)
     }
 
     fn begin_verify(
@@ -365,7 +365,7 @@ impl Io {
         env: &mut Env<'_, '_>,
         entry: &SubmissionEntry,
     ) -> Result<Kind, Failure> {
-        let namespace = env.subsystem.attached(self.nsid, limits.controller)?;
+        let namespace = env.subsystem.attached(self.nsid, limits.attached)?;
         let cdw12 = ReadWriteCdw12::from(entry.cdw12);
         (self.first, self.count) = (entry.cdw10_11(), cdw12.blocks());
         namespace.check_range(self.first, u64::from(self.count))?;
@@ -376,12 +376,13 @@ impl Io {
             }
             self.protection = Protection::parse(&format, cdw12.prinfo(), entry, self.first)?;
         }
+        self.bytes = u64::from(self.count) * u64::from(format.stride());
         Ok(Kind::Verify)
     }
 }
 
 /// Finds the memory that the data pointer stands for.
-#[inline]
+#[inline(always)]
 fn find_data(
     entry: &SubmissionEntry,
     bytes: u32,
@@ -393,11 +394,22 @@ fn find_data(
     match entry.cdw0.get().psdt() {
         DataTransfer::PRP => prp::walk(dma, entry.dptr, bytes, limits.page, usage, segments),
         DataTransfer::SGL_METADATA_BUFFER | DataTransfer::SGL_METADATA_SGL => {
-            let too_short = Status::DATA_SGL_LENGTH_INVALID;
-            sgl::walk(dma, entry.dptr.as_sgl(), bytes, usage, too_short, segments)
+            find_scattered(entry, bytes, usage, dma, segments)
         }
         _ => Err(Status::INVALID_FIELD),
     }
+}
+
+#[inline(never)]
+fn find_scattered(
+    entry: &SubmissionEntry,
+    bytes: u32,
+    usage: Use,
+    dma: &mut Dma<'_, '_>,
+    segments: &mut Segments,
+) -> Result<(), Status> {
+    let too_short = Status::DATA_SGL_LENGTH_INVALID;
+    sgl::walk(dma, entry.dptr.as_sgl(), bytes, usage, too_short, segments)
 }
 
 /// Finds the memory that the metadata pointer stands for (NVMe Base 2.1 §4.1.1).
@@ -414,7 +426,7 @@ fn find_metadata(
         if !pointer.is_multiple_of(4) || !fits {
             return Err(Status::INVALID_FIELD);
         }
-        return segments.push(dma, pointer, bytes, usage);
+        return segments.start(dma, pointer, bytes, usage);
     }
     if !pointer.is_multiple_of(8) {
         return Err(Status::INVALID_FIELD);

@@ -10,7 +10,7 @@ use super::super::protection::invert;
 use super::{Env, Failure, Io, Limits, Scratch};
 
 impl Io {
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(
         &mut self,
         limits: &Limits,
@@ -18,11 +18,18 @@ impl Io {
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
         env.subsystem.health.read_commands += 1;
-        env.subsystem.health.read += self.data.len();
+        env.subsystem.health.read += self.bytes;
+        if self.holds_data { self.read_data(limits, scratch, env) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn read_data(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        env: &mut Env<'_, '_>,
+    ) -> Result<(), Failure> {
         let namespace = self.readable(limits, env.subsystem)?;
-        if !namespace.holds_data {
-            return Ok(());
-        }
         let (first, count) = (self.first, u64::from(self.count));
         if namespace.bad.any(first, count) {
             env.subsystem.health.media_errors += 1;

@@ -10,7 +10,7 @@ use super::super::protection::invert;
 use super::{Env, Failure, Io, Limits, Scratch};
 
 impl Io {
-    #[inline]
+    #[inline(never)]
     pub(super) fn write(
         &mut self,
         limits: &Limits,
@@ -18,7 +18,7 @@ impl Io {
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
         env.subsystem.health.write_commands += 1;
-        env.subsystem.health.written += self.data.len();
+        env.subsystem.health.written += self.bytes;
         let namespace = self.writable(limits, env.subsystem)?;
         if !namespace.holds_data {
             return Ok(());

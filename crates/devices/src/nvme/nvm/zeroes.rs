@@ -13,12 +13,11 @@ impl Io {
         limits: &Limits,
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
-        deallocate: bool,
     ) -> Result<(), Failure> {
         env.subsystem.health.write_commands += 1;
         let namespace = self.writable(limits, env.subsystem)?;
         let format = namespace.format;
-        if format.protection == ProtectionType::NONE || deallocate {
+        if format.protection == ProtectionType::NONE || self.deallocate {
             // What is discarded reads as zeroes, and costs nothing.
             let (at, len) = namespace.bytes(self.first, u64::from(self.count));
             namespace.store.media().discard(at, len).map_err(write_status)?;

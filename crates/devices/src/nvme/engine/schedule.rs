@@ -1,0 +1,179 @@
+//! Whose commands are fetched, and when.
+
+use p2pdma_fabric::TimerId;
+use p2pdma_pci::Duration;
+use p2pdma_spec::nvme::admin::{AsyncEventResult, AsyncEventType, AsyncNoticeInfo};
+use p2pdma_spec::nvme::log::LogPageId;
+use p2pdma_spec::nvme::queue::{ADMIN_QID, SUBMISSION_ENTRY_SIZE};
+use p2pdma_spec::nvme::status::Status;
+use zerocopy::IntoBytes as _;
+
+use super::super::jobs::Job;
+use super::super::nvm::{self, Env};
+use super::{AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, JOBS};
+
+impl Engine {
+    /// Carries out what waits, up to a limit.
+    pub(crate) fn run(&mut self, env: &mut Env<'_, '_>) {
+        if self.outstanding < self.max_outstanding && !self.stalled.is_empty() {
+            for id in std::mem::take(&mut self.stalled) {
+                self.unpark(id);
+            }
+        }
+        let mut budget = COMMANDS_PER_CALL;
+        while budget > 0 && self.blocks <= BLOCKS_PER_CALL && self.activity == Activity::Running {
+            let Some((id, most)) = self.arbiter.next() else { break };
+            budget = budget.saturating_sub(self.serve(env, id, most).max(1));
+        }
+        self.hear_news(env);
+        if self.events.is_due() {
+            self.report_events(env);
+        }
+        self.blocks = 0;
+        self.rest(env);
+    }
+
+    /// Asks to be woken for what is left.
+    #[inline]
+    pub(super) fn rest(&mut self, env: &mut Env<'_, '_>) {
+        if self.activity != Activity::Running {
+            return;
+        }
+        if !self.arbiter.is_idle() && !self.again {
+            self.again = true;
+            env.dma.wake_at(env.dma.now(), AGAIN);
+        }
+        if let Some(at) = self.jobs.arm() {
+            env.dma.wake_at(at, JOBS);
+        }
+    }
+
+    /// A timer came.
+    pub(crate) fn wake(&mut self, env: &mut Env<'_, '_>, timer: TimerId) {
+        if timer == AGAIN {
+            self.again = false;
+        } else {
+            let now = env.dma.now();
+            self.jobs.woken(now);
+            while self.activity == Activity::Running
+                && self.blocks <= BLOCKS_PER_CALL
+                && let Some(job) = self.jobs.take_due(now)
+            {
+                self.do_job(env, job);
+            }
+            self.post(env);
+        }
+        self.run(env);
+    }
+
+    pub(super) fn do_job(&mut self, env: &mut Env<'_, '_>, job: Job) {
+        match job {
+            Job::Decode { sqid, entries } => self.execute(env, sqid, &entries),
+            Job::Transfer(mut io) => {
+                env.dma.restart();
+                let result = nvm::transfer(&mut io, &self.limits, &mut self.scratch, env);
+                let done = nvm::done(&io, env);
+                if let Err(failure) = &result {
+                    self.errors.io(&io, failure.status);
+                }
+                self.blocks += io.blocks();
+                self.finish(env, io.sqid, io.cid, result, done);
+            }
+            Job::Complete { sqid, cid, result } => self.complete(env, sqid, cid, result),
+            Job::Interrupt { vector } => self.features.expire(vector, &mut env.dma),
+            Job::KeepAlive => self.check_keep_alive(env),
+        }
+    }
+
+    /// Lets a queue fetch up to `most` commands, and carries them out; returns how many.
+    pub(super) fn serve(&mut self, env: &mut Env<'_, '_>, id: u16, most: u32) -> u32 {
+        let free = self.max_outstanding - self.outstanding;
+        let Some((queue, completions)) = self.queues.pair(id) else { return 0 };
+        let waits = queue.pending();
+        let room = completions.room;
+        let fetched = most.min(BATCH).min(queue.contiguous()).min(room).min(free);
+        if fetched == 0 {
+            self.park(env, id, waits, room);
+            return 0;
+        }
+        let at = queue.base + u64::from(queue.head) * SUBMISSION_ENTRY_SIZE as u64;
+        queue.advance(fetched);
+        completions.room -= fetched;
+        self.outstanding += fetched;
+        let priority = queue.priority;
+        let more = waits > fetched;
+        queue.waiting = more;
+        if more {
+            self.arbiter.push(id, priority);
+        }
+        self.arbiter.charge(id, priority, fetched);
+        self.fetch(env, id, at, fetched as usize);
+        if !more && self.shadow.is_some() && id != ADMIN_QID {
+            self.look_again(env, id);
+        }
+        fetched
+    }
+
+    pub(super) fn fetch(&mut self, env: &mut Env<'_, '_>, id: u16, at: u64, count: usize) {
+        let mut entries = std::mem::take(&mut self.entries);
+        env.dma.restart();
+        if env.dma.read_control(at, entries[..count].as_mut_bytes()).is_err() {
+            self.activity = Activity::Fatal;
+        } else if env.dma.done() > env.dma.now() {
+            let entries = entries[..count].to_vec();
+            self.jobs.push(env.dma.done(), Job::Decode { sqid: id, entries });
+        } else {
+            self.execute(env, id, &entries[..count]);
+            self.post(env);
+        }
+        self.entries = entries;
+    }
+
+    /// A queue has nothing to fetch, or may not.
+    #[cold]
+    pub(super) fn park(&mut self, env: &mut Env<'_, '_>, id: u16, waits: u32, room: u32) {
+        let Some(queue) = self.queues.submission(id) else { return };
+        if waits == 0 {
+            queue.waiting = false;
+            return;
+        }
+        let cqid = queue.cqid;
+        if room > 0 {
+            self.stalled.push(id);
+            return;
+        }
+        if let Some(completions) = self.queues.completion(cqid) {
+            completions.starved.push(id);
+        }
+        if self.shadow.is_some_and(|shadow| cqid != ADMIN_QID && shadow.covers(cqid)) {
+            self.look_at_head(env, cqid);
+            self.feed(cqid);
+        }
+    }
+
+    /// The host sent no Keep Alive in time: the controller stops (NVMe Base 2.1 §3.9).
+    pub(super) fn check_keep_alive(&mut self, env: &mut Env<'_, '_>) {
+        match self.features.keep_alive_left(env.dma.now()) {
+            Some(Duration::ZERO) => {
+                self.errors.other(Status::KEEP_ALIVE_EXPIRED);
+                self.activity = Activity::Fatal;
+            }
+            Some(left) => self.jobs.push(env.dma.now() + left, Job::KeepAlive),
+            None => self.features.keep_alive_watched = false,
+        }
+    }
+
+    /// Other controllers may have changed what this one's host should know of.
+    pub(super) fn hear_news(&mut self, env: &mut Env<'_, '_>) {
+        let notes = env.subsystem.controllers.get_mut(usize::from(self.limits.controller));
+        let news = notes.is_some_and(|notes| std::mem::take(&mut notes.news));
+        if news && self.features.async_events().nan() {
+            self.events.raise(
+                AsyncEventResult::new()
+                    .with_event_type(AsyncEventType::NOTICE)
+                    .with_info(AsyncNoticeInfo::ATTACHED_NAMESPACE_CHANGED.into_bits())
+                    .with_lid(LogPageId::CHANGED_ATTACHED_NAMESPACES),
+            );
+        }
+    }
+}
