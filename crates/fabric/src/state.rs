@@ -190,7 +190,8 @@ impl State {
             }
             Event::Write { function, bar, offset, data, epoch, posted } => {
                 let target = &mut self.machine.tree.functions[function];
-                target.posted -= u32::from(posted);
+                // A power cut that struck just now has forgotten them all.
+                target.posted = target.posted.saturating_sub(u32::from(posted));
                 if let Some(index) = target.bars.get(bar).map(|bar| bar.index) {
                     self.run(function, epoch, |endpoint, port| {
                         endpoint.mmio_write(index, offset, data.bytes(), port);

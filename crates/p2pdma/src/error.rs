@@ -33,6 +33,14 @@ pub enum Error {
     /// There is no such memory.
     #[error("[P2P-NO-P2PMEM] {0} is not there")]
     NoProvider(ProviderId),
+    /// The memory's controller does not come up.
+    #[error("{provider} cannot be used: {reason}")]
+    ProviderClosed {
+        /// Whose memory.
+        provider: ProviderId,
+        /// What its controller said.
+        reason: String,
+    },
     /// There is no such namespace.
     #[error("{bdf} has no namespace {namespace}; it has {}", list(.present))]
     NoNamespace {

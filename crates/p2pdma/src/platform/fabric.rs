@@ -12,8 +12,8 @@ use p2pdma_pci::{Bdf, Clock, Function};
 use p2pdma_spec::pci::class::ClassCode;
 
 use crate::client::NvmeClient;
-use crate::platform::pool::{BarPool, CmbPool, HostPool};
-use crate::platform::{Client, Platform, Provider};
+use crate::platform::pool::{BarPool, ClosedPool, CmbPool, HostPool};
+use crate::platform::{Client, Platform, Provider, ProviderId};
 use crate::{Error, Traffic, models};
 
 /// Where the blocks of persistent namespaces are.
@@ -46,9 +46,16 @@ impl FabricPlatform {
         let fabric = Fabric::from_machine(machine, allowlist, |function| {
             models::endpoint(&machine.name, function, storage)
         })?;
+        Ok(Self::over(fabric))
+    }
+
+    /// A platform over a fabric that was built otherwise: with models of one's own, or after a power
+    /// cut, when every handle of an earlier platform is void.
+    #[must_use]
+    pub fn over(fabric: Fabric) -> Self {
         let clock = fabric.clock();
         let (controllers, pools) = Default::default();
-        Ok(Self { fabric, clock, controllers, pools })
+        Self { fabric, clock, controllers, pools }
     }
 
     /// The fabric itself: its faults, its trace, its counters.
@@ -76,6 +83,21 @@ impl FabricPlatform {
         let controller = Controller::open(self.function(bdf)?, Options::default())?;
         controllers.insert(bdf, controller.clone());
         Ok(controller)
+    }
+
+    /// A pool, kept for the next time; or, of a device that does not come up, one that lends nothing.
+    fn try_pool(&self, node: &Node, memory: &LentMemory) -> Arc<dyn Provider> {
+        match self.open_pool(node, memory) {
+            Ok(pool) => {
+                let key = (node.bdf, memory.kind);
+                lock(&self.pools).insert(key, Arc::clone(&pool));
+                pool
+            }
+            Err(error) => {
+                let id = ProviderId { bdf: node.bdf, kind: memory.kind };
+                Arc::new(ClosedPool { id, reason: error.to_string() })
+            }
+        }
     }
 
     fn open_pool(&self, node: &Node, memory: &LentMemory) -> Result<Arc<dyn Provider>, Error> {
@@ -111,11 +133,7 @@ impl Platform for FabricPlatform {
                 let known = lock(&self.pools).get(&key).cloned();
                 let pool = match known {
                     Some(pool) => pool,
-                    None => {
-                        let pool = self.open_pool(node, memory)?;
-                        lock(&self.pools).insert(key, Arc::clone(&pool));
-                        pool
-                    }
+                    None => self.try_pool(node, memory),
                 };
                 found.push(pool);
             }

@@ -29,7 +29,8 @@ pub trait Platform: Send + Sync {
     /// Every memory that can be lent.
     ///
     /// # Errors
-    /// If a controller that must be asked does not answer.
+    /// If the topology cannot be read. A device that does not come up is there all the same, and lends
+    /// nothing.
     fn providers(&self) -> Result<Vec<Arc<dyn Provider>>, Error>;
 
     /// Host memory, to bounce through.

@@ -10,7 +10,7 @@ use p2pdma_pci::{Bar, Bdf, Function, Iova};
 
 use crate::Error;
 use crate::memory::{Backing, PeerMemory, ProviderKind};
-use crate::platform::Provider;
+use crate::platform::{Provider, ProviderId};
 
 /// Loans begin at multiples of this many bytes.
 const PAGE: u64 = 4096;
@@ -151,6 +151,41 @@ fn lock(free: &Mutex<RangeAllocator>) -> std::sync::MutexGuard<'_, RangeAllocato
 fn empty(pool: &dyn Provider, wanted: u64, available: u64) -> Error {
     let owner = pool.bdf().map_or_else(String::new, |bdf| format!("{bdf}/"));
     Error::PoolEmpty { provider: format!("{owner}{}", pool.kind()), wanted, available }
+}
+
+/// Memory of a device that does not come up.
+pub(crate) struct ClosedPool {
+    pub(crate) id: ProviderId,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+impl ClosedPool {
+    fn closed(&self) -> Error {
+        Error::ProviderClosed { provider: self.id, reason: self.reason.clone() }
+    }
+}
+
+impl Provider for ClosedPool {
+    fn bdf(&self) -> Option<Bdf> {
+        Some(self.id.bdf)
+    }
+
+    fn kind(&self) -> ProviderKind {
+        ProviderKind::Peer(self.id.kind)
+    }
+
+    fn capacity(&self) -> u64 {
+        0
+    }
+
+    fn alloc(&self, _: u64) -> Result<PeerMemory, Error> {
+        Err(self.closed())
+    }
+
+    fn part(&self, _: Range<u64>) -> Result<PeerMemory, Error> {
+        Err(self.closed())
+    }
 }
 
 /// Host memory, allocated by way of one of the machine's functions.

@@ -137,6 +137,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => refusal.fmt(f),
+            Self::TooSmall { capacity: 0, .. } => f.write_str("it can lend nothing at present"),
             Self::TooSmall { capacity, needed } => {
                 write!(f, "it can lend {capacity} bytes, and a block needs {needed}")
             }

@@ -7,3 +7,4 @@ mod machines;
 mod planning;
 mod support;
 mod transfers;
+mod upsets;

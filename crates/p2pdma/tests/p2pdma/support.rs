@@ -6,8 +6,8 @@ use std::sync::Arc;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Allowlist;
 use p2pdma::{
-    Candidate, Client, End, Ends, Error, FabricPlatform, Failed, HostClient, Job, Plan, Platform,
-    Policy, Report, Shape, Storage, Wish, presets, run,
+    Candidate, Client, End, Ends, Error, FabricPlatform, Failed, HostClient, Job, Op, Plan,
+    Platform, Policy, Report, Shape, Storage, Ticket, Wish, presets, run,
 };
 
 pub(crate) const BLOCK: u64 = 64 << 10;
@@ -91,4 +91,29 @@ pub(crate) fn has_pattern(platform: &FabricPlatform, name: &str, seed: u64, len:
     let mut source = client(platform, name);
     let mut sink = HostClient::pattern(seed);
     transfer(platform, &mut *source, &mut sink, job(0, 0, len), Policy::Require).is_ok()
+}
+
+/// A client's bytes, a block at a time.
+pub(crate) fn bytes(
+    platform: &FabricPlatform,
+    client: &mut dyn Client,
+    from: u64,
+    len: u64,
+) -> Vec<u8> {
+    let memory = Arc::new(platform.host_memory().unwrap().alloc(BLOCK).unwrap());
+    let attachment = client.attach(&memory).unwrap();
+    let mut data = vec![0; usize::try_from(len).unwrap()];
+    let places = (from..).step_by(usize::try_from(BLOCK).unwrap());
+    for (piece, from) in data.chunks_mut(usize::try_from(BLOCK).unwrap()).zip(places) {
+        let len = piece.len() as u64;
+        client.submit(Op::Fill { from, len }, &attachment, 0..len, Ticket(0)).unwrap();
+        let mut done = Vec::new();
+        while done.is_empty() {
+            client.poll(&mut done).unwrap();
+            platform.clock().relax();
+        }
+        done.remove(0).result.unwrap();
+        memory.read(0, piece).unwrap();
+    }
+    data
 }

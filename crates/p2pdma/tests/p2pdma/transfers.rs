@@ -9,7 +9,7 @@ use p2pdma::{
 };
 
 use crate::support::{
-    BLOCK, Trouble, client, has_pattern, job, machine, plan, preset, transfer, write_pattern,
+    BLOCK, Trouble, bytes, client, has_pattern, job, machine, plan, preset, transfer, write_pattern,
 };
 
 const LEN: u64 = 4 << 20;
@@ -234,7 +234,7 @@ fn random_jobs_leave_exactly_the_right_bytes() {
         let names = ["nvme0", "nvme1", "nvme2"];
         for (index, name) in names.into_iter().enumerate() {
             write_pattern(&platform, name, index as u64, size);
-            shadows[index] = contents(&platform, name, size);
+            shadows[index] = bytes(&platform, &mut *client(&platform, name), 0, size);
         }
         for _ in 0..60 {
             let unit = 4096;
@@ -257,23 +257,14 @@ fn random_jobs_leave_exactly_the_right_bytes() {
             jobs += 1;
         }
         for (shadow, name) in shadows.iter().zip(names) {
-            assert!(contents(&platform, name, size) == *shadow, "seed {seed}: {name}");
+            assert!(
+                bytes(&platform, &mut *client(&platform, name), 0, size) == *shadow,
+                "seed {seed}: {name}"
+            );
         }
     }
     println!("{jobs} random jobs, seeds 1..=6: 0 stray bytes, 0 missing");
     assert!(jobs > 200);
-}
-
-/// Everything that is on a namespace.
-fn contents(platform: &p2pdma::FabricPlatform, name: &str, size: u64) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("contents");
-    let file =
-        std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    let mut sink = HostClient::file(file, "contents", size);
-    let mut source = client(platform, name);
-    transfer(platform, &mut *source, &mut sink, job(0, 0, size), Policy::Off).unwrap();
-    std::fs::read(path).unwrap()
 }
 
 #[test]

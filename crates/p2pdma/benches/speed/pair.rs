@@ -1,0 +1,79 @@
+//! Pairs: ours and the limit, turn by turn, so that a slow moment of the machine slows both.
+
+use std::time::Duration;
+
+use criterion::Criterion;
+
+/// What is compared.
+pub(crate) struct Pair<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// What a unit of work is called.
+    pub(crate) unit: &'a str,
+    /// What the limit is.
+    pub(crate) limit: &'a str,
+    /// Ours over the limit's rate: the least to reach, if there is a goal.
+    pub(crate) goal: Option<f64>,
+}
+
+impl Pair<'_> {
+    /// Measures both; each function does so many units of work and says how long that took.
+    pub(crate) fn run(
+        &self,
+        criterion: &mut Criterion,
+        mut limit: impl FnMut(u64) -> Duration,
+        mut ours: impl FnMut(u64) -> Duration,
+    ) -> Figures {
+        let mut rounds: Vec<[f64; 2]> = Vec::new();
+        criterion.bench_function(self.name, |bencher| {
+            bencher.iter_custom(|count| {
+                let (limit, ours) = (limit(count), ours(count));
+                let each = |took: Duration| took.as_secs_f64() / count as f64;
+                rounds.push([each(limit), each(ours)]);
+                ours
+            });
+        });
+        // The warm-up's rounds grow; only those of the measurement's length count.
+        let kept = rounds.len().saturating_sub(11);
+        let figures = Figures::of(&rounds[kept..]);
+        self.print(&figures);
+        figures
+    }
+
+    fn print(&self, figures: &Figures) {
+        let verdict = match self.goal {
+            Some(goal) if figures.ratio[1] >= goal => format!("goal {goal}: met"),
+            Some(goal) => format!("goal {goal}: MISSED"),
+            None => String::new(),
+        };
+        let Self { name, unit, limit, .. } = self;
+        let [low, median, high] = figures.ratio;
+        println!(
+            "{name}: {:.3} M {unit}/s; {limit}: {:.3} M/s; ratio {median:.2} ({low:.2} to {high:.2}) {verdict}",
+            1e-6 / figures.ours,
+            1e-6 / figures.limit,
+        );
+    }
+}
+
+/// Seconds per unit, and ratios of rates.
+pub(crate) struct Figures {
+    pub(crate) limit: f64,
+    pub(crate) ours: f64,
+    /// Lower quartile, median, upper quartile.
+    pub(crate) ratio: [f64; 3],
+}
+
+impl Figures {
+    fn of(rounds: &[[f64; 2]]) -> Self {
+        let mut limits: Vec<f64> = rounds.iter().map(|round| round[0]).collect();
+        let mut ours: Vec<f64> = rounds.iter().map(|round| round[1]).collect();
+        let mut ratios: Vec<f64> = rounds.iter().map(|round| round[0] / round[1]).collect();
+        let at = |values: &mut Vec<f64>, quarter: usize| {
+            values.sort_by(f64::total_cmp);
+            values[(values.len() - 1) * quarter / 4]
+        };
+        let ratio = [1, 2, 3].map(|quarter| at(&mut ratios, quarter));
+        Self { limit: at(&mut limits, 2), ours: at(&mut ours, 2), ratio }
+    }
+}

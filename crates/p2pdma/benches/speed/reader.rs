@@ -1,0 +1,95 @@
+//! A reader: the driver on the controller on the fabric, in one thread.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use p2pdma::fabric::Fabric;
+use p2pdma_nvme::{
+    Command, Controller, Data, Namespace, Options, QueueOptions, QueuePair, Segment,
+};
+use p2pdma_pci::{Clock, DmaBuffer, Function};
+
+pub(crate) const DEPTH: usize = 32;
+pub(crate) const BLOCK: usize = 4096;
+
+/// A queue pair on a namespace, with a buffer of a block per command.
+pub(crate) struct Reader {
+    queue: QueuePair<u32>,
+    commands: Vec<Command>,
+    namespace: Namespace,
+    buffer: DmaBuffer,
+    clock: Box<dyn Clock>,
+    _controller: Controller,
+}
+
+impl Reader {
+    /// The controller of that name, opened.
+    pub(crate) fn new(fabric: &Fabric, name: &str) -> Self {
+        let function = fabric.open(fabric.find(name).unwrap()).unwrap();
+        let function: Arc<dyn Function> = Arc::new(function);
+        let controller = Controller::open(function, Options::default()).unwrap();
+        let namespace = controller.namespace(1).unwrap();
+        let queue = controller.queue_pair(&QueueOptions::entries(64)).unwrap();
+        let buffer = controller.alloc_dma(BLOCK * DEPTH).unwrap();
+        let blocks = u32::try_from(BLOCK).unwrap() / namespace.format().data;
+        let commands = (0..namespace.size() / BLOCK as u64)
+            .take(1 << 16)
+            .map(|index| namespace.read(index * u64::from(blocks), blocks).unwrap());
+        let commands = commands.collect();
+        let clock = Box::new(fabric.clock());
+        Self { queue, commands, namespace, buffer, clock, _controller: controller }
+    }
+
+    /// Writes every block once, so that it costs what it costs.
+    fn fill(&mut self) {
+        let blocks = u32::try_from(BLOCK).unwrap() / self.namespace.format().data;
+        let data = Segment::from(&self.buffer).slice(0..BLOCK as u64).unwrap();
+        for index in 0..self.commands.len() as u64 {
+            let write = self.namespace.write(index * u64::from(blocks), blocks).unwrap();
+            self.queue.submit(&write, Data::from(data), 0).unwrap();
+            let done = self.queue.wait(p2pdma_pci::Duration::from_millis(1000)).unwrap().unwrap();
+            done.outcome.unwrap();
+        }
+    }
+
+    /// Reads so many blocks in a random order, 32 commands in flight.
+    pub(crate) fn run(&mut self, count: u64) -> Duration {
+        let whole = Segment::from(&self.buffer);
+        let slots: Vec<Segment> = (0..DEPTH as u64)
+            .map(|slot| whole.slice(slot * BLOCK as u64..(slot + 1) * BLOCK as u64).unwrap())
+            .collect();
+        let mut free: Vec<u32> = (0..DEPTH as u32).collect();
+        let (mut sent, mut ended, mut random) = (0, 0, 1_u64);
+        let begin = Instant::now();
+        while ended < count {
+            while sent < count
+                && let Some(slot) = free.pop()
+            {
+                random = next(random);
+                let command = &self.commands[pick(random, self.commands.len())];
+                self.queue.submit(command, Data::from(slots[slot as usize]), slot).unwrap();
+                sent += 1;
+            }
+            self.queue.ring().unwrap();
+            let before = ended;
+            while let Some(completion) = self.queue.poll().unwrap() {
+                black_box(completion.outcome).unwrap();
+                free.push(completion.token);
+                ended += 1;
+            }
+            if ended == before {
+                self.clock.relax();
+            }
+        }
+        begin.elapsed()
+    }
+}
+
+pub(crate) fn next(random: u64) -> u64 {
+    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+}
+
+pub(crate) fn pick(random: u64, limit: usize) -> usize {
+    (random >> 33) as usize % limit
+}

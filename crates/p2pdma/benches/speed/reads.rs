@@ -1,0 +1,78 @@
+//! Commands per second, with and without data.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::Criterion;
+use p2pdma_mem::SharedMemory;
+
+use crate::machine::machine;
+use crate::pair::Pair;
+use crate::reader::{BLOCK, DEPTH, Reader, next, pick};
+
+/// No data: what driver, routing, IOMMU and controller cost. The limit is the least that two rings in
+/// one thread can cost.
+pub(crate) fn null(criterion: &mut Criterion) {
+    let fabric = machine(2, "null", "translate");
+    let mut reader = Reader::new(&fabric, "d0-0");
+    let pair = Pair {
+        name: "4 KiB reads of a null namespace, depth 32, IOMMU on",
+        unit: "commands",
+        limit: "the least that two rings can cost",
+        goal: None,
+    };
+    let figures = pair.run(criterion, rings, |count| reader.run(count));
+    let rate = 1e-6 / figures.ours;
+    let verdict = if rate >= 15.0 { "met" } else { "MISSED" };
+    println!("  goal 15 M commands/s: {verdict} ({rate:.1} M)");
+}
+
+/// Entries of 64 and 16 bytes written and read in rings of 64, 32 at a time.
+fn rings(count: u64) -> Duration {
+    let submission = SharedMemory::anonymous(64 * 64).unwrap();
+    let completion = SharedMemory::anonymous(64 * 16).unwrap();
+    let (mut at, mut left) = (0, count);
+    let begin = Instant::now();
+    while left > 0 {
+        let batch = left.min(DEPTH as u64) as usize;
+        for slot in 0..batch {
+            submission.write((at + slot) % 64 * 64, &[slot as u8; 64]).unwrap();
+        }
+        for slot in 0..batch {
+            let entry: [u8; 64] = submission.read_value((at + slot) % 64 * 64).unwrap();
+            completion.write((at + slot) % 64 * 16, &black_box(entry)[..16]).unwrap();
+        }
+        for slot in 0..batch {
+            black_box(completion.read_value::<[u8; 16]>((at + slot) % 64 * 16).unwrap());
+        }
+        at = (at + batch) % 64;
+        left -= batch as u64;
+    }
+    begin.elapsed()
+}
+
+/// Random 4 KiB blocks out of 256 MiB. The limit is the same copy without anything around it.
+pub(crate) fn random(criterion: &mut Criterion) {
+    let fabric = machine(2, "memory", "off");
+    let mut reader = Reader::new(&fabric, "d0-0");
+    reader.fill();
+    let source = vec![0x5a_u8; 256 << 20];
+    let target = SharedMemory::anonymous(BLOCK * DEPTH).unwrap();
+    let pair = Pair {
+        name: "4 KiB random reads of 256 MiB, depth 32",
+        unit: "reads",
+        limit: "memcpy of the same blocks",
+        goal: Some(0.85),
+    };
+    let mut random = 1;
+    let copy = |count| {
+        let begin = Instant::now();
+        for turn in 0..count as usize {
+            random = next(random);
+            let at = pick(random, source.len() / BLOCK) * BLOCK;
+            target.write(turn % DEPTH * BLOCK, black_box(&source[at..at + BLOCK])).unwrap();
+        }
+        begin.elapsed()
+    };
+    pair.run(criterion, copy, |count| reader.run(count));
+}

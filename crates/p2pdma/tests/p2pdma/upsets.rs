@@ -1,0 +1,169 @@
+//! Resets, removals and power cuts at every single event of a short job: it ends in time, with success
+//! or a typed error, the source keeps every byte, and what was flushed is there.
+
+use p2pdma::fabric::{
+    Builder, Endpoint, Fabric, Fault, FaultKind, FunctionConfig, HostBridgeConfig, PortConfig,
+    Reset, Site,
+};
+use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus};
+use p2pdma::{Duration, FabricPlatform, HostClient, Job, Platform, Policy};
+use p2pdma_devices::nvme::{
+    CacheConfig, CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController,
+    SubsystemConfig,
+};
+use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth};
+
+use crate::support::{bytes, client, has_pattern, job, transfer, write_pattern};
+
+const SIZE: u64 = 256 << 10;
+const LEN: u64 = 64 << 10;
+
+/// Two SSDs with volatile write caches below one switch; the first has a buffer.
+fn machine(seed: u64) -> Fabric {
+    let mut builder = Builder::new(Host::new(CpuVendor::Intel, 6), 64 << 20);
+    let link = Link { speed: LinkSpeed::GEN4, width: LinkWidth::X4 };
+    let link = LinkStatus { current: Some(link), max: link };
+    let port = |name: &str| PortConfig { name: name.to_owned(), link, acs: None };
+    let bridge = builder.host_bridge(HostBridgeConfig::default());
+    let root = builder.root_port(bridge, port("rp0")).unwrap();
+    let ports = builder.switch(root, "sw0", vec![port("sw0.0"), port("sw0.1")]).unwrap();
+    for (port, name) in ports.into_iter().zip(["nvme0", "nvme1"]) {
+        let namespace = NamespaceConfig {
+            blocks: SIZE / 4096,
+            cache: Some(CacheConfig { len: SIZE, seed }),
+            ..NamespaceConfig::default()
+        };
+        let cmb = (name == "nvme0").then(|| CmbConfig { len: 1 << 20, ..CmbConfig::default() });
+        let config = NvmeConfig {
+            subsystem: SubsystemConfig { namespaces: vec![namespace], ..Default::default() },
+            controller: ControllerConfig { cmb, ..Default::default() },
+        };
+        let model: Box<dyn Endpoint> = Box::new(NvmeController::new(config).unwrap());
+        let config = FunctionConfig { name: name.to_owned(), number: 0, link, acs: None };
+        builder.endpoint(port, config, model);
+    }
+    builder.build().unwrap()
+}
+
+/// The job: a quarter of the first namespace to the middle of the second, flushed.
+fn short_job() -> Job {
+    Job { block: 16 << 10, depth: 2, ..job(0, LEN, LEN) }
+}
+
+/// Runs the job with a fault at event `index`. Whether it fired; whether the job ended well.
+fn strike(fabric: &Fabric, victim: &str, index: u64, kind: FaultKind) -> (bool, bool) {
+    let platform = FabricPlatform::over(fabric.clone());
+    let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+    let victim = fabric.find(victim).unwrap();
+    fabric.inject(Fault { site: Site::Event(victim), index, kind });
+    let begin = platform.clock().now();
+    let moved = transfer(&platform, &mut *source, &mut *sink, short_job(), Policy::Require);
+    let good = moved.is_ok() && sink.flush().is_ok();
+    drop((source, sink, platform));
+    let took = p2pdma::Clock::now(&fabric.clock()).since(begin);
+    assert!(took < Duration::from_millis(120_000), "event {index}: {took}");
+    (fabric.faults().iter().all(|fault| fault.fired.is_some()), good)
+}
+
+/// The machine with a pattern on each namespace, durable.
+fn prepared(seed: u64) -> Fabric {
+    let fabric = machine(seed);
+    let platform = FabricPlatform::over(fabric.clone());
+    for (name, seed) in [("nvme0", 10), ("nvme1", 11)] {
+        write_pattern(&platform, name, seed, SIZE);
+        client(&platform, name).flush().unwrap();
+    }
+    fabric
+}
+
+#[test]
+fn resets_at_every_event_end_in_success_or_a_typed_error() {
+    let mut struck = 0;
+    for kind in [FaultKind::Reset(Reset::FunctionLevel), FaultKind::Reset(Reset::Hot)] {
+        for victim in ["nvme0", "nvme1"] {
+            for index in 0.. {
+                let fabric = prepared(1);
+                let (fired, good) = strike(&fabric, victim, index, kind);
+                if !fired {
+                    assert!(good, "without a fault all is well");
+                    break;
+                }
+                struck += 1;
+                if matches!(kind, FaultKind::Reset(Reset::FunctionLevel)) {
+                    // A reset leaves what was acknowledged; the BARs must be assigned again.
+                    fabric.power_cut();
+                    fabric.enumerate().unwrap();
+                    let platform = FabricPlatform::over(fabric.clone());
+                    assert!(has_pattern(&platform, "nvme0", 10, SIZE), "event {index}");
+                }
+            }
+        }
+    }
+    println!("{struck} resets, one at every event of the job");
+    assert!(struck > 60);
+}
+
+#[test]
+fn removal_at_every_event_ends_in_success_or_a_typed_error() {
+    let mut struck = 0;
+    for kind in [FaultKind::Unplug, FaultKind::LinkDown] {
+        for victim in ["nvme0", "nvme1"] {
+            for index in 0.. {
+                let fabric = prepared(2);
+                let (fired, good) = strike(&fabric, victim, index, kind);
+                if !fired {
+                    assert!(good);
+                    break;
+                }
+                struck += 1;
+                let survivor = if victim == "nvme0" { "nvme1" } else { "nvme0" };
+                let platform = FabricPlatform::over(fabric);
+                let seed = if survivor == "nvme0" { 10 } else { 11 };
+                assert!(has_pattern(&platform, survivor, seed, LEN), "event {index}: {survivor}");
+            }
+        }
+    }
+    println!("{struck} removals, one at every event of the job");
+    assert!(struck > 60);
+}
+
+#[test]
+fn a_power_cut_at_every_event_keeps_what_was_flushed() {
+    let (mut cuts, mut kept) = (0, 0);
+    for seed in 3..6 {
+        for index in 0.. {
+            let fabric = prepared(seed);
+            let (fired, good) = strike(&fabric, "nvme1", index, FaultKind::PowerCut);
+            if !fired {
+                break;
+            }
+            cuts += 1;
+            fabric.enumerate().unwrap();
+            let platform = FabricPlatform::over(fabric.clone());
+            assert!(has_pattern(&platform, "nvme0", 10, SIZE), "the source, event {index}");
+            assert!(has_pattern(&platform, "nvme1", 11, LEN), "flushed before, event {index}");
+            let blocks = old_or_new(&platform);
+            assert!(!good || blocks == LEN / 4096, "acknowledged after a flush, event {index}");
+            kept += blocks;
+        }
+    }
+    println!(
+        "{cuts} power cuts, one at every event of the job with each of 3 seeds; {kept} new blocks kept"
+    );
+    assert!(cuts > 60);
+}
+
+/// How many blocks of the sink's range have the new data; all others have the old.
+fn old_or_new(platform: &FabricPlatform) -> u64 {
+    let mut sink = client(platform, "nvme1");
+    let pattern = |seed, at| bytes(platform, &mut HostClient::pattern(seed), at, 4096);
+    let mut new = 0;
+    for block in 0..LEN / 4096 {
+        let there = bytes(platform, &mut *sink, LEN + block * 4096, 4096);
+        let old = there == pattern(11, LEN + block * 4096);
+        let copied = there == pattern(10, block * 4096);
+        assert!(old != copied, "block {block} is torn");
+        new += u64::from(copied);
+    }
+    new
+}
