@@ -106,6 +106,10 @@ fn at_start(error: Error) -> Failed {
     Failed { error, moved: 0, complete: 0 }
 }
 
+/// The longest latency that the histogram tells from longer ones, in picoseconds: 18 minutes. A command
+/// is given up long before.
+const LONGEST: u64 = 1 << 50;
+
 /// An end with its mapping of the memory.
 struct Attached<'a> {
     client: &'a mut dyn Client,
@@ -153,7 +157,8 @@ impl<'a> Run<'a> {
             return Err(Error::OutsideMemory { offset: 0, len: needed, size: memory.len() });
         }
         let began = platform.clock().now();
-        let latency = Histogram::new(3).map_err(|_| Error::Internal("no histogram"))?;
+        let latency = Histogram::new_with_bounds(1, LONGEST, 3);
+        let latency = latency.map_err(|_| Error::Internal("no histogram"))?;
         Ok(Self {
             platform,
             pipeline: Pipeline::new(plan.shape, job.len, job.block, job.depth),
@@ -261,7 +266,6 @@ impl<'a> Run<'a> {
             if let Some((at, len)) = moved.filter(|_| failure.is_none()) {
                 self.moved.add(at, len);
                 let begun = self.begun.get(slot as usize).copied().unwrap_or(now);
-                // A latency beyond what the histogram holds would be years.
                 self.latency.saturating_record(now.since(begun).picos());
             }
         }

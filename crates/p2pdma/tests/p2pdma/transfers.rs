@@ -26,6 +26,10 @@ fn peer_to_peer_touches_neither_host_memory_nor_the_root() {
     assert_eq!(report.traffic, Some(expected));
     assert_eq!((report.bytes, report.operations), (LEN, 2 * LEN / BLOCK));
     assert!(report.elapsed > Duration::ZERO && report.latency.len() == LEN / BLOCK);
+    // The media alone take 60 us to read and 15 us to write.
+    let (median, most) = (report.latency_at(0.5), report.latency_at(1.0));
+    assert!(Duration::from_micros(75) < median && median <= most, "{median} {most}");
+    assert!(most < report.elapsed, "{most}");
     assert!(has_pattern(&platform, "nvme1", 1, LEN));
     assert!(!has_pattern(&platform, "nvme1", 2, LEN));
 }
