@@ -34,11 +34,11 @@ impl Segment {
         Some(Self { iova: self.iova.checked_add(range.start)?, len })
     }
 
-    /// The address of the first byte behind it.
-    pub(crate) fn end(self) -> Result<u64, Error> {
-        let end = self.iova.checked_add(self.len);
+    /// The address of its last byte; of the first, if it is empty.
+    pub(crate) fn last(self) -> Result<u64, Error> {
+        let last = self.iova.checked_add(self.len.saturating_sub(1));
         let most = u64::MAX - self.iova.0;
-        end.map(|end| end.0).ok_or(Error::TooLong { len: self.len, most })
+        last.map(|last| last.0).ok_or(Error::TooLong { len: self.len, most })
     }
 }
 

@@ -141,7 +141,7 @@ impl Command {
             return Err(Error::Length { what: "metadata", expected, actual });
         }
         let segment = Segment::new(p2pdma_pci::Iova(self.entry.mptr.get()), actual);
-        segment.end()?;
+        segment.last()?;
         if !segment.iova.0.is_multiple_of(4) {
             let (iova, len) = (segment.iova, segment.len);
             return Err(Error::Misaligned { what: "metadata", iova, len, align: 4 });

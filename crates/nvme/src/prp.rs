@@ -48,7 +48,7 @@ fn check(segments: &[Segment]) -> Result<u64, Error> {
     let mut count = 0_u64;
     for (index, &segment) in segments.iter().enumerate() {
         let Segment { iova, len } = segment;
-        let end = segment.end()?;
+        let last = segment.last()?;
         if len == 0 {
             return Err(Error::Length { what: "a segment", expected: 1, actual: 0 });
         }
@@ -57,11 +57,11 @@ fn check(segments: &[Segment]) -> Result<u64, Error> {
             return Err(Error::Misaligned { what, iova, len, align: 4 });
         }
         let inner_start = index > 0 && !iova.0.is_multiple_of(PAGE);
-        let inner_end = index + 1 < segments.len() && !end.is_multiple_of(PAGE);
+        let inner_end = index + 1 < segments.len() && last % PAGE != PAGE - 1;
         if inner_start || inner_end {
             return Err(Error::Gap { index, iova, len });
         }
-        count = count.saturating_add((end - 1) / PAGE - iova.0 / PAGE + 1);
+        count = count.saturating_add(last / PAGE - iova.0 / PAGE + 1);
     }
     Ok(count)
 }

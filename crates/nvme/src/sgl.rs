@@ -63,7 +63,7 @@ pub(crate) fn build(
     }
     let most = list.len() / DESCRIPTOR_SIZE as usize;
     let count = segments.len();
-    if count > most {
+    if count > most || count == 0 {
         return Err(Error::TooManySegments { count, most });
     }
     let mut at = 0;
@@ -78,7 +78,7 @@ pub(crate) fn build(
 fn descriptor(segment: &SglSegment, limits: SglLimits) -> Result<SglDescriptor, Error> {
     match *segment {
         SglSegment::Block(block @ Segment { iova, len }) => {
-            block.end()?;
+            block.last()?;
             let align = limits.align.max(1);
             if !iova.0.is_multiple_of(align) || !len.is_multiple_of(align) {
                 let what = "a data block";

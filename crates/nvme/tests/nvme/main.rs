@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 mod bring_up;
+mod hostile;
+mod queues;
 mod support;

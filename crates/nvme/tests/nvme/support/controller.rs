@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use p2pdma_spec::nvme::admin::{
-    AbortCdw10, AdminOpcode, CreateCompletionQueueCdw11, CreateQueueCdw10,
-    CreateSubmissionQueueCdw11, DeleteQueueCdw10, LogPageRequest, SetFeaturesCdw10,
+    AbortCdw10, AdminOpcode, Cns, CreateCompletionQueueCdw11, CreateQueueCdw10,
+    CreateSubmissionQueueCdw11, DeleteQueueCdw10, IdentifyCdw10, LogPageRequest, SetFeaturesCdw10,
 };
 use p2pdma_spec::nvme::cmb::{Cmbloc, Cmbmsc, Cmbsz, SizeUnits};
 use p2pdma_spec::nvme::feature::FeatureId;
@@ -66,6 +66,10 @@ pub(crate) struct Facade {
     pub(crate) shuts_down: bool,
     /// What Set Features of the number of queues returns; `None` for what was asked.
     pub(crate) queues: Option<u32>,
+    /// Bytes of Identify structures that are something else than they should be.
+    pub(crate) identify: Vec<(Cns, usize, u8)>,
+    /// CSTS when the controller has been enabled.
+    pub(crate) started: Csts,
 }
 
 impl Default for Facade {
@@ -99,6 +103,8 @@ impl Default for Facade {
             resettable: true,
             shuts_down: true,
             queues: None,
+            identify: Vec::new(),
+            started: Csts::new().with_rdy(true),
         }
     }
 }
@@ -136,6 +142,9 @@ pub(crate) struct FakeController {
     /// Reads of the controller memory buffer since the last doorbell; doorbells that came without one.
     flushed: bool,
     pub(crate) unflushed: u64,
+    /// Completions for which the queue had no room.
+    pub(crate) overruns: u64,
+    pub(crate) honest_after_reset: bool,
 }
 
 impl Default for FakeController {
@@ -173,6 +182,8 @@ impl FakeController {
             barriers: 0,
             flushed: true,
             unflushed: 0,
+            overruns: 0,
+            honest_after_reset: false,
         }
     }
 
@@ -194,10 +205,13 @@ impl FakeController {
         let cq = Cq { base: self.acq, size, tail: 0, phase: true, head: 0, vector: None };
         self.sqs.insert(0, sq);
         self.cqs.insert(0, cq);
-        self.csts = Csts::new().with_rdy(true);
+        self.csts = self.facade.started;
     }
 
     fn disable(&mut self) {
+        if self.honest_after_reset {
+            self.mischief = Mischief::none();
+        }
         self.sqs.clear();
         self.cqs.clear();
         self.events.clear();
@@ -291,7 +305,7 @@ impl FakeController {
         (self.cmbmsc.cmse() && end <= MEMORY).then_some(start..end)
     }
 
-    fn refresh_tails(&mut self, dma: &mut Dma<'_>) {
+    fn refresh_shadows(&mut self, dma: &mut Dma<'_>) {
         let Some((values, events)) = self.shadow else { return };
         for (qid, sq) in self.sqs.iter_mut().filter(|(qid, _)| **qid != 0) {
             let mut bytes = [0; 4];
@@ -300,6 +314,14 @@ impl FakeController {
                 sq.tail = u32::from_le_bytes(bytes);
             }
             dma.write(events + at, &sq.tail.to_le_bytes());
+        }
+        for (qid, cq) in self.cqs.iter_mut().filter(|(qid, _)| **qid != 0) {
+            let mut bytes = [0; 4];
+            let at = u64::from(*qid) * 8 + 4;
+            if dma.read(values + at, &mut bytes) && u32::from_le_bytes(bytes) < cq.size {
+                cq.head = u32::from_le_bytes(bytes);
+            }
+            dma.write(events + at, &cq.head.to_le_bytes());
         }
     }
 
@@ -337,6 +359,10 @@ impl FakeController {
                 let Some(mut bytes) = identify::answer(entry) else {
                     return Some((0, Status::INVALID_FIELD));
                 };
+                let cns = IdentifyCdw10::from(entry.cdw10).cns();
+                for (_, at, value) in self.facade.identify.iter().filter(|lie| lie.0 == cns) {
+                    bytes[*at] = *value;
+                }
                 self.mischief.spoil(&mut bytes);
                 Some((0, self.send(entry, &bytes, dma)))
             }
@@ -486,7 +512,7 @@ impl FakeController {
 
     /// Completes a command, or does something else.
     fn complete(&mut self, qid: u16, cid: u16, result: u64, status: Status, dma: &mut Dma<'_>) {
-        let deed = self.mischief.next();
+        let deed = self.mischief.next(qid);
         let some = self.mischief.random.bytes();
         let number = u16::from_le_bytes([some[0], some[1]]);
         match deed {
@@ -582,6 +608,7 @@ impl FakeController {
         let Some(cq) = self.cqs.get(&cqid).copied() else { return };
         self.store(cq.base + u64::from(cq.tail) * 16, entry.as_bytes(), dma);
         let cq = self.cqs.get_mut(&cqid).unwrap();
+        self.overruns += u64::from((cq.tail + 1) % cq.size == cq.head);
         cq.tail += 1;
         if cq.tail == cq.size {
             (cq.tail, cq.phase) = (0, !cq.phase);
@@ -589,6 +616,17 @@ impl FakeController {
         if let Some(vector) = cq.vector {
             dma.interrupt(vector);
         }
+    }
+
+    /// Posts a completion that nothing asked for.
+    pub(crate) fn forge_completion(&mut self, qid: u16, cid: u16) {
+        self.late.push_back((qid, cid, 0, Status::SUCCESS));
+    }
+
+    /// Whether there is a way to stop it for certain.
+    pub(crate) fn is_fenceable(&self) -> bool {
+        let stops = self.facade.becomes_idle && self.csts != Csts::GONE;
+        !self.gone && (stops || self.facade.resettable)
     }
 
     /// Reports an event, if it was asked for.
@@ -653,7 +691,7 @@ impl FakeController {
         if self.gone || !self.csts.rdy() || self.csts.cfs() {
             return;
         }
-        self.refresh_tails(dma);
+        self.refresh_shadows(dma);
         // Late completions come one at a time, some turns later.
         if let Some((qid, cid, result, status)) = self.late.pop_front() {
             self.post(qid, cid, result, status, dma);

@@ -72,6 +72,8 @@ pub(crate) struct Mischief {
     pub(crate) odds: u64,
     /// Which deeds are chosen from.
     pub(crate) deeds: Vec<Deed>,
+    /// Whether the admin queue is left alone.
+    pub(crate) io_only: bool,
     /// How many completions are honest at first.
     pub(crate) patience: u64,
     /// How many deeds were done.
@@ -86,6 +88,7 @@ impl Mischief {
             random: Random::new(0),
             odds: 0,
             deeds: Vec::new(),
+            io_only: false,
             patience: 0,
             done: 0,
             identify_odds: 0,
@@ -97,7 +100,11 @@ impl Mischief {
         Self { odds: 1, deeds: vec![deed], patience, ..Self::none() }
     }
 
-    pub(crate) fn next(&mut self) -> Deed {
+    /// What becomes of the next completion of a queue.
+    pub(crate) fn next(&mut self, qid: u16) -> Deed {
+        if self.io_only && qid == 0 {
+            return Deed::Honest;
+        }
         if self.patience > 0 {
             self.patience -= 1;
             return Deed::Honest;

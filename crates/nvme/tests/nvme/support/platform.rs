@@ -26,7 +26,6 @@ pub(crate) struct Dma<'a> {
     live: &'a BTreeMap<u64, u64>,
     enabled: bool,
     strays: &'a mut u64,
-    pub(crate) now: u64,
     interrupts: &'a BTreeMap<u16, Arc<AtomicU64>>,
 }
 
@@ -185,7 +184,6 @@ impl World {
             live: &self.live,
             enabled: self.command & 4 != 0,
             strays: &mut self.strays,
-            now: self.now,
             interrupts: &self.interrupts,
         };
         device.work(&mut dma);
@@ -346,8 +344,13 @@ impl Clock for Machine {
 }
 
 impl Machine {
-    /// Makes the next waits begin with short steps again.
-    pub(crate) fn refresh(&self) {
-        self.world().idle = 0;
+    /// Lets time pass without anything happening.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.world().now += span.picos();
+    }
+
+    /// Interrupts that came and were not seen yet never came.
+    pub(crate) fn lose_interrupts(&self) {
+        self.world().interrupts.values().for_each(|line| line.store(0, Ordering::Relaxed));
     }
 }
