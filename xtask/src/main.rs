@@ -1,9 +1,11 @@
 //! The project's tasks: what a contributor runs is what CI runs.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "these are commands")]
 
 mod ci;
 mod edges;
+mod fuzz;
 mod sizes;
 mod source;
 
@@ -13,6 +15,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
  ci       everything that has to hold: format, lints, edges, sizes, tests, docs, fuzzing
+ fuzz [N] every fuzz target for N seconds (10)
  edges    the dependency edges between crates, and where unsafe may be
  sizes    the size budget of files and functions";
 
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "ci" => ci::run(),
         "edges" => edges::check().map(|report| println!("{report}")),
+        "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {
             println!("{USAGE}");
@@ -34,4 +38,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn fuzz_seconds() -> anyhow::Result<u32> {
+    Ok(std::env::args().nth(2).map_or(Ok(10), |word| word.parse())?)
 }
