@@ -4,6 +4,7 @@ use std::io;
 
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::Refusal;
+use p2pdma_spec::nvme::status::Status;
 
 use crate::platform::ProviderId;
 use crate::transfer::NoPath;
@@ -127,6 +128,20 @@ pub enum Error {
     /// This library contradicts itself: a defect to report.
     #[error("internal error: {0}")]
     Internal(&'static str),
+}
+
+impl Error {
+    /// Whether a namespace's medium had no room left for what was written: a full disk under its file.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Command(failure) => match failure.cause {
+                p2pdma_nvme::Cause::Status(status) => status.status() == Status::CAPACITY_EXCEEDED,
+                p2pdma_nvme::Cause::Lost => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 impl From<p2pdma_pci::Error> for Error {
