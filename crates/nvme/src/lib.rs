@@ -61,6 +61,9 @@ mod reset;
 mod sgl;
 mod shared;
 mod time;
+#[cfg(test)]
+#[path = "../tests/nvme/support/walk.rs"]
+mod walk;
 
 pub use admin::{AdminData, AdminReply, Setting};
 pub use cmb::{Cmb, CmbBuffer, CmbWindow};

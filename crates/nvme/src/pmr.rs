@@ -64,14 +64,16 @@ impl PmrMemory {
         registers.write(offset::PMRCTL, Pmrctl::new().with_en(true).into_bits())?;
         let deadline = Deadline::after(clock, self.limit);
         loop {
+            let late = deadline.is_over();
             let status = status(registers)?;
             if !status.nrdy() {
                 self.check(status)?;
                 break;
             }
-            if !deadline.turn() {
+            if late {
                 return Err(Error::NotPersistent { bdf: self.bdf, status });
             }
+            deadline.relax();
         }
         if !self.capabilities.cmss() {
             return Ok(());

@@ -136,15 +136,16 @@ impl Shared {
         reached: impl Fn(Csts) -> bool,
     ) -> Result<(), Error> {
         loop {
-            let in_time = deadline.turn();
+            let late = deadline.is_over();
             let csts = self.registers.status()?;
             if reached(csts) {
                 return Ok(());
             }
-            if !in_time {
+            if late {
                 let (bdf, waited) = (self.bdf(), deadline.waited());
                 return Err(Error::NotReady { bdf, goal, waited, csts });
             }
+            deadline.relax();
         }
     }
 

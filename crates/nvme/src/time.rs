@@ -25,13 +25,13 @@ impl<'a> Deadline<'a> {
         self.limit - self.waited()
     }
 
-    /// One turn of a polling loop that found nothing; false when the time is up. A loop looks once more
-    /// after that, so that a wait of no time still looks once.
-    pub(crate) fn turn(&self) -> bool {
-        if self.waited() >= self.limit {
-            return false;
-        }
+    /// Whether the time is up. A loop asks before it looks, so that it looks once more after that.
+    pub(crate) fn is_over(&self) -> bool {
+        self.waited() >= self.limit
+    }
+
+    /// One turn of a polling loop that found nothing.
+    pub(crate) fn relax(&self) {
         self.clock.relax();
-        true
     }
 }

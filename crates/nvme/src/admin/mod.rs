@@ -251,9 +251,9 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Completed, Error> {
         let deadline = Deadline::after(self.function.clock(), timeout);
-        let (mut turns, mut in_time) = (0_u32, true);
-        while in_time {
-            in_time = deadline.turn();
+        let (mut turns, mut late) = (0_u32, false);
+        while !late {
+            late = deadline.is_over();
             while let Some((done, token, outcome)) = admin.raw.poll()? {
                 match token {
                     AdminToken::Command(buffers) if done == cid => return Ok((buffers, outcome)),
@@ -264,6 +264,7 @@ impl Shared {
             if turns.is_multiple_of(Self::TURNS_PER_CHECK) {
                 self.check_status()?;
             }
+            deadline.relax();
         }
         self.check_status()?;
         Err(Error::AdminTimeout { bdf: self.bdf(), opcode, waited: deadline.waited() })

@@ -6,14 +6,11 @@ use p2pdma_mem::SharedMemory;
 use p2pdma_pci::{DmaBuffer, Iova};
 use p2pdma_spec::nvme::queue::SubmissionEntry;
 use proptest::prelude::*;
-use walk::Piece;
 
 use super::*;
 use crate::data::Lists;
 use crate::memory::QueueMemory;
-
-#[path = "../../tests/nvme/support/walk.rs"]
-mod walk;
+use crate::walk::{self, Piece};
 
 /// Where the lists are for the controller.
 const LISTS: u64 = 0x7_0000_0000;

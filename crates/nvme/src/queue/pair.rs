@@ -366,11 +366,12 @@ impl<T> QueuePair<T> {
         let shared = Arc::clone(&self.shared);
         let clock = shared.function.clock();
         let deadline = Deadline::after(clock, timeout);
-        let (mut looked, mut turns, mut in_time) = (clock.now(), 0_u32, true);
-        while in_time {
-            in_time = deadline.turn();
+        let (mut looked, mut turns, mut late) = (clock.now(), 0_u32, false);
+        while !late {
+            deadline.relax();
+            late = deadline.is_over();
             let announced = self.interrupt.as_ref().is_none_or(|line| line.take() > 0);
-            if !announced && in_time && clock.now().since(looked) < LOST_INTERRUPT {
+            if !announced && !late && clock.now().since(looked) < LOST_INTERRUPT {
                 continue;
             }
             looked = clock.now();

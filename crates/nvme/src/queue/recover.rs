@@ -92,9 +92,10 @@ impl<T> QueuePair<T> {
                 break;
             }
         }
-        let mut in_time = true;
-        while in_time && self.raw.in_flight() > 0 {
-            in_time = deadline.turn();
+        let mut late = false;
+        while !late && self.raw.in_flight() > 0 {
+            late = deadline.is_over();
+            deadline.relax();
             while let Ok(Some(reaped)) = self.raw.poll() {
                 self.returned.push_back(reaped);
                 self.attention = true;

@@ -6,14 +6,11 @@ use p2pdma_mem::SharedMemory;
 use p2pdma_pci::{DmaBuffer, Iova};
 use p2pdma_spec::nvme::queue::{DataTransfer, SubmissionEntry};
 use proptest::prelude::*;
-use walk::Piece;
 
 use super::*;
 use crate::data::Lists;
 use crate::memory::QueueMemory;
-
-#[path = "../../tests/nvme/support/walk.rs"]
-mod walk;
+use crate::walk::{self, Piece};
 
 const LISTS: u64 = 0x7_0000_0000;
 const ANY: SglLimits = SglLimits { align: 1, bit_bucket: true, max_blocks: 0 };

@@ -176,7 +176,7 @@ fn the_bar_limits_the_queues() {
 
 #[test]
 fn a_function_that_is_something_else() {
-    let machine = Machine::new(Box::new(FakeController::default()), 1 << 20);
+    let machine = Machine::new(Box::default(), 1 << 20);
     for (class, gone) in [(0x02_0000, false), (0x01_0803, false), (0xff_ffff, false)] {
         machine.set_class(class);
         let error = Controller::open(Arc::new(machine.clone()), Options::default()).unwrap_err();
@@ -260,7 +260,7 @@ fn a_namespace_of_another_command_set() {
 fn no_memory_at_allocation_k() {
     let mut failures = 0;
     for memory in (1..60).map(|pages| pages * 4096) {
-        let machine = Machine::new(Box::new(FakeController::default()), memory);
+        let machine = Machine::new(Box::default(), memory);
         let opened = Controller::open(Arc::new(machine.clone()), options());
         let queue = opened.and_then(|controller| {
             let queue = controller.queue_pair::<()>(&QueueOptions::entries(64));

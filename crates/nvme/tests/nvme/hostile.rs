@@ -40,7 +40,7 @@ fn short() -> Options {
 
 /// A controller that is honest until it is told otherwise, and a queue with one read in flight.
 fn one_read(deed: Deed) -> (Machine, Controller, QueuePair<DmaBuffer>) {
-    let machine = Machine::new(Box::new(FakeController::default()), 4 << 20);
+    let machine = Machine::new(Box::default(), 4 << 20);
     let controller = Controller::open(Arc::new(machine.clone()), short()).unwrap();
     let namespace = controller.namespace(1).unwrap();
     let mut queue = controller.queue_pair(&QueueOptions::entries(8)).unwrap();

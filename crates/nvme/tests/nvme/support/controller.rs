@@ -56,6 +56,8 @@ pub(crate) struct Facade {
     pub(crate) cmbsz: Cmbsz,
     pub(crate) cmbloc: Cmbloc,
     pub(crate) cmb_invalid: bool,
+    /// Whether CMBMSC.CRE can be set.
+    pub(crate) cre_sticks: bool,
     pub(crate) pmrcap: Pmrcap,
     pub(crate) pmrsts: Pmrsts,
     /// Whether CC.EN leads to CSTS.RDY, and back.
@@ -96,6 +98,7 @@ impl Default for Facade {
             cmbsz,
             cmbloc: Cmbloc::new().with_bir(2).with_ofst(16),
             cmb_invalid: false,
+            cre_sticks: true,
             pmrcap: Pmrcap::new().with_bir(4).with_barrier_status_read(true).with_cmss(true),
             pmrsts: Pmrsts::new(),
             becomes_ready: true,
@@ -623,6 +626,18 @@ impl FakeController {
         self.late.push_back((qid, cid, 0, Status::SUCCESS));
     }
 
+    /// Completes what is completed only when it is aborted.
+    pub(crate) fn finish_held(&mut self) {
+        for (qid, cid) in std::mem::take(&mut self.held) {
+            self.late.push_back((qid, cid, 0, Status::SUCCESS));
+        }
+    }
+
+    /// Shows the registers of the buffer, as a controller without CMBMSC does.
+    pub(crate) fn show_cmb(&mut self) {
+        self.cmbmsc.set_cre(true);
+    }
+
     /// Whether there is a way to stop it for certain.
     pub(crate) fn is_fenceable(&self) -> bool {
         let stops = self.facade.becomes_idle && self.csts != Csts::GONE;
@@ -680,7 +695,11 @@ impl FakeController {
             offset::AQA => self.aqa = Aqa::from_bits(value),
             offset::ASQ => self.asq = wide,
             offset::ACQ => self.acq = wide,
-            offset::CMBMSC => self.cmbmsc = Cmbmsc::from_bits(wide),
+            offset::CMBMSC => {
+                self.cmbmsc = Cmbmsc::from_bits(wide);
+                let cre = self.cmbmsc.cre() && self.facade.cre_sticks;
+                self.cmbmsc.set_cre(cre);
+            }
             offset::PMRCTL => self.pmrctl = Pmrctl::from_bits(value),
             offset::DOORBELLS.. => self.ring(at, value),
             _ => {}

@@ -37,7 +37,7 @@ fn prp(
     len: u64,
     read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
 ) -> Result<Vec<Piece>, String> {
-    if prp1 % 4 != 0 {
+    if !prp1.is_multiple_of(4) {
         return Err(format!("PRP1 {prp1:#x} has an offset that is no multiple of 4"));
     }
     let mut pieces = Vec::new();
@@ -48,13 +48,13 @@ fn prp(
         return Ok(pieces);
     }
     if rest <= PAGE {
-        if prp2 % PAGE != 0 {
+        if !prp2.is_multiple_of(PAGE) {
             return Err(format!("PRP2 {prp2:#x} has an offset"));
         }
         pieces.push(Piece::Memory(prp2, rest));
         return Ok(pieces);
     }
-    if prp2 % 8 != 0 {
+    if !prp2.is_multiple_of(8) {
         return Err(format!("PRP list {prp2:#x} is not aligned to 8 bytes"));
     }
     let mut at = prp2;
@@ -64,10 +64,10 @@ fn prp(
             return Err(format!("PRP list cannot be read at {at:#x}"));
         }
         let entry = u64::from_le_bytes(bytes);
-        if entry % PAGE != 0 {
+        if !entry.is_multiple_of(PAGE) {
             return Err(format!("PRP list entry {entry:#x} at {at:#x} has an offset"));
         }
-        let last_of_page = (at + 8) % PAGE == 0;
+        let last_of_page = (at + 8).is_multiple_of(PAGE);
         if last_of_page && rest > PAGE {
             at = entry;
             continue;
@@ -110,7 +110,7 @@ fn sgl(
         }
         let Some((address, length, is_last)) = next else { break };
         hops += 1;
-        if length == 0 || length % 16 != 0 || hops > 64 {
+        if length == 0 || !length.is_multiple_of(16) || hops > 64 {
             return Err(format!("segment of {length} bytes after {hops} hops"));
         }
         last = is_last;
