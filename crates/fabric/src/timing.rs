@@ -181,7 +181,7 @@ impl Way<'_> {
         let packets = self.packets.payloads(len);
         let first = len.min(self.packets.payload()) + WRITE_OVERHEAD;
         let there = self.send(out, from, first, len + packets * WRITE_OVERHEAD);
-        memory.map_or(there, |address| self.channels.access(address, len, there))
+        memory.map_or(there, |address| self.channels.access(address, len, from, there))
     }
 
     /// A read of `len` bytes: its requests along `out`, its completions along `back`: when the last
@@ -196,7 +196,7 @@ impl Way<'_> {
     ) -> Instant {
         let requests = self.packets.read_requests(len);
         let there = self.send(out, from, READ_REQUEST, requests * READ_REQUEST);
-        let ready = memory.map_or(there, |address| self.channels.access(address, len, there));
+        let ready = memory.map_or(there, |address| self.channels.access(address, len, from, there));
         let completions = self.packets.payloads(len);
         let first = len.min(self.packets.payload()) + COMPLETION_OVERHEAD;
         self.send(back, ready, first, len + completions * COMPLETION_OVERHEAD)
@@ -239,8 +239,18 @@ impl HostChannels {
         }
     }
 
-    /// Reads or writes `bytes` at `address`, not before `from`; returns when it is done.
-    pub(crate) fn access(&mut self, address: u64, bytes: u64, from: Instant) -> Instant {
+    /// Reads or writes `bytes` at `address`, asked for `now` but not before `from`, when they arrive;
+    /// returns when it is done.
+    ///
+    /// The work is on the channel's account from now on: until `from` it is free for others, who would
+    /// have to wait for nothing if it stood idle until then.
+    pub(crate) fn access(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        now: Instant,
+        from: Instant,
+    ) -> Instant {
         let channels = self.busy.len() as u64;
         let blocks = (address % INTERLEAVE + bytes).div_ceil(INTERLEAVE);
         let touched = blocks.min(channels).max(1);
@@ -250,8 +260,8 @@ impl HostChannels {
         for turn in 0..touched {
             let channel = (address / INTERLEAVE).wrapping_add(turn) % channels;
             if let Some(busy) = usize::try_from(channel).ok().and_then(|at| self.busy.get_mut(at)) {
-                *busy = from.max(*busy) + passage;
-                done = done.max(*busy);
+                done = done.max(from.max(*busy) + passage);
+                *busy = now.max(*busy) + passage;
             }
         }
         done + self.latency

@@ -56,7 +56,7 @@ impl State {
         if !stream.running {
             return;
         }
-        let done = channels.access(stream.at, CHUNK, now);
+        let done = channels.access(stream.at, CHUNK, now, now);
         stream.at = stream.at.wrapping_add(CHUNK);
         stream.bytes += CHUNK;
         self.events.push(done, Event::Stream(index));
