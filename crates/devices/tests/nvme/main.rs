@@ -1,5 +1,6 @@
 //! The controller against a host that does everything by hand.
 
+mod cmb;
 mod commands;
 mod events;
 mod features;
@@ -7,8 +8,10 @@ mod host;
 mod identify;
 mod log;
 mod namespaces;
+mod pmr;
 mod pointers;
 mod protection;
 mod queues;
+mod random;
 mod registers;
 mod smoke;
