@@ -6,6 +6,7 @@
 mod ci;
 mod edges;
 mod fuzz;
+mod instructions;
 mod sizes;
 mod source;
 
@@ -16,6 +17,7 @@ usage: cargo xtask TASK
 
  ci       everything that has to hold: format, lints, edges, sizes, tests, docs, fuzzing
  fuzz [N] every fuzz target for N seconds (10)
+ instructions   what a command costs, counted under callgrind
  edges    the dependency edges between crates, and where unsafe may be
  sizes    the size budget of files and functions";
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
+        "instructions" => instructions::run(),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {
             println!("{USAGE}");

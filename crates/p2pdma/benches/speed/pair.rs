@@ -17,13 +17,14 @@ pub(crate) struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// Measures both; each function does so many units of work and says how long that took.
+    /// Measures both; each function does so many units of work and says how long that took. `None` if
+    /// it was filtered out.
     pub(crate) fn run(
         &self,
         criterion: &mut Criterion,
         mut limit: impl FnMut(u64) -> Duration,
         mut ours: impl FnMut(u64) -> Duration,
-    ) -> Figures {
+    ) -> Option<Figures> {
         let mut rounds: Vec<[f64; 2]> = Vec::new();
         criterion.bench_function(self.name, |bencher| {
             bencher.iter_custom(|count| {
@@ -35,9 +36,10 @@ impl Pair<'_> {
         });
         // The warm-up's rounds grow; only those of the measurement's length count.
         let kept = rounds.len().saturating_sub(11);
-        let figures = Figures::of(&rounds[kept..]);
+        // None at all if criterion was told to run something else.
+        let figures = (!rounds.is_empty()).then(|| Figures::of(&rounds[kept..]))?;
         self.print(&figures);
-        figures
+        Some(figures)
     }
 
     fn print(&self, figures: &Figures) {
@@ -65,6 +67,13 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Compares our own rate with a goal in millions per second.
+    pub(crate) fn print_rate_goal(&self, unit: &str, goal: f64) {
+        let rate = 1e-6 / self.ours;
+        let verdict = if rate >= goal { "met" } else { "MISSED" };
+        println!("  goal {goal} M {unit}/s: {verdict} ({rate:.2} M)");
+    }
+
     fn of(rounds: &[[f64; 2]]) -> Self {
         let mut limits: Vec<f64> = rounds.iter().map(|round| round[0]).collect();
         let mut ours: Vec<f64> = rounds.iter().map(|round| round[1]).collect();

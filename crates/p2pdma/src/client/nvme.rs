@@ -135,10 +135,10 @@ impl Client for NvmeClient {
     fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
         self.queue.ring()?;
         let before = done.len();
-        while let Some(completion) = self.queue.poll()? {
+        self.queue.reap(|completion| {
             let result = completion.outcome.map(drop).map_err(Error::Command);
             done.push(Done { ticket: completion.token, result });
-        }
+        })?;
         if done.len() == before && self.queue.in_flight() > 0 {
             self.turns += 1;
             if self.turns >= TURNS_PER_CHECK {
