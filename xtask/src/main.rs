@@ -7,6 +7,7 @@ mod ci;
 mod edges;
 mod fuzz;
 mod instructions;
+mod planted;
 mod sizes;
 mod source;
 
@@ -19,6 +20,7 @@ usage: cargo xtask TASK
  fuzz [N] every fuzz target for N seconds (10)
  instructions   what a command costs, counted under callgrind
  edges    the dependency edges between crates, and where unsafe may be
+ planted [NAME] bugs that the tests must notice, planted one by one in a copy
  sizes    the size budget of files and functions";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "instructions" => instructions::run(),
+        "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {
             println!("{USAGE}");
