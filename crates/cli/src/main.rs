@@ -1,2 +1,21 @@
-//! The command.
-fn main() {}
+//! The command `p2pdma`: it parses, calls the library, prints.
+//!
+//! One file per command in `command/`, what they print in `output/`, what can go wrong in `failure`. It
+//! uses the library `p2pdma` and nothing below it.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod command;
+mod context;
+mod exit;
+mod failure;
+mod interrupt;
+mod operand;
+mod output;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::run().into()
+}

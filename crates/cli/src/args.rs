@@ -1,0 +1,194 @@
+//! The command line: one definition, from which help, man pages and completions are made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use p2pdma::machine::parse_size;
+use p2pdma::topology::IommuMode;
+
+use crate::command::{bench, completions, copy, demo, explain, man, schema, topo};
+use crate::exit;
+
+/// Moves data between PCIe devices without staging it in host memory, and says whether a machine can
+/// do that, why not, and what to change.
+#[derive(Debug, Parser)]
+#[command(name = "p2pdma", version, arg_required_else_help = true)]
+#[command(propagate_version = false, disable_help_subcommand = true, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Two SSDs, one switch: peer to peer beside the bounce, in seconds
+    Demo(demo::Demo),
+    /// Copy SRC to DST, device to device
+    Copy(copy::Copy),
+    /// Devices, links, and who can reach whom
+    Topo(topo::Topo),
+    /// Explain a reason code
+    Explain(explain::Explain),
+    /// Measure peer to peer against the bounce through host memory
+    Bench(bench::Bench),
+    /// Print the JSON schemas of what the commands print
+    Schema(schema::Schema),
+    /// Print a script that completes commands in a shell
+    Completions(completions::Completions),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(man::Man),
+}
+
+/// Options of every command, before or after its name.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Form of what is printed
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
+    #[arg(env = "P2PDMA_OUTPUT", hide_env_values = true)]
+    pub(crate) output: Format,
+    /// Colours: auto asks the terminal and NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+    /// Progress on standard error
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: ProgressForm,
+    /// Where the devices are
+    #[arg(long, global = true, default_value = "auto")]
+    #[arg(env = "P2PDMA_PLATFORM", hide_env_values = true)]
+    pub(crate) platform: PlatformName,
+    /// Machine of the software fabric: a name, or a file with a slash or .toml in its name
+    #[arg(long, global = true, value_name = "NAME|FILE", default_value = "default")]
+    #[arg(env = "P2PDMA_FABRIC", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    pub(crate) fabric: String,
+    /// Another IOMMU than the machine's own
+    #[arg(long, global = true, value_name = "MODE")]
+    pub(crate) iommu: Option<Iommu>,
+    /// Say more, on standard error
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// JSON, one object per line
+    Jsonl,
+    /// Comma-separated values, with a header
+    Csv,
+}
+
+/// When to do what terminals can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// If it is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How to show progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressForm {
+    /// A bar, if standard error is a terminal
+    Auto,
+    /// A line at every tenth, terminal or not
+    Always,
+    /// None
+    Never,
+    /// JSON, one object per line
+    Json,
+}
+
+/// Where devices are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlatformName {
+    /// The software fabric
+    Auto,
+    /// The software fabric
+    Fabric,
+    /// Linux's P2PDMA: not in this version
+    Linux,
+    /// Devices under vfio: not in this version
+    Vfio,
+}
+
+/// What an IOMMU does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Iommu {
+    /// There is none
+    Off,
+    /// It is on, and lets addresses pass as they are
+    Passthrough,
+    /// It translates
+    Translate,
+}
+
+impl From<Iommu> for IommuMode {
+    fn from(iommu: Iommu) -> Self {
+        match iommu {
+            Iommu::Off => Self::Off,
+            Iommu::Passthrough => Self::Passthrough,
+            Iommu::Translate => Self::Translate,
+        }
+    }
+}
+
+/// Where namespaces of the fabric keep their data.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct State {
+    /// Folder with the data of fabric namespaces [default: $XDG_STATE_HOME/p2pdma, or
+    /// ~/.local/state/p2pdma]
+    #[arg(long, value_name = "DIR", env = "P2PDMA_STATE", hide_env_values = true)]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Keep nothing: namespaces begin as zeroes and end with the command
+    #[arg(long, conflicts_with = "state_dir")]
+    pub(crate) ephemeral: bool,
+}
+
+/// Reads a size that is not zero.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    match parse_size(text) {
+        Ok(0) => Err("it must not be zero".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err("expected a size such as 4k, 1M (binary) or 500MB (decimal)".to_owned()),
+    }
+}
+
+/// Reads a size or position that may be zero.
+pub(crate) fn offset(text: &str) -> Result<u64, String> {
+    parse_size(text)
+        .map_err(|_| "expected a size such as 4k, 1M (binary) or 500MB (decimal)".into())
+}
+
+/// Reads a time: `500ms`, `2s`, `1m`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        _ => None,
+    };
+    let millis =
+        number.parse::<u64>().ok().zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
+    match millis {
+        Some(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
+        _ => Err("expected a time such as 500ms, 2s or 1m".to_owned()),
+    }
+}

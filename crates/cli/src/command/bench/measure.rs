@@ -1,0 +1,121 @@
+//! One size and depth, measured both ways in turns.
+
+use std::time::{Duration, Instant};
+
+use p2pdma::{Job, Plan, Policy, Report};
+
+use super::document::{PathDocument, RowDocument, Spread};
+use crate::command::copy::ModelledDocument;
+use crate::command::pair::Pair;
+use crate::failure::Result;
+use crate::interrupt::Interrupt;
+use crate::output::units::{per_second, ratio};
+
+/// What to measure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) block: u64,
+    pub(crate) depth: u32,
+    /// Bytes of a round.
+    pub(crate) bytes: u64,
+    pub(crate) rounds: u32,
+    pub(crate) time: Option<Duration>,
+}
+
+/// One way, measured so far.
+#[derive(Debug)]
+struct Way<'a> {
+    plan: &'a Plan,
+    /// All rounds together.
+    total: Option<Report>,
+    /// Bytes per second of this machine's time, a figure for each round.
+    rates: Vec<f64>,
+}
+
+impl Case {
+    /// Both ways, planned.
+    pub(crate) fn plans(&self, pair: &Pair<'_>) -> Result<[Plan; 2]> {
+        Ok([pair.plan(Policy::Require, self.block)?, pair.plan(Policy::Off, self.block)?])
+    }
+
+    /// Measures both ways.
+    pub(crate) fn measure(
+        &self,
+        pair: &mut Pair<'_>,
+        plans: &[Plan; 2],
+        interrupt: &Interrupt,
+    ) -> Result<RowDocument> {
+        let mut ways = plans.each_ref().map(|plan| Way { plan, total: None, rates: Vec::new() });
+        // A round of each that does not count: memory is touched for the first time, caches fill.
+        for way in &mut ways {
+            self.round(pair, way, interrupt)?;
+            (way.total, way.rates) = (None, Vec::new());
+        }
+        let began = Instant::now();
+        let mut rounds = 0;
+        loop {
+            // Whoever goes first changes, so that neither has what the other left warm.
+            for turn in 0..2_usize {
+                let which = (turn + rounds as usize) % 2;
+                self.round(pair, &mut ways[which], interrupt)?;
+            }
+            rounds += 1;
+            let enough = match self.time {
+                Some(time) => began.elapsed() >= time,
+                None => rounds >= self.rounds,
+            };
+            if enough {
+                break;
+            }
+        }
+        let [peer, bounce] = ways.map(|way| way.document(self.bytes));
+        let depth = self.depth;
+        Ok(RowDocument::new(self.block, depth, self.bytes, rounds, peer, bounce))
+    }
+
+    fn round(&self, pair: &mut Pair<'_>, way: &mut Way<'_>, interrupt: &Interrupt) -> Result<()> {
+        let (block, depth) = (self.block, self.depth);
+        let job = Job { from: 0, to: 0, len: self.bytes, block, depth };
+        let began = Instant::now();
+        let report = pair.run(way.plan.clone(), job, interrupt)?;
+        way.rates.extend(per_second(self.bytes, began.elapsed().as_secs_f64()));
+        match &mut way.total {
+            None => way.total = Some(report),
+            Some(total) => add(total, &report),
+        }
+        Ok(())
+    }
+}
+
+/// Adds a round to those before it.
+fn add(total: &mut Report, round: &Report) {
+    total.bytes += round.bytes;
+    total.elapsed = total.elapsed + round.elapsed;
+    total.operations += round.operations;
+    if let (Some(sum), Some(traffic)) = (&mut total.traffic, round.traffic) {
+        sum.host_memory += traffic.host_memory;
+        sum.root_ports += traffic.root_ports;
+        sum.peer_local += traffic.peer_local;
+        sum.peer_through_root += traffic.peer_through_root;
+    }
+    // Both are of one make, so that every value of one fits the other.
+    let added = total.latency.add(&round.latency);
+    debug_assert!(added.is_ok(), "histograms of one make");
+}
+
+impl Way<'_> {
+    fn document(mut self, round_bytes: u64) -> PathDocument {
+        let per_byte = |count: u64, bytes: u64| ratio(count, bytes.max(1));
+        let total = self.total.as_ref();
+        let traffic = total.and_then(|total| Some((total.traffic?, total.bytes)));
+        debug_assert!(total.is_none_or(|total| total.bytes % round_bytes == 0));
+        PathDocument {
+            host_memory_bytes_per_byte: traffic
+                .map(|(traffic, bytes)| per_byte(traffic.host_memory, bytes)),
+            root_port_bytes_per_byte: traffic
+                .map(|(traffic, bytes)| per_byte(traffic.root_ports, bytes)),
+            modelled: total.and_then(ModelledDocument::of),
+            measured_gb_per_second: Spread::of(&mut self.rates),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `bench`: peer to peer beside the bounce, interleaved in one run.
+
+mod document;
+mod measure;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+use p2pdma::machine::Machine;
+use p2pdma::topology::Topology;
+use p2pdma::{FabricPlatform, Platform, Storage};
+
+pub(crate) use document::{BenchDocument, RowDocument};
+
+use super::pair::{Pair, Place};
+use crate::args::{self, Format};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::operand::{Device, DevicePart, Operand, Part};
+use crate::output::units;
+use measure::Case;
+
+/// Measures peer to peer against the bounce through host memory.
+///
+/// Both ways are measured in turns within one run, on a copy of the machine that keeps nothing. Modelled
+/// figures are by the fabric's clock; measured ones are what the simulation costs on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Namespace to read [default: the machine's first]
+    #[arg(value_name = "SRC", requires = "destination")]
+    source: Option<OsString>,
+    /// Namespace to write [default: that of the machine's second SSD]
+    #[arg(value_name = "DST")]
+    destination: Option<OsString>,
+    /// Bytes of one operation, one or several [default: 4k,128k and the most, up to 1M]
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
+    #[arg(value_parser = args::size)]
+    block_size: Vec<u64>,
+    /// Blocks under way at once, one or several
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8,32")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    queue_depth: Vec<u32>,
+    /// Bytes of a round
+    #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = args::size)]
+    bytes: u64,
+    /// Rounds of each way
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Go on with rounds for so long, for each size and depth
+    #[arg(long, value_name = "TIME", value_parser = args::time, conflicts_with = "rounds")]
+    time: Option<Duration>,
+}
+
+impl Bench {
+    /// Runs the command.
+    pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
+        let machine = context.machine()?;
+        let platform = context.platform(&machine, &Storage::Ephemeral)?;
+        let places = self.places(&platform)?;
+        let mut pair = Pair::open(&platform, places[0], places[1])?;
+        let cases = self.cases(&pair)?;
+        let mut document = self.document(&machine, &pair.topology, places);
+        // Refused before the source is filled.
+        let plans = cases.iter().map(|case| case.plans(&pair)).collect::<Result<Vec<_>>>()?;
+        let interrupt = Interrupt::watch()?;
+        pair.fill(self.bytes, 1)?;
+
+        let mut progress = context.out.progress("measuring", cases.len() as u64);
+        let mut outcome = Ok(());
+        for ((done, case), plans) in (1..).zip(&cases).zip(plans) {
+            match case.measure(&mut pair, &plans, &interrupt) {
+                Ok(row) => {
+                    if context.out.format() == Format::Jsonl {
+                        context.out.document("p2pdma/bench-row", &row)?;
+                    }
+                    document.rows.push(row);
+                }
+                Err(failure) => {
+                    outcome = Err(failure);
+                    break;
+                }
+            }
+            progress.at(done);
+        }
+        drop(progress);
+        self.print(context, document, outcome)
+    }
+
+    /// Prints the rows there are, whether or not they are all.
+    fn print(
+        &self,
+        context: &Context,
+        mut document: BenchDocument,
+        outcome: Result<()>,
+    ) -> Result<()> {
+        let out = &context.out;
+        document.error = outcome.as_ref().err().map(Failure::document);
+        match out.format() {
+            Format::Table => out.text(&document.text())?,
+            Format::Csv => out.text(document.csv().text())?,
+            Format::Json => out.document("p2pdma/bench", &document)?,
+            // They have been printed one by one.
+            Format::Jsonl => return outcome,
+        }
+        outcome.map_err(Failure::documented)
+    }
+
+    fn places(&self, platform: &FabricPlatform) -> Result<[Place; 2]> {
+        if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
+            return Ok([place(platform, source)?, place(platform, destination)?]);
+        }
+        let topology = platform.topology()?;
+        let ssds = topology.nodes().iter().filter(|node| platform.namespace(node.bdf, 1).is_ok());
+        match ssds.map(|node| (node.bdf, 1)).take(2).collect::<Vec<_>>().as_slice() {
+            [first, second] => Ok([*first, *second]),
+            _ => Err(Failure::usage("the machine has no two SSDs with a namespace")),
+        }
+    }
+
+    fn cases(&self, pair: &Pair<'_>) -> Result<Vec<Case>> {
+        if self.bytes > pair.size() {
+            let message = format!("--bytes {} is more than a namespace has", self.bytes);
+            let most = units::exact_bytes(pair.size());
+            return Err(Failure::usage(message).remedy(format!("at most {most}")));
+        }
+        let (most, unit) = pair.limits();
+        let mut sizes = self.block_size.clone();
+        if sizes.is_empty() {
+            sizes = [4 << 10, 128 << 10, 1 << 20].map(|size: u64| size.min(most)).to_vec();
+            sizes.dedup();
+        }
+        let mut cases = Vec::new();
+        for block in sizes {
+            if block > most || !block.is_multiple_of(unit) {
+                let message = format!("--block-size {block} is not possible here");
+                return Err(Failure::usage(message)
+                    .remedy(format!("multiples of {unit}, up to {}", units::exact_bytes(most))));
+            }
+            if !self.bytes.is_multiple_of(block) {
+                let message =
+                    format!("--bytes {} is no multiple of --block-size {block}", self.bytes);
+                return Err(Failure::usage(message));
+            }
+            cases.extend(self.queue_depth.iter().map(|&depth| Case {
+                block,
+                depth,
+                bytes: self.bytes,
+                rounds: self.rounds,
+                time: self.time,
+            }));
+        }
+        Ok(cases)
+    }
+
+    fn document(
+        &self,
+        machine: &Machine,
+        topology: &Topology,
+        places: [Place; 2],
+    ) -> BenchDocument {
+        let [source, destination] = places.map(|(bdf, number)| {
+            let node = topology.find(bdf).map(|id| topology.node(id));
+            match node.and_then(|node| node.name.as_deref()) {
+                Some(name) => format!("fabric:{name}/ns{number}"),
+                None => format!("{bdf}/ns{number}"),
+            }
+        });
+        BenchDocument::new(machine.name.clone(), source, destination, self.bytes)
+    }
+}
+
+fn place(platform: &FabricPlatform, text: &OsString) -> Result<Place> {
+    match Operand::parse(text)? {
+        Operand::Device(DevicePart { device, part: Part::Namespace(number) }) => {
+            let found = match &device {
+                Device::Named(name) => platform.find(name),
+                Device::At(bdf) => Some(*bdf),
+            };
+            let at = found.ok_or_else(|| {
+                let message = format!("the machine has no device {}", text.to_string_lossy());
+                Failure::usage(message).remedy("p2pdma topo shows its devices")
+            })?;
+            Ok((at, number))
+        }
+        other => Err(Failure::new(Exit::Usage, "OPERAND", format!("{other} is no namespace"))
+            .remedy("say fabric:nvme0/ns1")),
+    }
+}

@@ -1,0 +1,213 @@
+//! `copy`: SRC to DST, device to device.
+
+mod document;
+mod host;
+mod job;
+mod print;
+mod run;
+mod side;
+mod target;
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum, ValueHint};
+use p2pdma::topology::Topology;
+use p2pdma::{Candidate, FabricPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
+
+pub(crate) use document::{CopyDocument, ModelledDocument};
+
+use crate::args::{self, State};
+use crate::context::{self, Context};
+use crate::failure::{Failure, Result};
+use crate::operand::Operand;
+use crate::output::refusal;
+use document::Facts;
+use job::{Pieces, Request};
+use run::Transfer;
+use side::Side;
+use target::Target;
+
+/// Copies SRC to DST, peer to peer between devices.
+///
+/// A transfer between devices is peer to peer, or it is refused: --p2p=prefer allows the way through host
+/// memory where there is no other, and every report states the bytes by path.
+#[derive(Debug, Args)]
+#[command(after_help = OPERANDS)]
+pub(crate) struct Copy {
+    /// Where bytes come from
+    #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
+    source: OsString,
+    /// Where they go
+    #[arg(value_name = "DST", value_hint = ValueHint::AnyPath)]
+    destination: OsString,
+    /// Between devices: peer to peer or not at all, if possible, or through host memory
+    #[arg(long, value_name = "POLICY", default_value = "require")]
+    p2p: PolicyName,
+    /// Memory between two SSDs, such as fabric:nvme0/cmb; auto takes the nearest
+    #[arg(long, value_name = "MEMORY", default_value = "auto")]
+    via: String,
+    /// Bytes of one operation [default: 128k, or what the devices can do]
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    block_size: Option<u64>,
+    /// Blocks under way at once [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    queue_depth: Option<u32>,
+    /// Read both ends again, another way, and compare block by block
+    #[arg(long)]
+    verify: bool,
+    /// Make DST durable before the command ends
+    #[arg(long)]
+    flush: bool,
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Replace a file that exists
+    #[arg(short, long)]
+    yes: bool,
+    /// First byte of SRC
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = args::offset)]
+    src_offset: u64,
+    /// First byte of DST
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = args::offset)]
+    dst_offset: u64,
+    /// Bytes to copy [default: what SRC has]
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    length: Option<u64>,
+    #[command(flatten)]
+    state: State,
+}
+
+const OPERANDS: &str = "\
+SRC and DST, one of them a device:
+  fabric:nvme0/ns1          a namespace of the fabric; also /cmb /pmr /barN /mem
+  0000:03:00.0/ns1          the same by address
+  ./file, -                 a file; standard input or output
+  mem:64MiB                 host memory
+  zero: null: pattern:seed=7  zeroes; nothing; data that tell their place
+
+A file whose length is no multiple of the namespace's block is padded with zeroes on its way in, and
+cut again by --length on its way out. A file is written beside its place and takes it when complete.";
+
+/// Whether a transfer between devices is peer to peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyName {
+    /// Peer to peer, or refused
+    Require,
+    /// Peer to peer where there is a path, else through host memory
+    Prefer,
+    /// Through host memory
+    Off,
+}
+
+impl From<PolicyName> for Policy {
+    fn from(name: PolicyName) -> Self {
+        match name {
+            PolicyName::Require => Self::Require,
+            PolicyName::Prefer => Self::Prefer,
+            PolicyName::Off => Self::Off,
+        }
+    }
+}
+
+impl Copy {
+    /// Runs the command.
+    pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
+        let source = Operand::parse(&self.source)?;
+        let destination = Operand::parse(&self.destination)?;
+        if destination == Operand::Stdio {
+            context.out.leave_stdout();
+        }
+        self.check(&source, &destination)?;
+        let target = Target::check(&destination, self.yes)?;
+        let source_file = host::open(&source)?;
+        target.check_other_than(source_file.as_ref())?;
+
+        let machine = context.machine()?;
+        let storage = match self.dry_run {
+            true => Storage::Ephemeral,
+            false => context::storage(&self.state)?,
+        };
+        let platform = context.platform(&machine, &storage)?;
+        let mut source = Side::source(&platform, &source, source_file, self.src_offset)?;
+        let sink = Side::sink(&platform, &destination, self.dst_offset)?;
+
+        let request = self.request();
+        let pieces = job::pieces(&source, &sink, &request)?;
+        source.spool()?;
+        let lengths = job::lengths(&source, &sink, &request)?;
+        job::refuse_overlap(&source, &sink, lengths.payload)?;
+        let topology = platform.topology()?;
+        let (plan, pieces) = self.plan(&platform, &topology, &source, &sink, pieces)?;
+        context.out.detail(&refusal::plan(&plan, &topology));
+
+        let facts = Facts::new(&source, &sink, &plan, &topology, pieces, lengths);
+        if self.dry_run {
+            return Ok(facts.planned().print(&context.out)?);
+        }
+        if sink.is_volatile() {
+            context.out.note(&format!("{} keeps nothing after this command", sink.text));
+        }
+        let transfer =
+            Transfer { platform: &platform, source, sink, plan, pieces, lengths, target };
+        transfer.run(context, &facts, self.verify, self.flush)
+    }
+
+    fn request(&self) -> Request {
+        Request { length: self.length, block_size: self.block_size, queue_depth: self.queue_depth }
+    }
+
+    /// What needs no device to be seen wrong.
+    fn check(&self, source: &Operand, destination: &Operand) -> Result<()> {
+        if !source.is_device() && !destination.is_device() {
+            let message = format!("neither {source} nor {destination} is a part of a device");
+            return Err(Failure::usage(message)
+                .remedy("name one as fabric:nvme0/ns1; for copies between files there is cp"));
+        }
+        if *source == Operand::Null {
+            return Err(Failure::usage("null: has nothing to read").remedy("zero: gives zeroes"));
+        }
+        if *destination == Operand::Null && self.verify {
+            return Err(Failure::usage("null: keeps nothing that could be verified")
+                .remedy("pattern:seed=N and zero: check what arrives"));
+        }
+        let whole = matches!(destination, Operand::File(_) | Operand::Stdio);
+        if whole && self.dst_offset > 0 {
+            return Err(Failure::usage(
+                "--dst-offset is for devices: a file is written as a whole",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Plans the transfer, with as many blocks under way as the memory has room for.
+    fn plan(
+        &self,
+        platform: &FabricPlatform,
+        topology: &Topology,
+        source: &Side,
+        sink: &Side,
+        pieces: Pieces,
+    ) -> Result<(Plan, Pieces)> {
+        let via = match self.via.as_str() {
+            "auto" => None,
+            text => Some(via(platform, text)?),
+        };
+        let (block, policy) = (pieces.block, self.p2p.into());
+        let wish = Wish { source: source.end(), sink: sink.end(), via, block, policy };
+        let providers = platform.providers()?;
+        let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
+        let plan = Plan::new(topology, wish, &candidates)
+            .map_err(|no_path| refusal::failure(&no_path, topology))?;
+        let pieces = pieces.within(&plan, &candidates);
+        Ok((plan, pieces))
+    }
+}
+
+/// The memory that `--via` names.
+fn via(platform: &FabricPlatform, text: &str) -> Result<ProviderId> {
+    let Operand::Device(part) = Operand::parse(text.as_ref())? else {
+        return Err(Failure::usage(format!("--via {text} is no memory of a device"))
+            .remedy("say --via fabric:nvme0/cmb, or leave it to choose the nearest"));
+    };
+    side::memory(platform, &part)
+}

@@ -1,0 +1,273 @@
+//! Carries a planned copy out: moves, verifies, makes durable, and says what became of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use p2pdma::{
+    Client, Ends, FabricPlatform, Failed, HostClient, Job, Mismatch, PeerMemory, Plan, Platform,
+    Report, Shape, Stage, verify,
+};
+
+use super::document::Facts;
+use super::job::{Lengths, Pieces};
+use super::side::{self, Kind, Side};
+use super::target::{Target, Writing};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::output::units;
+
+/// A copy, planned.
+pub(crate) struct Transfer<'a> {
+    pub(crate) platform: &'a FabricPlatform,
+    pub(crate) source: Side,
+    pub(crate) sink: Side,
+    pub(crate) plan: Plan,
+    pub(crate) pieces: Pieces,
+    pub(crate) lengths: Lengths,
+    pub(crate) target: Target,
+}
+
+/// A copy that did not end well.
+struct Ended {
+    /// How many bytes from the start on are as they should be.
+    complete: u64,
+    /// How many bytes were moved, wherever.
+    moved: u64,
+    failure: Failure,
+}
+
+/// Both ends with the memory between them. An end that is the memory itself has no client.
+struct Bound {
+    memory: Arc<PeerMemory>,
+    source: Option<Box<dyn Client>>,
+    sink: Option<Box<dyn Client>>,
+    job: Job,
+}
+
+/// Verification proceeds in parts of this size, between which it can be broken off.
+const PART: u64 = 64 << 20;
+
+impl Transfer<'_> {
+    /// Runs the copy and prints what became of it.
+    pub(crate) fn run(
+        self,
+        context: &mut Context,
+        facts: &Facts,
+        verify: bool,
+        flush: bool,
+    ) -> Result<()> {
+        let (platform, shape) = (self.platform, self.plan.shape);
+        let (sink, offset) = (self.sink.text.clone(), self.sink.offset);
+        let (bound, plan, writing) = self.bind()?;
+        let interrupt = Interrupt::watch()?;
+        let before = platform.traffic();
+        let began = Instant::now();
+        let mut carried = Carried { bound, interrupt, shape };
+        let moved = carried.carry(platform, plan, &context.out);
+        let seconds = began.elapsed().as_secs_f64();
+        let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
+        let document = facts.measured(seconds, traffic);
+
+        let payload = facts.payload();
+        let outcome = moved
+            .map_err(|failed| Ended {
+                complete: failed.complete.min(payload),
+                moved: failed.moved,
+                failure: failed.error.into(),
+            })
+            .and_then(|report| {
+                let blocks = carried.complete(platform, &context.out, payload, verify, flush)?;
+                Ok((report, blocks))
+            });
+        drop(carried);
+        match outcome {
+            Ok((report, blocks)) => {
+                writing.finish()?;
+                Ok(document.done(&report, blocks, flush).print(&context.out)?)
+            }
+            Err(Ended { complete, moved, failure }) => {
+                let partial = partial(writing, &sink, offset, complete, moved);
+                let failure = failure.append(&partial.note);
+                let document = document.failed(&failure, complete, partial.place);
+                document.print(&context.out)?;
+                Err(failure.documented())
+            }
+        }
+    }
+
+    /// Takes the memory, and makes a client of every end that needs one.
+    fn bind(self) -> Result<(Bound, Plan, Writing)> {
+        let Self { platform, source, sink, plan, pieces, lengths, target } = self;
+        let payload = lengths.payload;
+        let (from, to) = (source.offset, sink.offset);
+        let memory = match plan.shape {
+            Shape::Through => {
+                let blocks = payload.div_ceil(pieces.block).min(u64::from(pieces.depth));
+                Arc::new(plan.memory(platform, blocks * pieces.block)?)
+            }
+            Shape::Into => lend_all(platform, &sink, payload)?,
+            Shape::OutOf => lend_all(platform, &source, payload)?,
+        };
+        let writing = target.begin()?;
+        let memory_is = |stage| match plan.shape {
+            Shape::Into => stage == Stage::Drain,
+            Shape::OutOf => stage == Stage::Fill,
+            Shape::Through => false,
+        };
+        let (mut from_base, mut to_base) = (from, to);
+        let client = |side: Side, base: &mut u64, stage| -> Result<Option<Box<dyn Client>>> {
+            if memory_is(stage) {
+                *base = 0;
+                return Ok(None);
+            }
+            let end = side.offset.saturating_add(payload);
+            Ok(Some(match side.kind {
+                Kind::Namespace { client, .. } => client,
+                Kind::Memory { id, .. } => {
+                    let part = side::lend(platform, id, side.offset, payload)?;
+                    *base = 0;
+                    Box::new(HostClient::memory(part).ending_at(payload))
+                }
+                Kind::Host(host) => Box::new(host.client(platform, writing.file()?, end)?),
+            }))
+        };
+        let source = client(source, &mut from_base, Stage::Fill)?;
+        let sink = client(sink, &mut to_base, Stage::Drain)?;
+        let len = if plan.shape == Shape::Through { lengths.moved } else { payload };
+        let depth =
+            u32::try_from(payload.div_ceil(pieces.block)).unwrap_or(u32::MAX).min(pieces.depth);
+        let job = Job { from: from_base, to: to_base, len, block: pieces.block, depth };
+        Ok((Bound { memory, source, sink, job }, plan, writing))
+    }
+}
+
+fn lend_all(platform: &FabricPlatform, side: &Side, len: u64) -> Result<Arc<PeerMemory>> {
+    match side.kind {
+        Kind::Memory { id, .. } => side::lend(platform, id, side.offset, len),
+        Kind::Namespace { .. } | Kind::Host(_) => {
+            Err(p2pdma::Error::Internal("a plan into what is no memory").into())
+        }
+    }
+}
+
+/// A copy under way.
+struct Carried {
+    bound: Bound,
+    interrupt: Interrupt,
+    shape: Shape,
+}
+
+impl Carried {
+    fn carry(
+        &mut self,
+        platform: &FabricPlatform,
+        plan: Plan,
+        out: &Output,
+    ) -> std::result::Result<Report, Failed> {
+        let Bound { memory, source, sink, job } = &mut self.bound;
+        let mut progress = out.progress("copying", job.len);
+        let ends = Ends {
+            source: source.as_mut().map(|client| &mut **client as &mut dyn Client),
+            sink: sink.as_mut().map(|client| &mut **client as &mut dyn Client),
+        };
+        p2pdma::run(platform, plan, ends, memory, *job, &mut |now| {
+            progress.at(now.moved);
+            if self.interrupt.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// What follows the move: durable first, so that what is verified is what stays. Returns how many
+    /// blocks were compared.
+    fn complete(
+        &mut self,
+        platform: &FabricPlatform,
+        out: &Output,
+        payload: u64,
+        verify: bool,
+        flush: bool,
+    ) -> std::result::Result<Option<u64>, Ended> {
+        let ended = |complete| move |failure| Ended { complete, moved: payload, failure };
+        if flush && let Some(sink) = &mut self.bound.sink {
+            sink.flush().map_err(Failure::from).map_err(ended(0))?;
+        }
+        if !verify {
+            return Ok(None);
+        }
+        let mut progress = out.progress("verifying", payload);
+        let job = self.bound.job;
+        let part = PART.next_multiple_of(job.block);
+        let mut at = 0;
+        while at < payload {
+            let len = part.min(payload - at);
+            let part = Job { from: job.from + at, to: job.to + at, len, ..job };
+            if let Some(mismatch) = self.compare(platform, part).map_err(ended(at))? {
+                return Err(ended(at + mismatch.at)(differs(&mismatch, at, job.block)));
+            }
+            at += len;
+            progress.at(at);
+            if self.interrupt.raised() {
+                return Err(ended(payload)(Failure::interrupted()));
+            }
+        }
+        Ok(Some(payload.div_ceil(job.block)))
+    }
+
+    fn compare(&mut self, platform: &FabricPlatform, part: Job) -> Result<Option<Mismatch>> {
+        let memory = &self.bound.memory;
+        let mut itself: Box<dyn Client> = Box::new(HostClient::memory(Arc::clone(memory)));
+        let (source, sink) = (self.bound.source.as_mut(), self.bound.sink.as_mut());
+        let (source, sink) = match (self.shape, source, sink) {
+            (Shape::Through, Some(source), Some(sink)) => (source, sink),
+            (Shape::Into, Some(source), _) => (source, &mut itself),
+            (Shape::OutOf, _, Some(sink)) => (&mut itself, sink),
+            _ => return Err(p2pdma::Error::Internal("an end without a client").into()),
+        };
+        Ok(verify(platform, &mut **source, &mut **sink, part)?)
+    }
+}
+
+/// `base` is where the part that was compared begins.
+fn differs(mismatch: &Mismatch, base: u64, block: u64) -> Failure {
+    let Mismatch { block: number, at, len, source, sink } = mismatch;
+    let message = format!(
+        "the destination differs from the source: first in block {} ({} from byte {} on)",
+        base / block + number,
+        units::exact_bytes(*len),
+        base + at
+    );
+    let checksums = format!(
+        "  CRC-64/NVMe of position and bytes: source {source:016x}, destination {sink:016x}\n"
+    );
+    Failure::new(Exit::Mismatch, "P2P-DATA-LOST", message)
+        .details(checksums)
+        .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST")
+}
+
+/// What is left of a copy that did not become complete.
+struct Partial {
+    /// Its name, if anything is left.
+    place: Option<String>,
+    /// What to tell people.
+    note: String,
+}
+
+fn partial(writing: Writing, sink: &str, offset: u64, complete: u64, moved: u64) -> Partial {
+    let is_file = !matches!(writing, Writing::Elsewhere);
+    let place = match writing {
+        Writing::Elsewhere => (moved > 0).then(|| sink.to_owned()),
+        writing => writing.abandon(complete),
+    };
+    let complete = units::exact_bytes(complete);
+    let note = match &place {
+        None => "; nothing was written".to_owned(),
+        Some(place) if is_file => format!("; the partial result is {place}: its first {complete}"),
+        Some(place) => {
+            format!("; the partial result is in {place}: {complete} from byte {offset} on")
+        }
+    };
+    Partial { place, note }
+}

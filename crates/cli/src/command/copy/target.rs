@@ -1,0 +1,211 @@
+//! A file as destination: written beside its place, moved there when it is complete.
+
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::io::{self, Seek};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::host::SourceFile;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::operand::Operand;
+
+/// Where the bytes of a copy to the host end up, checked before anything is done.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// Not in a file.
+    Elsewhere,
+    /// On standard output.
+    Stdout,
+    /// In a file.
+    File {
+        path: PathBuf,
+        /// Device and inode of what is there already, and is to be replaced.
+        replaces: Option<(u64, u64)>,
+    },
+}
+
+/// A target being written.
+#[derive(Debug)]
+pub(crate) enum Writing {
+    Elsewhere,
+    /// Into a file that nobody else sees: order does not matter there.
+    Stdout(File),
+    File {
+        file: NamedTempFile,
+        path: PathBuf,
+        replace: bool,
+    },
+}
+
+impl Target {
+    /// Checks the target; `yes` allows to replace a file.
+    pub(crate) fn check(operand: &Operand, yes: bool) -> Result<Self> {
+        match operand {
+            Operand::Stdio => Ok(Self::Stdout),
+            Operand::File(path) => Self::check_file(path, yes),
+            _ => Ok(Self::Elsewhere),
+        }
+    }
+
+    fn check_file(path: &Path, yes: bool) -> Result<Self> {
+        let shown = path.display();
+        let Some(_) =
+            path.file_name().filter(|_| !path.as_os_str().as_encoded_bytes().ends_with(b"/"))
+        else {
+            return Err(Failure::usage(format!("{shown} is no name of a file")));
+        };
+        let metadata = match std::fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                check_folder(path)?;
+                return Ok(Self::File { path: path.to_owned(), replaces: None });
+            }
+            Err(error) => return Err(Failure::file(path, &error)),
+        };
+        if metadata.is_symlink() {
+            return Err(Failure::usage(format!("{shown} is a symbolic link"))
+                .remedy("name the file that it leads to"));
+        }
+        if !metadata.is_file() {
+            return Err(Failure::usage(format!("{shown} is there, and no file")));
+        }
+        if !yes {
+            return Err(Failure::refused("EXISTS", format!("{shown} exists; nothing was written"))
+                .remedy("--yes replaces it"));
+        }
+        Ok(Self::File { path: path.to_owned(), replaces: Some((metadata.dev(), metadata.ino())) })
+    }
+
+    /// A file is no source of its own replacement.
+    pub(crate) fn check_other_than(&self, source: Option<&SourceFile>) -> Result<()> {
+        match (self, source) {
+            (Self::File { path, replaces: Some(identity) }, Some(source))
+                if *identity == source.identity =>
+            {
+                let message =
+                    format!("{} is source and destination; nothing was written", path.display());
+                Err(Failure::refused("SAME", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the file, beside its place.
+    pub(crate) fn begin(self) -> Result<Writing> {
+        match self {
+            Self::Elsewhere => Ok(Writing::Elsewhere),
+            Self::Stdout => {
+                let file = tempfile::tempfile();
+                file.map(Writing::Stdout)
+                    .map_err(|error| Failure::file(Path::new("a temporary file"), &error))
+            }
+            Self::File { path, replaces } => {
+                let file = beside(&path).map_err(|error| Failure::file(folder(&path), &error))?;
+                Ok(Writing::File { file, path, replace: replaces.is_some() })
+            }
+        }
+    }
+}
+
+/// The name of a file beside the target, as the user named the target.
+fn like(target: &Path, beside: &Path) -> PathBuf {
+    beside.file_name().map_or_else(|| beside.to_owned(), |name| target.with_file_name(name))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn check_folder(path: &Path) -> Result<()> {
+    let folder = folder(path);
+    match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{} is no folder", folder.display()))),
+        Err(error) => Err(Failure::file(folder, &error)),
+    }
+}
+
+/// A new file in the same folder, named so that it tells what it is if it is left behind.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    // A name may have 255 bytes; these and the random ones in between are added.
+    const LONGEST: usize = 200;
+    let suffix = ".partial";
+    let name = path.file_name().filter(|name| name.len() <= LONGEST);
+    let mut prefix = name.map_or_else(|| OsString::from("p2pdma"), OsString::from);
+    prefix.push(".");
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(suffix)
+        // As any program makes a file: what the user's mask takes away is taken away.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder(path))
+}
+
+impl Writing {
+    /// The file to write, and its name for messages.
+    pub(crate) fn file(&self) -> Result<Option<(File, String)>> {
+        let named = |file: &File, name: &Path| {
+            let copy = file.try_clone().map_err(|error| Failure::file(name, &error))?;
+            Ok(Some((copy, name.display().to_string())))
+        };
+        match self {
+            Self::Elsewhere => Ok(None),
+            Self::Stdout(file) => named(file, Path::new("standard output")),
+            Self::File { file, path, .. } => named(file.as_file(), &like(path, file.path())),
+        }
+    }
+
+    /// Everything is there: makes it durable, and moves it to its place.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self {
+            Self::Elsewhere => Ok(()),
+            Self::Stdout(mut file) => {
+                let copied =
+                    file.rewind().and_then(|()| io::copy(&mut file, &mut io::stdout().lock()));
+                copied.map(drop).map_err(|error| {
+                    Failure::new(Exit::Io, "IO", format!("standard output: {error}"))
+                })
+            }
+            Self::File { file, path, replace } => {
+                let failed = |error: io::Error| Failure::file(&path, &error);
+                file.as_file().sync_all().map_err(failed)?;
+                let moved = match replace {
+                    true => file.persist(&path),
+                    false => file.persist_noclobber(&path),
+                };
+                moved.map_err(|lost| {
+                    let kept = lost.file.keep().ok();
+                    let place = kept.map_or_else(String::new, |(_, partial)| {
+                        format!("; the complete copy is {}", like(&path, &partial).display())
+                    });
+                    match lost.error.kind() {
+                        io::ErrorKind::AlreadyExists => Failure::refused(
+                            "EXISTS",
+                            format!("{} appeared meanwhile{place}", path.display()),
+                        ),
+                        _ => Failure::file(&path, &lost.error).append(&place),
+                    }
+                })?;
+                File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(failed)
+            }
+        }
+    }
+
+    /// It did not become complete: keeps what there is, under a name that says so, and returns that name;
+    /// with nothing to keep, removes it.
+    pub(crate) fn abandon(self, complete: u64) -> Option<String> {
+        match self {
+            Self::File { file, path, .. } if complete > 0 => {
+                file.keep().ok().map(|(_, kept)| like(&path, &kept).display().to_string())
+            }
+            _ => None,
+        }
+    }
+}

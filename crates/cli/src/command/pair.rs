@@ -1,0 +1,104 @@
+//! Two SSDs between which the same bytes are moved again and again, one way and another.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use p2pdma::topology::Topology;
+use p2pdma::{
+    Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, Mismatch, Plan, Platform,
+    Policy, Report, Wish,
+};
+
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::refusal;
+
+/// Two namespaces on a machine.
+pub(crate) struct Pair<'a> {
+    pub(crate) platform: &'a FabricPlatform,
+    pub(crate) topology: Arc<Topology>,
+    candidates: Vec<Candidate>,
+    from: Bdf,
+    to: Bdf,
+    source: Box<dyn Client>,
+    sink: Box<dyn Client>,
+}
+
+/// A namespace: where its controller is, and its number.
+pub(crate) type Place = (Bdf, u32);
+
+impl<'a> Pair<'a> {
+    /// Opens both.
+    pub(crate) fn open(
+        platform: &'a FabricPlatform,
+        (from, source): Place,
+        (to, sink): Place,
+    ) -> Result<Self> {
+        let candidates = platform.providers()?.iter().filter_map(Candidate::of).collect();
+        Ok(Self {
+            platform,
+            topology: platform.topology()?,
+            candidates,
+            from,
+            to,
+            source: platform.namespace(from, source)?,
+            sink: platform.namespace(to, sink)?,
+        })
+    }
+
+    /// How many bytes both have.
+    pub(crate) fn size(&self) -> u64 {
+        self.source.capabilities().size.min(self.sink.capabilities().size)
+    }
+
+    /// The longest operation that both can do, and what lengths are multiples of.
+    pub(crate) fn limits(&self) -> (u64, u64) {
+        let (source, sink) = (self.source.capabilities(), self.sink.capabilities());
+        (source.max_transfer.min(sink.max_transfer), source.block.max(sink.block))
+    }
+
+    /// Plans a transfer.
+    pub(crate) fn plan(&self, policy: Policy, block: u64) -> Result<Plan> {
+        let (source, sink) = (End::Client(self.from), End::Client(self.to));
+        let wish = Wish { source, sink, via: None, block, policy };
+        Plan::new(&self.topology, wish, &self.candidates)
+            .map_err(|no_path| refusal::failure(&no_path, &self.topology))
+    }
+
+    /// Fills the source's first bytes with a pattern.
+    pub(crate) fn fill(&mut self, len: u64, seed: u64) -> Result<()> {
+        const BLOCK: u64 = 128 << 10;
+        let (most, _) = self.limits();
+        let job = Job { from: 0, to: 0, len, block: BLOCK.min(most), depth: 8 };
+        let (source, sink) = (End::Host, End::Client(self.from));
+        let wish = Wish { source, sink, via: None, block: job.block, policy: Policy::Off };
+        let plan = Plan::new(&self.topology, wish, &[]).map_err(p2pdma::Error::from)?;
+        let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
+        let mut pattern = HostClient::pattern(seed);
+        let ends = Ends { source: Some(&mut pattern), sink: Some(&mut *self.source) };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let filled = p2pdma::run(self.platform, plan, ends, &memory, job, go_on);
+        filled.map(drop).map_err(|failed| failed.error.into())
+    }
+
+    /// Moves bytes as planned; breaks off if somebody wants to.
+    pub(crate) fn run(&mut self, plan: Plan, job: Job, interrupt: &Interrupt) -> Result<Report> {
+        let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
+        let ends = Ends { source: Some(&mut *self.source), sink: Some(&mut *self.sink) };
+        let moved = p2pdma::run(self.platform, plan, ends, &memory, job, &mut |_| {
+            if interrupt.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        moved.map_err(|failed| failed.error.into())
+    }
+
+    /// Reads both ends again and compares; returns how many blocks are equal.
+    pub(crate) fn verify(&mut self, job: Job) -> Result<u64> {
+        match p2pdma::verify(self.platform, &mut *self.source, &mut *self.sink, job)? {
+            None => Ok(job.len.div_ceil(job.block)),
+            Some(Mismatch { block, at, .. }) => {
+                let message = format!("block {block}, at byte {at}, differs after the transfer");
+                Err(Failure::new(crate::exit::Exit::Mismatch, "P2P-DATA-LOST", message))
+            }
+        }
+    }
+}

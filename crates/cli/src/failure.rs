@@ -1,0 +1,220 @@
+//! What goes wrong: a status for the shell, a code for scripts, a message and a remedy for people.
+
+use std::io;
+use std::path::Path;
+
+use p2pdma::devices;
+
+use crate::exit::Exit;
+use crate::operand::OperandError;
+use crate::output::document::{ErrorDocument, RefusalDocument};
+
+/// The result of whatever can fail here.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// A command that did not do what was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure(Box<Content>);
+
+#[derive(Debug, Clone)]
+struct Content {
+    exit: Exit,
+    /// Stable: `P2P-ACS-REDIR`, `EXISTS`.
+    code: String,
+    message: String,
+    remedy: Option<String>,
+    /// Lines between message and remedy, each with its line feed.
+    details: String,
+    refusal: Option<RefusalDocument>,
+    /// The document on standard output has it already.
+    documented: bool,
+    /// The reader of standard output has left: nobody is to be told anything.
+    silent: bool,
+}
+
+impl Failure {
+    /// A failure with nothing but a message.
+    pub(crate) fn new(exit: Exit, code: &str, message: impl Into<String>) -> Self {
+        Self(Box::new(Content {
+            exit,
+            code: code.to_owned(),
+            message: message.into(),
+            remedy: None,
+            details: String::new(),
+            refusal: None,
+            documented: false,
+            silent: false,
+        }))
+    }
+
+    /// What was asked makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "USAGE", message)
+    }
+
+    /// It would destroy something, or take it from somebody.
+    pub(crate) fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, code, message)
+    }
+
+    /// Broken off by a signal.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Exit::Interrupted, "INTERRUPTED", "interrupted")
+    }
+
+    /// A file that the operating system will not have read or written.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        Self::operating_system(error.kind(), format!("{}: {error}", path.display()))
+    }
+
+    fn operating_system(kind: io::ErrorKind, message: String) -> Self {
+        match kind {
+            io::ErrorKind::PermissionDenied => Self::new(Exit::Permission, "P2P-PERM", message),
+            io::ErrorKind::NotFound => Self::new(Exit::Io, "NOT-FOUND", message),
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
+                Self::new(Exit::Io, "FULL", message).remedy("make room there, and run it again")
+            }
+            _ => Self::new(Exit::Io, "IO", message),
+        }
+    }
+
+    /// The same with what to do about it.
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.0.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same with lines of detail, each with its line feed.
+    pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
+        self.0.details = details.into();
+        self
+    }
+
+    /// The same with the evidence of a refusal.
+    pub(crate) fn refusal(mut self, refusal: RefusalDocument) -> Self {
+        self.0.refusal = Some(refusal);
+        self
+    }
+
+    /// The same, now that the document on standard output has it.
+    pub(crate) fn documented(mut self) -> Self {
+        self.0.documented = true;
+        self
+    }
+
+    /// The same with something said after the message.
+    pub(crate) fn append(mut self, more: &str) -> Self {
+        self.0.message.push_str(more);
+        self
+    }
+
+    /// The status.
+    pub(crate) fn exit(&self) -> Exit {
+        self.0.exit
+    }
+
+    /// Whether the document on standard output has it already.
+    pub(crate) fn is_documented(&self) -> bool {
+        self.0.documented
+    }
+
+    /// Whether nobody is there to be told.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.0.silent
+    }
+
+    /// The parts to print: code, message, details, remedy. The details of a refusal tell the remedy, and
+    /// more about it.
+    pub(crate) fn parts(&self) -> (&str, &str, &str, Option<&str>) {
+        let Content { code, message, details, remedy, refusal, .. } = &*self.0;
+        (code, message, details, remedy.as_deref().filter(|_| refusal.is_none()))
+    }
+
+    /// As data.
+    pub(crate) fn document(&self) -> ErrorDocument {
+        let Content { exit, code, message, remedy, refusal, .. } = &*self.0;
+        ErrorDocument {
+            code: code.clone(),
+            message: message.clone(),
+            remedy: remedy.clone(),
+            exit_status: *exit,
+            refusal: refusal.clone(),
+        }
+    }
+}
+
+impl From<OperandError> for Failure {
+    fn from(error: OperandError) -> Self {
+        Self::new(Exit::Usage, "OPERAND", error.to_string()).remedy(error.remedy())
+    }
+}
+
+/// Writing what the command has to say.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let mut failure = Self::operating_system(error.kind(), format!("standard output: {error}"));
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            failure.0.silent = true;
+            failure.0.exit = Exit::Done;
+        }
+        failure
+    }
+}
+
+/// A refused path has its own rendering, in `output::refusal`; here is everything else.
+impl From<p2pdma::Error> for Failure {
+    fn from(error: p2pdma::Error) -> Self {
+        use p2pdma::Error as E;
+        let message = without_code(&error.to_string());
+        if error.is_full() {
+            return Self::new(Exit::Io, "FULL", message)
+                .remedy("the file under the namespace cannot grow: make room in the state folder");
+        }
+        match error {
+            E::NoPath(no_path) => Self::new(Exit::NoPath, &no_path.code.to_string(), message),
+            E::Refused(refusal) => Self::new(Exit::NoPath, &refusal.code.to_string(), message),
+            E::PoolEmpty { .. } => Self::new(Exit::NoPath, "P2P-POOL-EMPTY", message)
+                .remedy("a smaller --block-size or --queue-depth needs less"),
+            E::NoProvider(_) => Self::new(Exit::NoPath, "P2P-NO-P2PMEM", message),
+            E::NoNamespace { .. } | E::NotNvme { .. } => Self::new(Exit::Usage, "OPERAND", message),
+            E::OutsideMemory { .. } | E::Alignment { .. } => Self::usage(message),
+            E::Mismatch { .. } => Self::new(Exit::Mismatch, "MISMATCH", message),
+            E::File { kind, .. } => Self::operating_system(kind, message),
+            E::Staged { .. } => Self::new(Exit::Io, "STAGED", message),
+            E::Interrupted => Self::interrupted(),
+            E::Fabric(_) => Self::new(Exit::Usage, "MACHINE", message)
+                .remedy("change the machine file: the machine cannot be built as it is described"),
+            E::Device(error) => device(error, message),
+            E::Internal(_) => Self::new(Exit::Io, "INTERNAL", message)
+                .remedy("this is a defect of p2pdma: please report it, with the command line"),
+            _ => Self::new(Exit::Io, "DEVICE", message),
+        }
+    }
+}
+
+fn device(error: devices::Error, message: String) -> Failure {
+    use devices::Error as E;
+    match error {
+        E::File { source, .. } => Failure::operating_system(source.kind(), message),
+        E::FileInUse { path } => {
+            let message = format!("{} is in use by another process", path.display());
+            Failure::refused("IN-USE", message).remedy(
+                "wait until it ends, or use data of your own with --ephemeral or --state-dir",
+            )
+        }
+        E::FileTooLong { path, .. } => Failure::new(Exit::Usage, "STATE", message).remedy(format!(
+            "another machine of the same name left it: remove {}, or name another --state-dir",
+            path.display()
+        )),
+        E::Memory { .. } => Failure::new(Exit::Io, "MEMORY", message),
+        _ => Failure::new(Exit::Usage, "MACHINE", message),
+    }
+}
+
+/// A message without the reason code that some begin with: it is shown before them.
+fn without_code(message: &str) -> String {
+    match message.strip_prefix("[P2P-").and_then(|rest| rest.split_once("] ")) {
+        Some((_, rest)) => rest.to_owned(),
+        None => message.to_owned(),
+    }
+}

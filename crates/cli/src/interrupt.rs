@@ -1,0 +1,36 @@
+//! Ctrl-C, noticed between two blocks.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
+
+/// Whether somebody wants the command to end.
+#[derive(Debug, Clone)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on the first signal is noted, and the second ends the process as it always would.
+    pub(crate) fn watch() -> io::Result<Self> {
+        let raised = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // In this order: at the first signal the flag is not yet up.
+            flag::register_conditional_default(signal, Arc::clone(&raised))?;
+            flag::register(signal, Arc::clone(&raised))?;
+        }
+        Ok(Self(raised))
+    }
+
+    /// Whether a signal came.
+    pub(crate) fn raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A file that grows beyond the process's limit (`ulimit -f`) is then an error of the write, like a full
+/// disk, instead of the process's death.
+pub(crate) fn ignore_file_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
