@@ -205,9 +205,13 @@ impl State {
         true
     }
 
-    /// One turn of a polling loop: an event, or else some time.
+    /// One turn of a polling loop: an event that is near, or else some time. Who waits with a deadline
+    /// sees it pass, though the next event is long after it.
     pub(crate) fn relax(&mut self) {
-        if !self.step() {
+        let near = self.events.next_at().is_some_and(|at| at.since(self.now()) <= LONGEST_IDLE);
+        if near {
+            self.step();
+        } else {
             self.idle = (self.idle + self.idle).max(Duration::from_nanos(1)).min(LONGEST_IDLE);
             self.events.advance(self.now() + self.idle);
         }

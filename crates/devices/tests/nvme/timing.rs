@@ -168,6 +168,7 @@ fn data_are_right_whatever_the_time() {
                 let done = host.watch();
                 assert_eq!(done.len(), 200);
                 assert!(done.iter().all(|(_, entry)| outcome(entry).is_ok()));
+                let all = contents(buffer.memory());
                 for (_, lba, slot, write, value) in jobs {
                     if write {
                         blocks[lba as usize] = value;
@@ -177,7 +178,6 @@ fn data_are_right_whatever_the_time() {
                     if blocks[lba as usize] > 0 {
                         pattern(blocks[lba as usize], &mut expected);
                     }
-                    let all = contents(buffer.memory());
                     assert!(all[slot as usize * 4096..][..4096] == expected, "block {lba}");
                 }
             }
