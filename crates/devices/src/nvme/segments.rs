@@ -72,11 +72,6 @@ impl Segments {
         self.list.push(Segment { at: 0, len, bucket: true });
     }
 
-    #[cfg(test)]
-    pub(crate) fn list(&self) -> &[Segment] {
-        &self.list
-    }
-
     /// What is left of the present segment.
     #[inline]
     fn present(&mut self) -> Option<Segment> {

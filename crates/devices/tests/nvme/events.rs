@@ -55,7 +55,8 @@ fn invalid_doorbells_are_events() {
     let buffer = host.buffer(4096);
     let register = error(AsyncErrorInfo::INVALID_DOORBELL_REGISTER);
     let value = error(AsyncErrorInfo::INVALID_DOORBELL_VALUE);
-    let cases: [(&dyn Fn(&Host), Result<AsyncEventResult, Status>); 9] = [
+    type Case<'a> = (&'a dyn Fn(&Host), Result<AsyncEventResult, Status>);
+    let cases: [Case<'_>; 9] = [
         (&|host| host.ring_tail(2, 1), register),
         (&|host| host.ring_head(2, 1), register),
         (&|host| host.ring_tail(400, 1), register),

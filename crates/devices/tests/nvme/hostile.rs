@@ -324,7 +324,7 @@ fn random_attacks() {
 
 /// Forty commands with whatever addresses, some register writes, some doorbells.
 fn attack(rng: &mut Rng, host: &mut Host, round: u64) {
-    if !host.csts().rdy() || host.csts().cfs() || round % 10 == 0 {
+    if !host.csts().rdy() || host.csts().cfs() || round.is_multiple_of(10) {
         host.set_cc(p2pdma_spec::nvme::registers::Cc::new());
         let _ = host.function.reset();
         *host = Host::open(host.fabric.clone(), "a");
@@ -554,9 +554,9 @@ fn control_bytes_are_read_once() {
     fickle.bytes.lock().unwrap().1.fill(0);
     host.ring_tail(1, 40);
     host.settle();
-    for slot in 0..40_usize {
+    for (slot, command) in commands.iter().enumerate() {
         let entry: [u8; 16] = cq.memory().read_value(slot * 16).unwrap();
-        assert_eq!((entry[12], entry[14], entry[15]), (slot as u8, 1, 0), "{}", commands[slot]);
+        assert_eq!((entry[12], entry[14], entry[15]), (slot as u8, 1, 0), "{command}");
     }
     let counts = &fickle.bytes.lock().unwrap().1;
     let most = counts.iter().max().unwrap();

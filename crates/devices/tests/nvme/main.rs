@@ -1,5 +1,9 @@
 //! The controller against a host that does everything by hand.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
+#![expect(clippy::print_stdout, reason = "counts are printed")]
+#![expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
+
 mod cmb;
 mod commands;
 mod events;

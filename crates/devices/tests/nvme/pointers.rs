@@ -199,7 +199,7 @@ impl Builder<'_> {
             1 => value + 1,
             // Bits between would lead to other memory of the host.
             2 => value ^ 1 << self.rng.pick(&[0, 2, 3, 9, 11, 32, 40, 63]),
-            3 => u64::MAX & !4095,
+            3 => !4095,
             4 => 0,
             5 => value + 8,
             _ => 1 << 45,

@@ -80,7 +80,7 @@ fn flushed_blocks_survive() {
                         }
                     }
                     fua => {
-                        let value = round << 32 | turn + 1;
+                        let value = (round << 32) | (turn + 1);
                         stamp(&buffer, value);
                         let mut entry = host.rw(NvmOpcode::WRITE, 1, lba, 1, &buffer);
                         if fua == 1 {

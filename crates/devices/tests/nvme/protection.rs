@@ -340,7 +340,7 @@ fn unwritten_and_deallocated_blocks() {
     for case in Case::all().into_iter().filter(Case::protected) {
         let mut host = case.host();
         let memory = Memory::new(&host);
-        let mut look = |host: &mut Host| {
+        let look = |host: &mut Host| {
             let read = Command::new(NvmOpcode::READ, 40, 3).with(all_checks(&case));
             read.send(host, &memory).unwrap();
             let blocks = memory.get(&case, 3, true);

@@ -265,7 +265,7 @@ fn unreachable_queues_are_fatal() {
 
 #[test]
 fn larger_memory_pages() {
-    let mut host = Host::bare(NvmeConfig::default());
+    let host = Host::bare(NvmeConfig::default());
     // Buffers are aligned to 4 KiB, so look for one that is aligned to 64 KiB.
     let aligned = loop {
         let buffer = host.buffer(512 << 10);

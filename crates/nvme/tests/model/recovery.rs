@@ -6,7 +6,7 @@ use p2pdma_fabric::{Fault, FaultKind, Reset, Site};
 use p2pdma_nvme::{Controller, Data, Error, Options, QueueOptions, QueuePair, Recovery};
 use p2pdma_pci::{Clock as _, DmaBuffer, Duration};
 
-use crate::support::{Bench, SECOND, Stage, pattern, plain, run};
+use crate::support::{Bench, SECOND, Stage, pattern, plain};
 
 fn short() -> Options {
     Options {

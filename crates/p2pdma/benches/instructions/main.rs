@@ -3,6 +3,7 @@
 //! under callgrind with two counts, and divides the differences.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+#![expect(clippy::cast_possible_truncation, reason = "sizes that fit this machine")]
 
 #[path = "../speed/machine.rs"]
 mod machine;

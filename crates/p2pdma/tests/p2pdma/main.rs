@@ -1,6 +1,6 @@
 //! The library as its users see it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 #![expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 
 mod machines;

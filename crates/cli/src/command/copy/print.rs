@@ -189,4 +189,3 @@ fn word<T: Serialize>(value: &T) -> String {
         _ => String::new(),
     }
 }
-
