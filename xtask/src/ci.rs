@@ -5,15 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{edges, fuzz, instructions, sizes, source};
+use crate::{edges, fuzz, instructions, sizes, source, tests};
 
 /// The steps that are commands: name and arguments to cargo.
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 4] = [
     ("format", &["fmt", "--all", "--check"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
     ("build", &["build", "--release", "--locked"]),
     ("docs", &["doc", "--workspace", "--no-deps", "--locked"]),
-    ("tests", &["test", "--workspace", "--locked"]),
 ];
 
 /// How long each fuzz target runs, in seconds.
@@ -28,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
     for (name, arguments) in COMMANDS {
         command(name, arguments)?;
     }
+    step("tests", tests::run)?;
     if has("valgrind", "instruction counts")? {
         step("instructions", instructions::run)?;
     }

@@ -10,6 +10,7 @@ mod instructions;
 mod planted;
 mod sizes;
 mod source;
+mod tests;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,8 @@ usage: cargo xtask TASK
  instructions   what a command costs, counted under callgrind
  edges    the dependency edges between crates, and where unsafe may be
  planted [NAME] bugs that the tests must notice, planted one by one in a copy
- sizes    the size budget of files and functions";
+ sizes    the size budget of files and functions
+ tests    all tests, and how many cases they tried";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "instructions" => instructions::run(),
         "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),
+        "tests" => tests::run(),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {
             println!("{USAGE}");
