@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{edges, fuzz, instructions, sizes, source, tests};
+use crate::{docs, edges, fuzz, instructions, sizes, source, tests};
 
 /// The steps that are commands: name and arguments to cargo.
 const COMMANDS: [(&str, &[&str]); 4] = [
     ("format", &["fmt", "--all", "--check"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
     ("build", &["build", "--release", "--locked"]),
-    ("docs", &["doc", "--workspace", "--no-deps", "--locked"]),
+    ("API docs", &["doc", "--workspace", "--no-deps", "--locked"]),
 ];
 
 /// How long each fuzz target runs, in seconds.
@@ -28,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
         command(name, arguments)?;
     }
     step("tests", tests::run)?;
+    step("README and guide", docs::run)?;
     if has("valgrind", "instruction counts")? {
         step("instructions", instructions::run)?;
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "these are commands")]
 
 mod ci;
+mod docs;
 mod edges;
 mod fuzz;
 mod instructions;
@@ -20,6 +21,7 @@ usage: cargo xtask TASK
  ci       everything that has to hold: format, lints, edges, sizes, tests, docs, fuzzing
  fuzz [N] every fuzz target for N seconds (10)
  instructions   what a command costs, counted under callgrind
+ docs     every command in README and guide, and what it prints
  edges    the dependency edges between crates, and where unsafe may be
  planted [NAME] bugs that the tests must notice, planted one by one in a copy
  sizes    the size budget of files and functions
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
     let result = match task.as_str() {
         "ci" => ci::run(),
+        "docs" => docs::run(),
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "instructions" => instructions::run(),

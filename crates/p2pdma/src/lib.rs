@@ -65,3 +65,8 @@ pub use p2pdma_fabric as fabric;
 pub use p2pdma_pci::machine;
 pub use p2pdma_pci::topology;
 pub use p2pdma_pci::{BarIndex, Bdf, Clock, Duration, Instant, ParseBdfError, nearest};
+
+/// The guide's page about the library: what it shows is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/library.md")]
+struct Guide;
