@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{docs, edges, fuzz, instructions, sizes, source, tests};
+use crate::{docs, edges, fuzz, instructions, sizes, source, suite};
 
 /// The steps that are commands: name and arguments to cargo.
 const COMMANDS: [(&str, &[&str]); 4] = [
@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     for (name, arguments) in COMMANDS {
         command(name, arguments)?;
     }
-    step("tests", tests::run)?;
+    step("tests", suite::run)?;
     step("README and guide", docs::run)?;
     if has("valgrind", "instruction counts")? {
         step("instructions", instructions::run)?;

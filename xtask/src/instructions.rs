@@ -12,10 +12,10 @@ use crate::source;
 const BATCHES: [u64; 2] = [200, 1200];
 const PER_BATCH: u64 = 32;
 
-/// A figure: its name, the functions that it is counted in, and the most that is allowed.
-const FIGURES: [(&str, &[&str], u64); 2] = [
-    ("driver (submit, ring, reap)", &["*submit_batch*", "*reap_batch*"], 100),
-    ("controller, routing, IOMMU", &["*let_work*"], 350),
+/// A figure: its name, the functions that it is counted in, the goal, and the most that is allowed.
+const FIGURES: [(&str, &[&str], u64, u64); 2] = [
+    ("driver (submit, ring, reap)", &["*submit_batch*", "*reap_batch*"], 100, 160),
+    ("controller, routing, IOMMU", &["*let_work*"], 350, 360),
 ];
 
 /// Counts and compares; fails if a figure is over its limit.
@@ -25,11 +25,11 @@ pub(crate) fn run() -> Result<()> {
     }
     let binary = build()?;
     let mut over = Vec::new();
-    for (name, functions, limit) in FIGURES {
+    for (name, functions, goal, limit) in FIGURES {
         let [short, long] = BATCHES.map(|batches| count(&binary, functions, batches));
         let per_command = (long? - short?) / ((BATCHES[1] - BATCHES[0]) * PER_BATCH);
         println!(
-            "{name}: {per_command} instructions per 4 KiB command at depth 32 (limit {limit})"
+            "{name}: {per_command} instructions per 4 KiB command at depth 32 (goal {goal}, limit {limit})"
         );
         if per_command > limit {
             over.push(name);

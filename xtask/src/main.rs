@@ -11,7 +11,7 @@ mod instructions;
 mod planted;
 mod sizes;
 mod source;
-mod tests;
+mod suite;
 
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "instructions" => instructions::run(),
         "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),
-        "tests" => tests::run(),
+        "tests" => suite::run(),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {
             println!("{USAGE}");

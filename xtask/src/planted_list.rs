@@ -3,7 +3,7 @@
 const BUGS: &[Bug] = &[
     Bug {
         what: "mem: the end of a long copy is left out",
-        file: "crates/mem/src/copy.rs",
+        file: "crates/mem/src/copy/x86.rs",
         right: "let done = blocks * 64;",
         wrong: "let done = len.max(blocks);",
         package: "p2pdma-mem",

@@ -205,6 +205,9 @@ impl CmbRange {
             self.memory.bar.write(self.in_bar(at, piece as u64)?, &ZEROES[..piece])?;
             at += piece as u64;
         }
+        // The zeroes are posted writes, and a peer's come another way: what was read back is behind them
+        // all (PCIe 6.0 §2.4.1).
+        self.memory.bar.read(self.in_bar(self.len.saturating_sub(1), 1)?, &mut [0])?;
         Ok(())
     }
 }

@@ -120,6 +120,36 @@ fn translation_is_enforced_at_the_root_and_bypassed_below_it() {
     assert_eq!(read(&stage, "a", at, 4), Err(TlpErrorKind::UnsupportedRequest));
 }
 
+/// Ways are remembered, translations with them: none of them outlives its mapping.
+#[test]
+fn an_unmapped_page_is_out_of_reach_at_once() {
+    let stage = switched(IommuMode::Translate, PeerPolicy::Forward, NO_ACS);
+    let a = stage.fabric.open(stage.bdf("a")).unwrap();
+    stage.set_bus_master("a", true);
+    // Nothing but the mapping changes from here on.
+    let write = |at, data: &'static [u8]| {
+        let done = stage.act_as_is("a", move |port| port.write(Iova(at), data, Attributes::DATA));
+        done.unwrap();
+    };
+    let first = a.alloc_dma(4096).unwrap();
+    let (at, page) = (first.iova(), first.memory().clone());
+    write(at.0, b"mapped");
+    write(at.0, b"mapped again");
+    assert_eq!(stage.fabric.take_iommu_faults().1, 0);
+    drop(first);
+    write(at.0, b"not mapped");
+    let (faults, total) = stage.fabric.take_iommu_faults();
+    assert_eq!((total, faults[0].iova), (1, at));
+    assert_eq!(page.read_value::<[u8; 12]>(0).unwrap(), *b"mapped again");
+    // The same address for another page.
+    let keeper = stage.fabric.open(stage.bdf("b")).unwrap().alloc_dma(4096).unwrap();
+    let second = a.alloc_dma(4096).unwrap();
+    assert_eq!(second.iova(), at);
+    write(at.0, b"elsewhere");
+    assert_eq!(second.memory().read_value::<[u8; 9]>(0).unwrap(), *b"elsewhere");
+    assert_eq!(keeper.memory().read_value::<[u8; 9]>(0).unwrap(), [0; 9]);
+}
+
 #[test]
 fn host_memory_can_be_shared_by_two_functions() {
     for iommu in [IommuMode::Off, IommuMode::Translate] {
