@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use p2pdma::machine::parse_size;
 use p2pdma::topology::IommuMode;
@@ -43,6 +44,10 @@ pub(crate) enum Command {
     Man(man::Man),
 }
 
+/// Global options that can be set in the environment, and the variables' names.
+pub(crate) const VARIABLES: [(&str, &str); 3] =
+    [("output", "P2PDMA_OUTPUT"), ("platform", "P2PDMA_PLATFORM"), ("fabric", "P2PDMA_FABRIC")];
+
 /// Options of every command, before or after its name.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
@@ -64,6 +69,7 @@ pub(crate) struct Global {
     /// Machine of the software fabric: a name, or a file with a slash or .toml in its name
     #[arg(long, global = true, value_name = "NAME|FILE", default_value = "default")]
     #[arg(env = "P2PDMA_FABRIC", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) fabric: String,
     /// Another IOMMU than the machine's own
     #[arg(long, global = true, value_name = "MODE")]
@@ -150,10 +156,10 @@ impl From<Iommu> for IommuMode {
 /// Where namespaces of the fabric keep their data.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct State {
-    /// Folder with the data of fabric namespaces [default: $XDG_STATE_HOME/p2pdma, or
-    /// ~/.local/state/p2pdma]
-    #[arg(long, value_name = "DIR", env = "P2PDMA_STATE", hide_env_values = true)]
-    #[arg(value_hint = ValueHint::DirPath)]
+    /// Folder with the data of fabric namespaces [env: P2PDMA_STATE] [default:
+    /// $XDG_STATE_HOME/p2pdma, or ~/.local/state/p2pdma]
+    // The variable is looked up by hand: --ephemeral beats it, but contradicts the option.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Keep nothing: namespaces begin as zeroes and end with the command
     #[arg(long, conflicts_with = "state_dir")]

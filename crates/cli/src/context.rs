@@ -25,9 +25,7 @@ impl Context {
         let name = self.global.fabric.as_str();
         let iommu = self.global.iommu.map(Into::into);
         let (text, file) = if name.contains('/') || name.ends_with(".toml") {
-            let text = std::fs::read_to_string(name);
-            let text = text.map_err(|error| Failure::file(Path::new(name), &error))?;
-            (text, name.to_owned())
+            (read(name)?, name.to_owned())
         } else {
             let text = presets::text(name).ok_or_else(|| unknown_machine(name))?;
             (text.to_owned(), format!("topologies/{name}.toml"))
@@ -35,7 +33,8 @@ impl Context {
         Machine::parse_with(&text, &file, iommu).map_err(|error| wrong_machine(&error, &text))
     }
 
-    fn check_platform(&self) -> Result<()> {
+    /// The platform that `--platform` names must be one that there is.
+    pub(crate) fn check_platform(&self) -> Result<()> {
         let name = match self.global.platform {
             PlatformName::Auto | PlatformName::Fabric => return Ok(()),
             PlatformName::Linux => "linux",
@@ -48,9 +47,39 @@ impl Context {
 
     /// Builds a machine.
     pub(crate) fn platform(&self, machine: &Machine, storage: &Storage) -> Result<FabricPlatform> {
-        Ok(FabricPlatform::new(machine, storage, Allowlist::kernel())?)
+        FabricPlatform::new(machine, storage, Allowlist::kernel()).map_err(|error| {
+            let failure = Failure::from(error);
+            match (storage, failure.exit()) {
+                (Storage::Folder(_), Exit::Permission | Exit::Io) if !failure.has_remedy() => {
+                    failure.remedy(
+                        "the data of namespaces are kept there: name another folder with \
+                         --state-dir, or say --ephemeral",
+                    )
+                }
+                _ => failure,
+            }
+        })
     }
 }
+
+/// A machine file's text.
+fn read(name: &str) -> Result<String> {
+    let bytes = std::fs::read(name).map_err(|error| {
+        Failure::file(Path::new(name), &error)
+            .remedy("'p2pdma topo --list' lists the machines that come with the command")
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let before = String::from_utf8_lossy(before);
+        let line = before.split('\n').count();
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let message = format!("{name}:{line}:{column}: expected UTF-8 text");
+        Failure::new(Exit::Usage, "MACHINE", message).remedy(FORMAT)
+    })
+}
+
+const FORMAT: &str = "'p2pdma topo --source' prints a machine file to begin with; docs/guide/machines.md \
+                      and the front of the crate's module p2pdma_pci::machine describe the format";
 
 fn unknown_machine(name: &str) -> Failure {
     let names = presets::ALL.iter().map(|(name, _)| *name);
@@ -72,9 +101,7 @@ fn wrong_machine(error: &MachineError, text: &str) -> Failure {
     let before = line.chars().take(error.position.column.saturating_sub(1));
     let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let details = format!("{margin} |\n{number} | {line}\n{margin} | {indent}^\n");
-    Failure::new(Exit::Usage, "MACHINE", error.to_string())
-        .details(details)
-        .remedy("the format is described in topologies/README.md, with examples beside it")
+    Failure::new(Exit::Usage, "MACHINE", error.to_string()).details(details).remedy(FORMAT)
 }
 
 /// Where namespaces keep their data.
@@ -82,8 +109,9 @@ pub(crate) fn storage(state: &State) -> Result<Storage> {
     if state.ephemeral {
         return Ok(Storage::Ephemeral);
     }
-    let folder = match &state.state_dir {
-        Some(folder) => folder.clone(),
+    let set = || std::env::var_os("P2PDMA_STATE").filter(|value| !value.is_empty());
+    let folder = match state.state_dir.clone().or_else(|| set().map(PathBuf::from)) {
+        Some(folder) => folder,
         None => default_folder()?,
     };
     Ok(Storage::Folder(folder))

@@ -84,6 +84,11 @@ impl Failure {
         self
     }
 
+    /// Whether it says what to do about it.
+    pub(crate) fn has_remedy(&self) -> bool {
+        self.0.remedy.is_some()
+    }
+
     /// The same with lines of detail, each with its line feed.
     pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
         self.0.details = details.into();
