@@ -1,6 +1,7 @@
 //! Ctrl-C, noticed between two blocks.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +27,11 @@ impl Interrupt {
     /// Whether a signal came.
     pub(crate) fn raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Breaks off if a signal came.
+    pub(crate) fn flow(&self) -> ControlFlow<()> {
+        if self.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

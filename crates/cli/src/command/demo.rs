@@ -68,11 +68,15 @@ const SEED: u64 = 7;
 impl Demo {
     /// Runs the command.
     pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
+        context.check_platform()?;
+        if context.global.fabric != MACHINE || context.global.iommu.is_some() {
+            context.out.note("demo has machines of its own: --fabric and --iommu change nothing");
+        }
         let began = Instant::now();
         let interrupt = Interrupt::watch()?;
         let platform = machine(MACHINE)?;
         let mut pair = open(&platform)?;
-        pair.fill(PAYLOAD, SEED)?;
+        pair.fill(PAYLOAD, SEED, &interrupt)?;
         let alone = application_alone(&platform);
         let ways = vec![
             way(&mut pair, Policy::Require, JOB, alone, &interrupt)?,

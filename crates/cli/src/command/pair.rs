@@ -1,12 +1,11 @@
 //! Two SSDs between which the same bytes are moved again and again, one way and another.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use p2pdma::topology::Topology;
 use p2pdma::{
     Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, Mismatch, Plan, Platform,
-    Policy, Report, Wish,
+    Policy, Report, Via, Wish,
 };
 
 use crate::failure::{Failure, Result};
@@ -57,6 +56,18 @@ impl<'a> Pair<'a> {
         (source.max_transfer.min(sink.max_transfer), source.block.max(sink.block))
     }
 
+    /// How many operations both can have under way.
+    pub(crate) fn depth(&self) -> usize {
+        self.source.capabilities().depth.min(self.sink.capabilities().depth)
+    }
+
+    /// How many bytes the memory of a plan has; `None` for the host's.
+    pub(crate) fn room(&self, plan: &Plan) -> Option<u64> {
+        let Via::Peer(id) = plan.via else { return None };
+        let candidate = self.candidates.iter().find(|candidate| candidate.id == id);
+        candidate.map(|candidate| candidate.capacity)
+    }
+
     /// Plans a transfer.
     pub(crate) fn plan(&self, policy: Policy, block: u64) -> Result<Plan> {
         let (source, sink) = (End::Client(self.from), End::Client(self.to));
@@ -65,8 +76,8 @@ impl<'a> Pair<'a> {
             .map_err(|no_path| refusal::failure(&no_path, &self.topology))
     }
 
-    /// Fills the source's first bytes with a pattern.
-    pub(crate) fn fill(&mut self, len: u64, seed: u64) -> Result<()> {
+    /// Fills the source's first bytes with a pattern; breaks off if somebody wants to.
+    pub(crate) fn fill(&mut self, len: u64, seed: u64, interrupt: &Interrupt) -> Result<()> {
         const BLOCK: u64 = 128 << 10;
         let (most, _) = self.limits();
         let job = Job { from: 0, to: 0, len, block: BLOCK.min(most), depth: 8 };
@@ -76,8 +87,8 @@ impl<'a> Pair<'a> {
         let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
         let mut pattern = HostClient::pattern(seed);
         let ends = Ends { source: Some(&mut pattern), sink: Some(&mut *self.source) };
-        let go_on = &mut |_| ControlFlow::Continue(());
-        let filled = p2pdma::run(self.platform, plan, ends, &memory, job, go_on);
+        let watch = &mut |_| interrupt.flow();
+        let filled = p2pdma::run(self.platform, plan, ends, &memory, job, watch);
         filled.map(drop).map_err(|failed| failed.error.into())
     }
 
@@ -85,9 +96,8 @@ impl<'a> Pair<'a> {
     pub(crate) fn run(&mut self, plan: Plan, job: Job, interrupt: &Interrupt) -> Result<Report> {
         let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
         let ends = Ends { source: Some(&mut *self.source), sink: Some(&mut *self.sink) };
-        let moved = p2pdma::run(self.platform, plan, ends, &memory, job, &mut |_| {
-            if interrupt.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let watch = &mut |_| interrupt.flow();
+        let moved = p2pdma::run(self.platform, plan, ends, &memory, job, watch);
         moved.map_err(|failed| failed.error.into())
     }
 

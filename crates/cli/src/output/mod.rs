@@ -19,7 +19,7 @@ use crate::args::{Format, Global, ProgressForm, When};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use document::{Envelope, FailureDocument};
-use progress::Progress;
+use progress::{Amount, Progress};
 use style::{ERROR, LABEL, styled};
 
 /// Where and how to print.
@@ -108,9 +108,9 @@ impl Output {
         }
     }
 
-    /// Shows how far an activity on `len` bytes is.
-    pub(crate) fn progress(&self, label: &'static str, len: u64) -> Progress {
-        Progress::new(self.progress, self.quiet, label, len)
+    /// Shows how far an activity is.
+    pub(crate) fn progress(&self, label: &'static str, amount: Amount) -> Progress {
+        Progress::new(self.progress, self.quiet, label, amount)
     }
 
     /// Says why a command failed, to people and, where data were asked for, as data.

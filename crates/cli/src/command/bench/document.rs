@@ -125,8 +125,11 @@ impl BenchDocument {
         Self { machine, source, destination, round_bytes, rows: Vec::new(), error: None }
     }
 
-    /// Two tables: time on the fabric, and time on this machine.
+    /// Two tables: time on the fabric, and time on this machine. Nothing if nothing was measured.
     pub(crate) fn text(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
         let Self { machine, source, destination, .. } = self;
         let bytes = units::bytes(self.round_bytes);
         let mut text =

@@ -7,12 +7,12 @@ use p2pdma::{Job, Plan, Policy, Report};
 use super::document::{PathDocument, RowDocument, Spread};
 use crate::command::copy::ModelledDocument;
 use crate::command::pair::Pair;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::output::units::{per_second, ratio};
+use crate::output::units::{self, per_second, ratio};
 
 /// What to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) block: u64,
     pub(crate) depth: u32,
@@ -35,7 +35,21 @@ struct Way<'a> {
 impl Case {
     /// Both ways, planned.
     pub(crate) fn plans(&self, pair: &Pair<'_>) -> Result<[Plan; 2]> {
-        Ok([pair.plan(Policy::Require, self.block)?, pair.plan(Policy::Off, self.block)?])
+        let peer = pair.plan(Policy::Require, self.block)?;
+        let needed = self.block.saturating_mul(self.depth.into());
+        if let Some(room) = pair.room(&peer).filter(|room| needed > *room) {
+            let message = format!(
+                "{} blocks of {} need {}, and {} has {}",
+                self.depth,
+                units::bytes(self.block),
+                units::bytes(needed),
+                peer.via,
+                units::bytes(room)
+            );
+            return Err(Failure::usage(message)
+                .remedy("a smaller --block-size or --queue-depth needs less"));
+        }
+        Ok([peer, pair.plan(Policy::Off, self.block)?])
     }
 
     /// Measures both ways.

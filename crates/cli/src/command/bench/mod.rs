@@ -9,18 +9,20 @@ use std::time::Duration;
 use clap::Args;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Topology;
-use p2pdma::{FabricPlatform, Platform, Storage};
+use p2pdma::{FabricPlatform, Plan, Platform, Storage};
 
 pub(crate) use document::{BenchDocument, RowDocument};
 
+use super::copy;
 use super::pair::{Pair, Place};
 use crate::args::{self, Format};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::operand::{Device, DevicePart, Operand, Part};
-use crate::output::units;
+use crate::operand::{DevicePart, Operand, Part};
+use crate::output::progress::Amount;
+use crate::output::{Output, units};
 use measure::Case;
 
 /// Measures peer to peer against the bounce through host memory.
@@ -66,28 +68,30 @@ impl Bench {
         let mut document = self.document(&machine, &pair.topology, places);
         // Refused before the source is filled.
         let plans = cases.iter().map(|case| case.plans(&pair)).collect::<Result<Vec<_>>>()?;
-        let interrupt = Interrupt::watch()?;
-        pair.fill(self.bytes, 1)?;
+        let cases = cases.into_iter().zip(plans).collect();
+        let outcome = self.measure(&context.out, &mut pair, cases, &mut document.rows);
+        self.print(context, document, outcome)
+    }
 
-        let mut progress = context.out.progress("measuring", cases.len() as u64);
-        let mut outcome = Ok(());
-        for ((done, case), plans) in (1..).zip(&cases).zip(plans) {
-            match case.measure(&mut pair, &plans, &interrupt) {
-                Ok(row) => {
-                    if context.out.format() == Format::Jsonl {
-                        context.out.document("p2pdma/bench-row", &row)?;
-                    }
-                    document.rows.push(row);
-                }
-                Err(failure) => {
-                    outcome = Err(failure);
-                    break;
-                }
+    fn measure(
+        &self,
+        out: &Output,
+        pair: &mut Pair<'_>,
+        cases: Vec<(Case, [Plan; 2])>,
+        rows: &mut Vec<RowDocument>,
+    ) -> Result<()> {
+        let interrupt = Interrupt::watch()?;
+        pair.fill(self.bytes, 1, &interrupt)?;
+        let mut progress = out.progress("measuring", Amount::Steps(cases.len() as u64));
+        for (done, (case, plans)) in (1..).zip(cases) {
+            let row = case.measure(pair, &plans, &interrupt)?;
+            if out.format() == Format::Jsonl {
+                out.document("p2pdma/bench-row", &row)?;
             }
+            rows.push(row);
             progress.at(done);
         }
-        drop(progress);
-        self.print(context, document, outcome)
+        Ok(())
     }
 
     /// Prints the rows there are, whether or not they are all.
@@ -128,6 +132,11 @@ impl Bench {
             return Err(Failure::usage(message).remedy(format!("at most {most}")));
         }
         let (most, unit) = pair.limits();
+        let deepest = u32::try_from(pair.depth()).unwrap_or(u32::MAX);
+        if let Some(depth) = self.queue_depth.iter().find(|depth| **depth > deepest) {
+            let message = format!("--queue-depth {depth} is more than the device's queue takes");
+            return Err(Failure::usage(message).remedy(format!("at most {deepest}")));
+        }
         let mut sizes = self.block_size.clone();
         if sizes.is_empty() {
             sizes = [4 << 10, 128 << 10, 1 << 20].map(|size: u64| size.min(most)).to_vec();
@@ -143,16 +152,20 @@ impl Bench {
             if !self.bytes.is_multiple_of(block) {
                 let message =
                     format!("--bytes {} is no multiple of --block-size {block}", self.bytes);
-                return Err(Failure::usage(message));
+                let fits = self.bytes.next_multiple_of(block);
+                return Err(Failure::usage(message).remedy(format!("--bytes {fits} is")));
             }
+            // No more can be under way than there are.
+            let blocks = u32::try_from(self.bytes / block).unwrap_or(u32::MAX);
             cases.extend(self.queue_depth.iter().map(|&depth| Case {
                 block,
-                depth,
+                depth: depth.min(blocks),
                 bytes: self.bytes,
                 rounds: self.rounds,
                 time: self.time,
             }));
         }
+        cases.dedup();
         Ok(cases)
     }
 
@@ -175,16 +188,8 @@ impl Bench {
 
 fn place(platform: &FabricPlatform, text: &OsString) -> Result<Place> {
     match Operand::parse(text)? {
-        Operand::Device(DevicePart { device, part: Part::Namespace(number) }) => {
-            let found = match &device {
-                Device::Named(name) => platform.find(name),
-                Device::At(bdf) => Some(*bdf),
-            };
-            let at = found.ok_or_else(|| {
-                let message = format!("the machine has no device {}", text.to_string_lossy());
-                Failure::usage(message).remedy("p2pdma topo shows its devices")
-            })?;
-            Ok((at, number))
+        Operand::Device(part @ DevicePart { part: Part::Namespace(number), .. }) => {
+            Ok((copy::find(platform, &part)?, number))
         }
         other => Err(Failure::new(Exit::Usage, "OPERAND", format!("{other} is no namespace"))
             .remedy("say fabric:nvme0/ns1")),

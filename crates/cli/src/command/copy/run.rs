@@ -1,6 +1,5 @@
 //! Carries a planned copy out: moves, verifies, makes durable, and says what became of it.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +17,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::output::progress::Amount;
 use crate::output::units;
 
 /// A copy, planned.
@@ -61,12 +61,12 @@ impl Transfer<'_> {
         flush: bool,
     ) -> Result<()> {
         let (platform, shape) = (self.platform, self.plan.shape);
-        let (sink, offset) = (self.sink.text.clone(), self.sink.offset);
-        let (bound, plan, writing) = self.bind()?;
+        let names = Names::of(&self.source, &self.sink);
         let interrupt = Interrupt::watch()?;
+        let (bound, plan, writing) = self.bind()?;
         let before = platform.traffic();
         let began = Instant::now();
-        let mut carried = Carried { bound, interrupt, shape };
+        let mut carried = Carried { bound, interrupt: interrupt.clone(), shape };
         let moved = carried.carry(platform, plan, &context.out);
         let seconds = began.elapsed().as_secs_f64();
         let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
@@ -77,7 +77,7 @@ impl Transfer<'_> {
             .map_err(|failed| Ended {
                 complete: failed.complete.min(payload),
                 moved: failed.moved,
-                failure: failed.error.into(),
+                failure: names.failure(failed.error),
             })
             .and_then(|report| {
                 let blocks = carried.complete(platform, &context.out, payload, verify, flush)?;
@@ -86,11 +86,11 @@ impl Transfer<'_> {
         drop(carried);
         match outcome {
             Ok((report, blocks)) => {
-                writing.finish()?;
+                writing.finish(&interrupt)?;
                 Ok(document.done(&report, blocks, flush).print(&context.out)?)
             }
             Err(Ended { complete, moved, failure }) => {
-                let partial = partial(writing, &sink, offset, complete, moved);
+                let partial = names.partial(writing, failure.exit(), complete, moved);
                 let failure = failure.append(&partial.note);
                 let document = document.failed(&failure, complete, partial.place);
                 document.print(&context.out)?;
@@ -169,14 +169,14 @@ impl Carried {
         out: &Output,
     ) -> std::result::Result<Report, Failed> {
         let Bound { memory, source, sink, job } = &mut self.bound;
-        let mut progress = out.progress("copying", job.len);
+        let mut progress = out.progress("copying", Amount::Bytes(job.len));
         let ends = Ends {
             source: source.as_mut().map(|client| &mut **client as &mut dyn Client),
             sink: sink.as_mut().map(|client| &mut **client as &mut dyn Client),
         };
         p2pdma::run(platform, plan, ends, memory, *job, &mut |now| {
             progress.at(now.moved);
-            if self.interrupt.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.interrupt.flow()
         })
     }
 
@@ -197,7 +197,7 @@ impl Carried {
         if !verify {
             return Ok(None);
         }
-        let mut progress = out.progress("verifying", payload);
+        let mut progress = out.progress("verifying", Amount::Bytes(payload));
         let job = self.bound.job;
         let part = PART.next_multiple_of(job.block);
         let mut at = 0;
@@ -247,6 +247,16 @@ fn differs(mismatch: &Mismatch, base: u64, block: u64) -> Failure {
         .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST")
 }
 
+/// The ends, as messages call them.
+struct Names {
+    source: String,
+    sink: String,
+    source_offset: u64,
+    sink_offset: u64,
+    /// Whether what reaches the destination stays there.
+    keeps: bool,
+}
+
 /// What is left of a copy that did not become complete.
 struct Partial {
     /// Its name, if anything is left.
@@ -255,19 +265,47 @@ struct Partial {
     note: String,
 }
 
-fn partial(writing: Writing, sink: &str, offset: u64, complete: u64, moved: u64) -> Partial {
-    let is_file = !matches!(writing, Writing::Elsewhere);
-    let place = match writing {
-        Writing::Elsewhere => (moved > 0).then(|| sink.to_owned()),
-        writing => writing.abandon(complete),
-    };
-    let complete = units::exact_bytes(complete);
-    let note = match &place {
-        None => "; nothing was written".to_owned(),
-        Some(place) if is_file => format!("; the partial result is {place}: its first {complete}"),
-        Some(place) => {
-            format!("; the partial result is in {place}: {complete} from byte {offset} on")
+impl Names {
+    fn of(source: &Side, sink: &Side) -> Self {
+        Self {
+            source: source.text.clone(),
+            sink: sink.text.clone(),
+            source_offset: source.offset,
+            sink_offset: sink.offset,
+            keeps: sink.keeps(),
         }
-    };
-    Partial { place, note }
+    }
+
+    fn failure(&self, error: p2pdma::Error) -> Failure {
+        let p2pdma::Error::Mismatch { at } = error else { return error.into() };
+        let Self { source, sink, source_offset, sink_offset, .. } = self;
+        let at = at.saturating_sub(*sink_offset).saturating_add(*source_offset);
+        let message = format!("{source} does not match {sink}: first at byte {at}");
+        Failure::new(Exit::Mismatch, "MISMATCH", message)
+    }
+
+    fn partial(&self, writing: Writing, exit: Exit, complete: u64, moved: u64) -> Partial {
+        let bytes = units::exact_bytes(complete);
+        if matches!(writing, Writing::Elsewhere) {
+            let place = (self.keeps && moved > 0).then(|| self.sink.clone());
+            let offset = self.sink_offset;
+            let note = match &place {
+                None if self.keeps => "; nothing was written".to_owned(),
+                None => String::new(),
+                Some(place) if exit == Exit::Mismatch => {
+                    format!("; {place} keeps what arrived: {bytes} from byte {offset} on are right")
+                }
+                Some(place) => {
+                    format!("; the partial result is in {place}: {bytes} from byte {offset} on")
+                }
+            };
+            return Partial { place, note };
+        }
+        let place = writing.abandon(complete);
+        let note = match &place {
+            None => "; nothing was written".to_owned(),
+            Some(place) => format!("; the partial result is {place}: its first {bytes}"),
+        };
+        Partial { place, note }
+    }
 }
