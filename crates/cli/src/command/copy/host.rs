@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use p2pdma::{FabricPlatform, HostClient, Platform};
 
+use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::operand::Operand;
 
@@ -45,7 +46,14 @@ pub(crate) fn open(operand: &Operand) -> Result<Option<SourceFile>> {
     let Operand::File(path) = operand else { return Ok(None) };
     let failed = |error: io::Error| Failure::file(path, &error);
     // Looked at before it is opened: opening a pipe would wait for its other end.
-    check_kind(path, &std::fs::metadata(path).map_err(failed)?)?;
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        let failure = failed(error);
+        match failure.exit() {
+            Exit::Permission => failure,
+            _ => failure.remedy("SRC is a file that is there, or a device: fabric:nvme0/ns1"),
+        }
+    })?;
+    check_kind(path, &metadata)?;
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     check_kind(path, &metadata)?;
@@ -82,6 +90,11 @@ impl HostEnd {
             Operand::Null => Self::Null,
             Operand::File(_) | Operand::Stdio | Operand::Device(_) => Self::Target,
         }
+    }
+
+    /// Whether what is written there stays.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self, Self::Target)
     }
 
     /// Its size; `None` for one without end.

@@ -15,6 +15,7 @@ use p2pdma::topology::Topology;
 use p2pdma::{Candidate, FabricPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
+pub(crate) use side::find;
 
 use crate::args::{self, State};
 use crate::context::{self, Context};
@@ -40,7 +41,7 @@ pub(crate) struct Copy {
     /// Where they go
     #[arg(value_name = "DST", value_hint = ValueHint::AnyPath)]
     destination: OsString,
-    /// Between devices: peer to peer or not at all, if possible, or through host memory
+    /// Between devices: require peer to peer, prefer it, or go through host memory (off)
     #[arg(long, value_name = "POLICY", default_value = "require")]
     p2p: PolicyName,
     /// Memory between two SSDs, such as fabric:nvme0/cmb; auto takes the nearest
@@ -79,11 +80,14 @@ pub(crate) struct Copy {
 
 const OPERANDS: &str = "\
 SRC and DST, one of them a device:
-  fabric:nvme0/ns1          a namespace of the fabric; also /cmb /pmr /barN /mem
-  0000:03:00.0/ns1          the same by address
-  ./file, -                 a file; standard input or output
-  mem:64MiB                 host memory
-  zero: null: pattern:seed=7  zeroes; nothing; data that tell their place
+  fabric:nvme0/ns1  a namespace of the fabric; also /cmb /pmr /barN /mem
+  0000:03:00.0/ns1  the same by address
+  ./file            a file
+  -                 standard input or output
+  mem:64MiB         host memory
+  zero:             zeroes; as DST it checks that they are
+  pattern:seed=7    data that tell their place; as DST it checks them
+  null:             nothing: takes everything
 
 A file whose length is no multiple of the namespace's block is padded with zeroes on its way in, and
 cut again by --length on its way out. A file is written beside its place and takes it when complete.";
@@ -172,9 +176,8 @@ impl Copy {
         }
         let whole = matches!(destination, Operand::File(_) | Operand::Stdio);
         if whole && self.dst_offset > 0 {
-            return Err(Failure::usage(
-                "--dst-offset is for devices: a file is written as a whole",
-            ));
+            let message = "--dst-offset is for devices: a file is written as a whole";
+            return Err(Failure::usage(message).remedy("leave --dst-offset out"));
         }
         Ok(())
     }

@@ -33,17 +33,7 @@ impl CopyDocument {
         ) {
             facts.push(("host memory", exact_bytes(host)));
             facts.push(("root ports", exact_bytes(root)));
-            facts.push((
-                "peer to peer",
-                match through {
-                    0 => format!("{} below the root", exact_bytes(local)),
-                    _ => format!(
-                        "{}, {} through the root",
-                        exact_bytes(local + through),
-                        exact_bytes(through)
-                    ),
-                },
-            ));
+            facts.push(("peer to peer", peers(local, through)));
         }
         facts.push((
             "blocks",
@@ -179,6 +169,16 @@ impl ModelledDocument {
             self.latency_p50_ns / 1e3,
             self.latency_p99_ns / 1e3,
         )
+    }
+}
+
+/// Payload that devices sent each other, by where it turned around.
+fn peers(local: u64, through: u64) -> String {
+    let below = format!("{} below the root", exact_bytes(local));
+    match (local, through) {
+        (_, 0) => below,
+        (0, _) => format!("{} through the root", exact_bytes(through)),
+        _ => format!("{below}, {} through it", exact_bytes(through)),
     }
 }
 

@@ -91,6 +91,14 @@ impl Side {
         matches!(self.kind, Kind::Memory { id, .. } if id.kind != MemoryKind::Pmr)
     }
 
+    /// Whether what is written there stays: in a file or on standard output too.
+    pub(crate) fn keeps(&self) -> bool {
+        match &self.kind {
+            Kind::Host(host) => host.keeps(),
+            Kind::Namespace { .. } | Kind::Memory { .. } => !self.is_volatile(),
+        }
+    }
+
     /// Whether both are the same namespace or memory.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
@@ -160,7 +168,7 @@ fn device(platform: &FabricPlatform, part: &DevicePart) -> Result<Kind> {
         let lent = lent(&topology, id.bdf).iter().find(|memory| memory.kind == id.kind);
         return Ok(Kind::Memory { id, size: lent.map_or(0, |memory| memory.size) });
     };
-    let at = find(platform, &part.device)?;
+    let at = find(platform, part)?;
     let client = platform.namespace(at, number).map_err(|error| {
         let failure = Failure::from(error);
         let present = parts(platform, at);
@@ -174,7 +182,7 @@ fn device(platform: &FabricPlatform, part: &DevicePart) -> Result<Kind> {
 
 /// The memory that a part of a device is.
 pub(crate) fn memory(platform: &FabricPlatform, part: &DevicePart) -> Result<ProviderId> {
-    let bdf = find(platform, &part.device)?;
+    let bdf = find(platform, part)?;
     let topology = platform.topology()?;
     let lent = lent(&topology, bdf);
     let kinds: Vec<MemoryKind> = lent.iter().map(|memory| memory.kind).collect();
@@ -206,16 +214,19 @@ fn lent(topology: &Topology, bdf: Bdf) -> &[LentMemory] {
     topology.find(bdf).map_or(&[], |id| topology.node(id).memory.as_slice())
 }
 
-fn find(platform: &FabricPlatform, device: &Device) -> Result<Bdf> {
+/// The device of a part.
+pub(crate) fn find(platform: &FabricPlatform, part: &DevicePart) -> Result<Bdf> {
     let functions = platform.fabric().functions();
-    match device {
+    match &part.device {
         Device::Named(name) => platform.find(name).ok_or_else(|| {
             let names: Vec<&str> =
                 functions.iter().map(|function| function.name.as_str()).collect();
             let failure = Failure::usage(format!("the machine has no device '{name}'"));
             let meant = nearest(name, names.iter().copied());
             match meant {
-                Some(meant) => failure.remedy(format!("did you mean fabric:{meant}?")),
+                Some(meant) => {
+                    failure.remedy(format!("did you mean fabric:{meant}/{}?", part.part))
+                }
                 None => failure.remedy(format!("it has {}", names.join(", "))),
             }
         }),

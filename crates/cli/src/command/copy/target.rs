@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,9 @@ use tempfile::NamedTempFile;
 use super::host::SourceFile;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
 use crate::operand::Operand;
+use crate::output::units;
 
 /// Where the bytes of a copy to the host end up, checked before anything is done.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ impl Target {
         let Some(_) =
             path.file_name().filter(|_| !path.as_os_str().as_encoded_bytes().ends_with(b"/"))
         else {
-            return Err(Failure::usage(format!("{shown} is no name of a file")));
+            let failure = Failure::usage(format!("{shown} is no name of a file"));
+            return Err(failure.remedy("name a file, such as ./out"));
         };
         let metadata = match std::fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
@@ -70,8 +73,13 @@ impl Target {
             return Err(Failure::usage(format!("{shown} is a symbolic link"))
                 .remedy("name the file that it leads to"));
         }
+        if metadata.is_dir() {
+            return Err(Failure::usage(format!("{shown} is a folder"))
+                .remedy(format!("name a file in it, such as {shown}/out")));
+        }
         if !metadata.is_file() {
-            return Err(Failure::usage(format!("{shown} is there, and no file")));
+            return Err(Failure::usage(format!("{shown} is a device, pipe or socket"))
+                .remedy("a stream can leave through '-', standard output"));
         }
         if !yes {
             return Err(Failure::refused("EXISTS", format!("{shown} exists; nothing was written"))
@@ -88,7 +96,7 @@ impl Target {
             {
                 let message =
                     format!("{} is source and destination; nothing was written", path.display());
-                Err(Failure::refused("SAME", message))
+                Err(Failure::refused("SAME", message).remedy("name another destination"))
             }
             _ => Ok(()),
         }
@@ -127,7 +135,12 @@ fn check_folder(path: &Path) -> Result<()> {
     let folder = folder(path);
     match std::fs::metadata(folder) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(Failure::usage(format!("{} is no folder", folder.display()))),
+        Ok(_) => Err(Failure::usage(format!("{} is no folder", folder.display()))
+            .remedy("name a file in a folder that is there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let failure = Failure::file(folder, &error);
+            Err(failure.remedy(format!("make the folder first: mkdir -p {}", folder.display())))
+        }
         Err(error) => Err(Failure::file(folder, &error)),
     }
 }
@@ -148,6 +161,26 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder(path))
 }
 
+/// Pours a file out on standard output, in pieces between which it can be broken off.
+fn pour(mut file: File, interrupt: &Interrupt) -> Result<()> {
+    const PIECE: u64 = 1 << 20;
+    let failed =
+        |error: io::Error| Failure::new(Exit::Io, "IO", format!("standard output: {error}"));
+    file.rewind().map_err(failed)?;
+    let (mut stdout, mut poured) = (io::stdout().lock(), 0);
+    loop {
+        let piece = io::copy(&mut (&mut file).take(PIECE), &mut stdout).map_err(failed)?;
+        if piece == 0 {
+            return stdout.flush().map_err(failed);
+        }
+        poured += piece;
+        if interrupt.raised() {
+            let done = format!("; standard output got {}", units::exact_bytes(poured));
+            return Err(Failure::interrupted().append(&done));
+        }
+    }
+}
+
 impl Writing {
     /// The file to write, and its name for messages.
     pub(crate) fn file(&self) -> Result<Option<(File, String)>> {
@@ -163,16 +196,10 @@ impl Writing {
     }
 
     /// Everything is there: makes it durable, and moves it to its place.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self, interrupt: &Interrupt) -> Result<()> {
         match self {
             Self::Elsewhere => Ok(()),
-            Self::Stdout(mut file) => {
-                let copied =
-                    file.rewind().and_then(|()| io::copy(&mut file, &mut io::stdout().lock()));
-                copied.map(drop).map_err(|error| {
-                    Failure::new(Exit::Io, "IO", format!("standard output: {error}"))
-                })
-            }
+            Self::Stdout(file) => pour(file, interrupt),
             Self::File { file, path, replace } => {
                 let failed = |error: io::Error| Failure::file(&path, &error);
                 file.as_file().sync_all().map_err(failed)?;
