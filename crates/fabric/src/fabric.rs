@@ -34,6 +34,9 @@ pub struct FunctionInfo {
     pub bdf: Bdf,
     /// Its name in the machine's description.
     pub name: String,
+    /// The how-manieth function it is that was ever plugged in, from 0: it tells one from another that
+    /// took its place.
+    pub serial: usize,
 }
 
 /// An application on the host, started by [`Fabric::start_stream`].
@@ -60,6 +63,7 @@ impl Fabric {
         let info = |(index, function): (usize, &crate::tree::Function)| FunctionInfo {
             bdf: tree.function_bdf(index),
             name: function.name.clone(),
+            serial: index,
         };
         present.map(info).collect()
     }

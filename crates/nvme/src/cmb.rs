@@ -255,6 +255,12 @@ impl Cmb {
         self.memory.free().available()
     }
 
+    /// Bytes of the longest free piece.
+    #[must_use]
+    pub fn largest(&self) -> u64 {
+        self.memory.free().largest()
+    }
+
     /// The BAR that decodes it.
     #[must_use]
     pub fn bar(&self) -> &Bar {

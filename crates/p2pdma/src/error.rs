@@ -70,6 +70,12 @@ pub enum Error {
         /// The memory's length.
         size: u64,
     },
+    /// A job whose numbers have no meaning.
+    #[error("the job makes no sense: {reason}")]
+    Job {
+        /// Why not.
+        reason: &'static str,
+    },
     /// As many operations are under way as the client can have.
     #[error("as many operations are under way as there can be")]
     Busy,

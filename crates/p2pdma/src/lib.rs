@@ -37,6 +37,7 @@
 
 mod client;
 mod error;
+mod host_clock;
 mod memory;
 mod models;
 mod pattern;
@@ -47,6 +48,7 @@ mod transfer;
 
 pub use client::HostClient;
 pub use error::Error;
+pub use host_clock::HostClock;
 pub use memory::{PeerMemory, ProviderKind};
 pub use platform::{
     Attachment, Capabilities, Client, Done, FabricPlatform, Op, Platform, Provider, ProviderId,

@@ -68,7 +68,7 @@ fn config(nvme: &machine::Nvme, files: &Files<'_>) -> Result<NvmeConfig, Error> 
         namespaces.push(self::namespace(namespace, number, files)?);
     }
     let subsystem = SubsystemConfig {
-        serial: format!("P2PDMA{}", files.device.to_uppercase()),
+        serial: files.device.to_owned(),
         namespaces,
         timing: timing(&nvme.media),
         ..SubsystemConfig::default()
@@ -83,7 +83,7 @@ fn config(nvme: &machine::Nvme, files: &Files<'_>) -> Result<NvmeConfig, Error> 
     let controller = ControllerConfig {
         max_io_queues: nvme.queue_pairs,
         max_queue_entries: nvme.queue_entries,
-        // A power of two of at least 4 KiB, by the description.
+        // A power of two of at least 8 KiB, by the description.
         mdts: nvme.max_transfer.map_or(0, |bytes| shift(bytes / 4096)),
         cmb: nvme.cmb.as_ref().map(cmb),
         pmr,

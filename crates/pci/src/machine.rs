@@ -54,7 +54,7 @@
 //! | time | `"115ns"` (`ps` `ns` `us` `ms` `s`) | |
 //! | rate | `7`, `25.6` | decimal GB/s |
 //! | link | `"gen4 x16"` | `gen1` to `gen6`; `x1` `x2` `x4` `x8` `x16` |
-//! | name | `"nvme0"` | letters, digits, `-`, `_`; at most 32; unique in the file |
+//! | name | `"nvme0"` | letters, digits, `-`, `_`; at most 20; unique in the file |
 //! | port | `"rp0"`, `"sw0.1"` | a root port; port 1 of a switch |
 //! | acs | `"none"` | no ACS capability |
 //! | | `["RR", "CR"]`, `[]` | the capability, with these controls on: `SV TB RR CR UF EC DT`, or as `lspci` names them |
@@ -96,8 +96,8 @@
 //! **`[[nvme]]`** too: `[[nvme.namespace]]` with `size`, `block` = 512 or 4096, `metadata` = 0, 8, 16 or 64,
 //! `protection` = 0 to 3, `media` = `"persistent"`, `"memory"` or `"null"` · `cmb` = size, or a table with
 //! `size`, `bar` = 2 or 4, `bar-size`, `offset`, `uses` = list of `sqs cqs lists rds wds` (all) · `pmr` =
-//! size, or a table with `size` and `bar` (4) · `queues` = I/O queue pairs (64) · `queue-entries` (1024) ·
-//! `mdts` = `"512k"` or `"none"` · `read-latency`, `write-latency` (times), `read-bandwidth`,
+//! size, or a table with `size` and `bar` (4) · `queues` = I/O queue pairs, 1 to 4095 (64) · `queue-entries` (1024) ·
+//! `mdts` = `"512k"`, `"8k"` to `"256M"`, or `"none"` · `read-latency`, `write-latency` (times), `read-bandwidth`,
 //! `write-bandwidth` (rates).
 //!
 //! **`[[bar-memory]]`** too: `size` · `window` = how much of it the BAR shows, by default all.

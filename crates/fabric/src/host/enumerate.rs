@@ -150,7 +150,7 @@ impl Scan<'_> {
         let need = KINDS.map(|space| {
             let reserve = if below.is_empty() { SLOT_RESERVE[space] } else { 0 };
             let (end, align) = lay_out(&below, space);
-            let len = end.max(reserve).next_multiple_of(MEMORY_GRANULARITY);
+            let len = round_up(end.max(reserve), MEMORY_GRANULARITY);
             Need { len, align: align.max(MEMORY_GRANULARITY) }
         });
         Ok(Found { bdf, content: Content::Bridge(below), need })
@@ -180,8 +180,9 @@ impl Scan<'_> {
         }
         let need = KINDS.map(|space| {
             let here = bars.iter().filter(|bar| bar.space() == space);
-            let (len, align) =
-                here.fold((0, 1), |(sum, most), bar| (sum + bar.len, bar.len.max(most)));
+            let (len, align) = here.fold((0_u64, 1), |(sum, most), bar| {
+                (sum.saturating_add(bar.len), bar.len.max(most))
+            });
             Need { len, align }
         });
         Found { bdf, content: Content::Endpoint(bars), need }
@@ -207,8 +208,13 @@ fn order(items: &[Found], space: usize) -> Vec<&Found> {
 fn lay_out(items: &[Found], space: usize) -> (u64, u64) {
     order(items, space).iter().fold((0_u64, 1), |(end, align), item| {
         let need = item.need[space];
-        (end.next_multiple_of(need.align) + need.len, need.align.max(align))
+        (round_up(end, need.align).saturating_add(need.len), need.align.max(align))
     })
+}
+
+/// The next multiple; the largest number where 64 bits have none, which fits nowhere.
+fn round_up(value: u64, align: u64) -> u64 {
+    value.checked_next_multiple_of(align).unwrap_or(u64::MAX)
 }
 
 /// Places items from `start` on, and what is below them; returns where the last one ends.

@@ -90,9 +90,10 @@ impl Function for FabricFunction {
 
     fn alloc_dma(&self, len: usize) -> Result<DmaBuffer, Error> {
         let mut state = self.fabric.lock();
-        let size = (len as u64).max(1).next_multiple_of(PAGE);
         let reason = "the host's memory is used up or fragmented";
-        let no_memory = Error::NoDmaSpace { bdf: self.bdf, len: size, reason };
+        let no_memory = Error::NoDmaSpace { bdf: self.bdf, len: len as u64, reason };
+        let size = (len as u64).max(1).checked_next_multiple_of(PAGE);
+        let size = size.ok_or(no_memory.clone())?;
         let found = state.machine.host_memory.allocate(size, PAGE);
         let (address, memory) = found.ok_or(no_memory.clone())?;
         let mapping = self.map(&mut state, address, size);

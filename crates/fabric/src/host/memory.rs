@@ -22,7 +22,9 @@ pub(crate) struct HostMemory {
 impl HostMemory {
     pub(crate) fn new(len: u64) -> std::io::Result<Self> {
         let low_end = len.min(LOW_END);
-        let high_end = HIGH_START + (len - low_end);
+        let high_end = HIGH_START
+            .checked_add(len - low_end)
+            .ok_or_else(|| std::io::Error::other("more memory than 64 bits can name"))?;
         let size = usize::try_from(len).map_err(std::io::Error::other)?;
         let mut free = RangeAllocator::default();
         for (start, end) in [(RESERVED.min(low_end), low_end), (HIGH_START, high_end)] {

@@ -182,7 +182,9 @@ fn impossible_machines_are_refused_with_names() {
         fails(vec![(0, 1 << 31, NARROW)]).to_string(),
         "0000:01:00.0 needs 0x80000000 bytes of non-prefetchable address space, and no window has them"
     );
-    assert!(matches!(fails(vec![(0, 1 << 47, WIDE)]), Error::NoWindow { prefetchable: true, .. }));
+    let no_window = |bars| matches!(fails(bars), Error::NoWindow { prefetchable: true, .. });
+    assert!(no_window(vec![(0, 1 << 47, WIDE)]));
+    assert!(no_window(vec![(0, 1 << 63, WIDE), (2, 1 << 63, WIDE)]));
     for bars in [
         vec![(0, 24, WIDE)],
         vec![(0, 8, WIDE)],

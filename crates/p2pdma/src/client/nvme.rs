@@ -30,6 +30,8 @@ pub(crate) type Keep = Arc<dyn Send + Sync>;
 const LIMIT: Duration = Duration::from_millis(30_000);
 /// Overdue commands are looked for once in so many polls that found nothing.
 const TURNS_PER_CHECK: u32 = 4096;
+/// No transfer's ticket.
+const FLUSH: Ticket = Ticket(u32::MAX);
 /// Entries of the queues: more than any depth that helps an SSD.
 const ENTRIES: u32 = 1024;
 
@@ -152,11 +154,14 @@ impl Client for NvmeClient {
 
     fn flush(&mut self) -> Result<(), Error> {
         let flush = self.namespace.flush();
-        let submitted = self.queue.submit(&flush, Data::None, Ticket(u32::MAX));
+        let submitted = self.queue.submit(&flush, Data::None, FLUSH);
         submitted.map_err(|rejected| Error::Nvme(rejected.error))?;
-        match self.queue.wait(LIMIT)? {
-            Some(completion) => completion.outcome.map(drop).map_err(Error::Command),
-            None => Err(Error::Internal("a flush that was not in flight")),
+        // What a transfer that failed has left in flight ends before it, or after.
+        while let Some(completion) = self.queue.wait(LIMIT)? {
+            if completion.token == FLUSH {
+                return completion.outcome.map(drop).map_err(Error::Command);
+            }
         }
+        Err(Error::Internal("a flush that was not in flight"))
     }
 }

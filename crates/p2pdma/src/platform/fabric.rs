@@ -34,6 +34,8 @@ pub struct FabricPlatform {
     clock: VirtualClock,
     controllers: Mutex<BTreeMap<Bdf, Controller>>,
     pools: Mutex<BTreeMap<(Bdf, MemoryKind), Arc<dyn Provider>>>,
+    /// Which function was where when the views were last looked through.
+    plugged: Mutex<BTreeMap<Bdf, usize>>,
 }
 
 impl FabricPlatform {
@@ -54,8 +56,8 @@ impl FabricPlatform {
     #[must_use]
     pub fn over(fabric: Fabric) -> Self {
         let clock = fabric.clock();
-        let (controllers, pools) = Default::default();
-        Self { fabric, clock, controllers, pools }
+        let (controllers, pools, plugged) = Default::default();
+        Self { fabric, clock, controllers, pools, plugged }
     }
 
     /// The fabric itself: its faults, its trace, its counters.
@@ -68,8 +70,22 @@ impl FabricPlatform {
         Ok(Arc::new(self.fabric.open(bdf)?))
     }
 
+    /// Drops the views of devices that are gone: another one may be in the place of each.
+    fn forget_the_unplugged(&self) {
+        let now: BTreeMap<Bdf, usize> =
+            self.fabric.functions().iter().map(|info| (info.bdf, info.serial)).collect();
+        let mut known = lock(&self.plugged);
+        if *known != now {
+            let same = |bdf: &Bdf| known.get(bdf).is_some_and(|old| now.get(bdf) == Some(old));
+            lock(&self.controllers).retain(|bdf, _| same(bdf));
+            lock(&self.pools).retain(|(bdf, _), _| same(bdf));
+            *known = now;
+        }
+    }
+
     /// The controller of a function, opened if it was not yet.
     fn controller(&self, bdf: Bdf) -> Result<Controller, Error> {
+        self.forget_the_unplugged();
         let mut controllers = lock(&self.controllers);
         if let Some(controller) = controllers.get(&bdf) {
             return Ok(controller.clone());
@@ -125,6 +141,7 @@ impl Platform for FabricPlatform {
     }
 
     fn providers(&self) -> Result<Vec<Arc<dyn Provider>>, Error> {
+        self.forget_the_unplugged();
         let topology = self.fabric.topology()?;
         let mut found = Vec::new();
         for node in topology.nodes() {

@@ -29,12 +29,12 @@ impl Provider for CmbPool {
     }
 
     fn capacity(&self) -> u64 {
-        self.0.available()
+        self.0.largest()
     }
 
     fn alloc(&self, len: u64) -> Result<PeerMemory, Error> {
-        let taken = self.0.allocate(len.next_multiple_of(PAGE), PAGE);
-        let buffer = taken.map_err(|error| match error {
+        let pages = pages(self, len)?;
+        let buffer = self.0.allocate(pages, PAGE).map_err(|error| match error {
             p2pdma_nvme::Error::NoRoom { largest, .. } => empty(self, len, largest),
             other => other.into(),
         })?;
@@ -107,7 +107,7 @@ impl Provider for BarPool {
     }
 
     fn alloc(&self, len: u64) -> Result<PeerMemory, Error> {
-        let taken = len.next_multiple_of(PAGE);
+        let taken = pages(self, len)?;
         let mut free = lock(&self.free);
         let (found, largest) = (free.allocate(taken, PAGE), free.largest());
         drop(free);
@@ -146,6 +146,11 @@ impl Drop for Loan {
 fn lock(free: &Mutex<RangeAllocator>) -> std::sync::MutexGuard<'_, RangeAllocator> {
     // The allocator's own calls do not panic half-way.
     free.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A loan's length in whole pages.
+fn pages(pool: &dyn Provider, len: u64) -> Result<u64, Error> {
+    len.checked_next_multiple_of(PAGE).ok_or_else(|| empty(pool, len, pool.capacity()))
 }
 
 fn empty(pool: &dyn Provider, wanted: u64, available: u64) -> Error {

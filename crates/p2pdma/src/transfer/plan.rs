@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use p2pdma_pci::Bdf;
-use p2pdma_pci::topology::{ReasonCode, Refusal, Route, Topology};
+use p2pdma_pci::topology::{MemoryKind, ReasonCode, Refusal, Route, Topology};
 
 use crate::Error;
 use crate::memory::{PeerMemory, ProviderKind};
@@ -131,6 +131,8 @@ pub enum Why {
     },
     /// Another was asked for by name.
     NotAsked,
+    /// What is in it persists, and would be overwritten: it has to be asked for by name.
+    Persistent,
 }
 
 impl fmt::Display for Why {
@@ -146,6 +148,9 @@ impl fmt::Display for Why {
                 write!(f, "farther: through a host bridge, distance {distance}")
             }
             Self::NotAsked => f.write_str("another was asked for"),
+            Self::Persistent => {
+                f.write_str("what is in it persists and would be overwritten: ask for it by name")
+            }
         }
     }
 }
@@ -220,7 +225,8 @@ impl Plan {
     /// Plans a transfer.
     ///
     /// Among the candidates that both ends reach, the nearest is chosen: fewest legs through a host
-    /// bridge, then the smallest sum of the kernel's distances, then the lowest address.
+    /// bridge, then the smallest sum of the kernel's distances, then the lowest address. A persistent memory
+    /// region is used only if the wish names it: its contents would be lost.
     ///
     /// # Errors
     /// [`NoPath`] if there is none, and the policy does not allow host memory.
@@ -397,8 +403,10 @@ fn judge(
     source: Bdf,
     sink: Bdf,
 ) -> Result<(Score, [Reach; 2]), Why> {
-    if wish.via.is_some_and(|via| via != candidate.id) {
-        return Err(Why::NotAsked);
+    match wish.via {
+        Some(via) if via != candidate.id => return Err(Why::NotAsked),
+        None if candidate.id.kind == MemoryKind::Pmr => return Err(Why::Persistent),
+        _ => {}
     }
     if candidate.capacity < wish.block {
         return Err(Why::TooSmall { capacity: candidate.capacity, needed: wish.block });

@@ -17,6 +17,8 @@ pub struct Report {
     pub traffic: Option<Traffic>,
     /// Time by the platform's clock: modelled on the fabric, where it is zero without a timing model.
     pub elapsed: Duration,
+    /// Time by this machine's clock. On the fabric it is what the simulation costs.
+    pub wall: Duration,
     /// Operations of both ends.
     pub operations: u64,
     /// The size of a block in bytes.

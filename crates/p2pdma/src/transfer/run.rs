@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
-use p2pdma_pci::Instant;
+use p2pdma_pci::{Clock as _, Duration, Instant};
 
+use crate::host_clock::HostClock;
 use crate::memory::PeerMemory;
 use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
 use crate::transfer::{Next, Pipeline, Plan, Policy, Report, Shape, Stage, Step};
@@ -25,6 +26,20 @@ pub struct Job {
     pub block: u64,
     /// How many blocks can be under way at once.
     pub depth: u32,
+}
+
+impl Job {
+    /// Makes sure that the numbers have a meaning.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let reason = if self.block == 0 || self.depth == 0 {
+            "block size and depth must be at least 1"
+        } else if self.from.max(self.to).checked_add(self.len).is_none() {
+            "it ends beyond the last byte that 64 bits can name"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Job { reason })
+    }
 }
 
 /// How far a transfer is.
@@ -73,7 +88,8 @@ pub struct Failed {
 ///
 /// # Errors
 /// The first thing that went wrong, with how far it came. Under [`Policy::Require`] also
-/// [`Error::Staged`], if the platform counted user data in host memory although all went well.
+/// [`Error::Staged`], if the platform counted user data in host memory although all went well. It counts
+/// what the whole machine does: nothing else may go through host memory meanwhile.
 pub fn run<'a>(
     platform: &'a dyn Platform,
     plan: Plan,
@@ -82,14 +98,15 @@ pub fn run<'a>(
     job: Job,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report, Failed> {
-    let before = platform.traffic();
+    job.check().map_err(at_start)?;
+    let (before, wall) = (platform.traffic(), HostClock::new());
     let mut run = Run::new(platform, &plan, ends, memory, job).map_err(at_start)?;
     let outcome = run.drive(watch);
     let (moved, complete) = (run.pipeline.moved(), run.moved.prefix());
     let fail = |error| Failed { error, moved, complete };
     outcome.map_err(fail)?;
     let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
-    let report = run.report(plan, traffic);
+    let report = run.report(plan, traffic, wall.now().since(Instant::ZERO));
     match traffic {
         Some(Traffic { host_memory, .. })
             if host_memory > 0
@@ -273,12 +290,13 @@ impl<'a> Run<'a> {
         Ok(ended)
     }
 
-    fn report(self, plan: Plan, traffic: Option<Traffic>) -> Report {
+    fn report(self, plan: Plan, traffic: Option<Traffic>, wall: Duration) -> Report {
         Report {
             plan,
             bytes: self.pipeline.moved(),
             traffic,
             elapsed: self.platform.clock().now().since(self.began),
+            wall,
             operations: self.operations,
             block: self.job.block,
             depth: self.job.depth,

@@ -37,6 +37,7 @@ pub fn verify(
     sink: &mut dyn Client,
     job: Job,
 ) -> Result<Option<Mismatch>, Error> {
+    job.check()?;
     let host = platform.host_memory()?;
     let mut sides = [
         Side::new(platform, source, host.as_ref(), job.from, job.block)?,

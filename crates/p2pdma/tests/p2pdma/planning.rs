@@ -84,6 +84,24 @@ fn the_nearest_candidate_wins_and_the_others_say_why_not() {
     assert_eq!(refused.code, ReasonCode::PoolEmpty);
 }
 
+/// What persists is never overwritten by a transfer that somebody else asked for.
+#[test]
+fn a_persistent_region_is_used_only_by_name() {
+    let (platform, topology) = topology("eight-ssds");
+    let id = ProviderId { bdf: platform.find("nvme0").unwrap(), kind: MemoryKind::Pmr };
+    let region = [Candidate { id, capacity: 1 << 30 }];
+    let wish = wish(&platform, Policy::Require);
+    let refused = Plan::new(&topology, wish, &region).unwrap_err();
+    assert_eq!(
+        (refused.code, &refused.rejected[0].why),
+        (ReasonCode::NoPeerMemory, &Why::Persistent)
+    );
+    let preferred = Plan::new(&topology, Wish { policy: Policy::Prefer, ..wish }, &region).unwrap();
+    assert!(preferred.uses_host_memory());
+    let asked = Wish { via: Some(id), ..wish };
+    assert_eq!(Plan::new(&topology, asked, &region).unwrap().via, Via::Peer(id));
+}
+
 #[test]
 fn memory_can_be_an_end_but_not_both() {
     let (platform, topology) = topology("eight-ssds");

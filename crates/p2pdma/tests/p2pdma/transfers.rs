@@ -286,3 +286,40 @@ fn two_runs_make_the_same_trace_to_the_picosecond() {
     assert_eq!(first, second);
     println!("{} packet bursts, the same hash and the same last picosecond twice", first.2);
 }
+
+#[test]
+fn numbers_without_a_meaning_are_an_error() {
+    let platform = preset("default");
+    let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+    let good = job(0, 0, BLOCK);
+    for bad in [
+        Job { block: 0, ..good },
+        Job { depth: 0, ..good },
+        Job { from: u64::MAX, ..good },
+        Job { to: 1, len: u64::MAX, ..good },
+    ] {
+        let verified = verify(&platform, &mut *source, &mut *sink, bad);
+        assert!(matches!(verified, Err(Error::Job { .. })), "{bad:?}");
+        let wish = Wish {
+            source: End::Host,
+            sink: End::Client(sink.bdf().unwrap()),
+            via: None,
+            block: BLOCK,
+            policy: Policy::Require,
+        };
+        let (plan, memory) = plan(&platform, wish, &good).unwrap();
+        let mut pattern = HostClient::pattern(1);
+        let ends = Ends { source: Some(&mut pattern), sink: Some(&mut *sink) };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let failed = p2pdma::run(&platform, plan, ends, &memory, bad, go_on).unwrap_err();
+        assert!(matches!(failed.error, Error::Job { .. }), "{bad:?}: {failed}");
+        assert_eq!((failed.moved, failed.complete), (0, 0));
+    }
+    let pool = platform.host_memory().unwrap();
+    assert!(pool.alloc(u64::MAX).is_err());
+    for provider in platform.providers().unwrap() {
+        assert!(matches!(provider.alloc(u64::MAX), Err(Error::PoolEmpty { .. })));
+        let all = provider.alloc(provider.capacity()).unwrap();
+        assert!(provider.capacity() < all.len());
+    }
+}

@@ -1,19 +1,27 @@
 //! Resets, removals and power cuts at every single event of a short job: it ends in time, with success
 //! or a typed error, the source keeps every byte, and what was flushed is there.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use p2pdma::fabric::{
     Builder, Endpoint, Fabric, Fault, FaultKind, FunctionConfig, HostBridgeConfig, PortConfig,
     Reset, Site,
 };
-use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus};
-use p2pdma::{Duration, FabricPlatform, HostClient, Job, Platform, Policy};
+use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus, Topology};
+use p2pdma::{
+    Bdf, Client, Clock, Duration, End, Ends, Error, FabricPlatform, HostClient, Instant, Job,
+    Platform, Policy, Provider, Traffic, Wish, run, verify,
+};
 use p2pdma_devices::nvme::{
     CacheConfig, CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController,
     SubsystemConfig,
 };
 use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth};
 
-use crate::support::{bytes, client, has_pattern, job, transfer, write_pattern};
+use crate::support::{bytes, client, has_pattern, job, plan, transfer, write_pattern};
 
 const SIZE: u64 = 256 << 10;
 const LEN: u64 = 64 << 10;
@@ -21,28 +29,36 @@ const LEN: u64 = 64 << 10;
 /// Two SSDs with volatile write caches below one switch; the first has a buffer.
 fn machine(seed: u64) -> Fabric {
     let mut builder = Builder::new(Host::new(CpuVendor::Intel, 6), 64 << 20);
-    let link = Link { speed: LinkSpeed::GEN4, width: LinkWidth::X4 };
-    let link = LinkStatus { current: Some(link), max: link };
-    let port = |name: &str| PortConfig { name: name.to_owned(), link, acs: None };
+    let port = |name: &str| PortConfig { name: name.to_owned(), link: link(), acs: None };
     let bridge = builder.host_bridge(HostBridgeConfig::default());
     let root = builder.root_port(bridge, port("rp0")).unwrap();
-    let ports = builder.switch(root, "sw0", vec![port("sw0.0"), port("sw0.1")]).unwrap();
+    let ports = builder.switch(root, "sw0", ["sw0.0", "sw0.1", "sw0.2"].map(port).into()).unwrap();
     for (port, name) in ports.into_iter().zip(["nvme0", "nvme1"]) {
-        let namespace = NamespaceConfig {
-            blocks: SIZE / 4096,
-            cache: Some(CacheConfig { len: SIZE, seed }),
-            ..NamespaceConfig::default()
-        };
-        let cmb = (name == "nvme0").then(|| CmbConfig { len: 1 << 20, ..CmbConfig::default() });
-        let config = NvmeConfig {
-            subsystem: SubsystemConfig { namespaces: vec![namespace], ..Default::default() },
-            controller: ControllerConfig { cmb, ..Default::default() },
-        };
-        let model: Box<dyn Endpoint> = Box::new(NvmeController::new(config).unwrap());
-        let config = FunctionConfig { name: name.to_owned(), number: 0, link, acs: None };
+        let (config, model) = ssd(name, seed);
         builder.endpoint(port, config, model);
     }
     builder.build().unwrap()
+}
+
+fn link() -> LinkStatus {
+    let link = Link { speed: LinkSpeed::GEN4, width: LinkWidth::X4 };
+    LinkStatus { current: Some(link), max: link }
+}
+
+/// An SSD with a volatile write cache; one that is not `nvme1` has a buffer.
+fn ssd(name: &str, seed: u64) -> (FunctionConfig, Box<dyn Endpoint>) {
+    let namespace = NamespaceConfig {
+        blocks: SIZE / 4096,
+        cache: Some(CacheConfig { len: SIZE, seed }),
+        ..NamespaceConfig::default()
+    };
+    let cmb = (name != "nvme1").then(|| CmbConfig { len: 1 << 20, ..CmbConfig::default() });
+    let config = NvmeConfig {
+        subsystem: SubsystemConfig { namespaces: vec![namespace], ..Default::default() },
+        controller: ControllerConfig { cmb, ..Default::default() },
+    };
+    let model: Box<dyn Endpoint> = Box::new(NvmeController::new(config).unwrap());
+    (FunctionConfig { name: name.to_owned(), number: 0, link: link(), acs: None }, model)
 }
 
 /// The job: a quarter of the first namespace to the middle of the second, flushed.
@@ -89,13 +105,12 @@ fn resets_at_every_event_end_in_success_or_a_typed_error() {
                     break;
                 }
                 struck += 1;
-                if matches!(kind, FaultKind::Reset(Reset::FunctionLevel)) {
-                    // A reset leaves what was acknowledged; the BARs must be assigned again.
-                    fabric.power_cut();
-                    fabric.enumerate().unwrap();
-                    let platform = FabricPlatform::over(fabric.clone());
-                    assert!(has_pattern(&platform, "nvme0", 10, SIZE), "event {index}");
-                }
+                // The BARs must be assigned again.
+                fabric.power_cut();
+                fabric.enumerate().unwrap();
+                let platform = FabricPlatform::over(fabric.clone());
+                assert!(has_pattern(&platform, "nvme0", 10, SIZE), "event {index}");
+                outside_is_untouched(&platform, index);
             }
         }
     }
@@ -120,6 +135,9 @@ fn removal_at_every_event_ends_in_success_or_a_typed_error() {
                 let platform = FabricPlatform::over(fabric);
                 let seed = if survivor == "nvme0" { 10 } else { 11 };
                 assert!(has_pattern(&platform, survivor, seed, LEN), "event {index}: {survivor}");
+                if survivor == "nvme1" {
+                    outside_is_untouched(&platform, index);
+                }
             }
         }
     }
@@ -166,4 +184,122 @@ fn old_or_new(platform: &FabricPlatform) -> u64 {
         new += u64::from(copied);
     }
     new
+}
+
+/// What the job was not about has kept its bytes.
+fn outside_is_untouched(platform: &FabricPlatform, index: u64) {
+    let mut sink = client(platform, "nvme1");
+    let there = bytes(platform, &mut *sink, 0, SIZE);
+    let was = bytes(platform, &mut HostClient::pattern(11), 0, SIZE);
+    let (start, end) = (LEN as usize, 2 * LEN as usize);
+    assert!(there[..start] == was[..start] && there[end..] == was[end..], "event {index}");
+}
+
+/// The platform of a fabric to which something happens at one turn of a wait.
+struct Upset<'a> {
+    platform: &'a FabricPlatform,
+    clock: UpsetClock<'a>,
+}
+
+struct UpsetClock<'a> {
+    clock: &'a dyn Clock,
+    turns: AtomicU64,
+    at: u64,
+    what: &'a (dyn Fn() + Sync),
+}
+
+impl Clock for UpsetClock<'_> {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn relax(&self) {
+        if self.turns.fetch_add(1, Relaxed) == self.at {
+            (self.what)();
+        }
+        self.clock.relax();
+    }
+}
+
+impl Platform for Upset<'_> {
+    fn topology(&self) -> Result<Arc<Topology>, Error> {
+        self.platform.topology()
+    }
+
+    fn find(&self, name: &str) -> Option<Bdf> {
+        self.platform.find(name)
+    }
+
+    fn providers(&self) -> Result<Vec<Arc<dyn Provider>>, Error> {
+        self.platform.providers()
+    }
+
+    fn host_memory(&self) -> Result<Arc<dyn Provider>, Error> {
+        self.platform.host_memory()
+    }
+
+    fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error> {
+        self.platform.namespace(at, namespace)
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        self.platform.traffic()
+    }
+}
+
+/// A third SSD is plugged in at any turn of the job, which is not disturbed; then it takes the place of
+/// the one that lent the memory, and the platform has views of the new one.
+#[test]
+fn insertion_at_every_turn_disturbs_nothing() {
+    let job = Job { block: 4096, depth: 1, ..short_job() };
+    let mut inserted = 0;
+    for at in 0.. {
+        let fabric = prepared(7);
+        let platform = FabricPlatform::over(fabric.clone());
+        let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+        let plug = |port: &str, name: &str| {
+            let (config, model) = ssd(name, 8);
+            fabric.insert(port, vec![(config, model)]).unwrap();
+        };
+        let what = || plug("sw0.2", "nvme2");
+        let (clock, turns) = (platform.clock(), AtomicU64::new(0));
+        let clock = UpsetClock { clock, turns, at, what: &what };
+        let upset = Upset { platform: &platform, clock };
+        let (from, to) = (source.bdf().unwrap(), sink.bdf().unwrap());
+        let wish = Wish {
+            source: End::Client(from),
+            sink: End::Client(to),
+            via: None,
+            block: job.block,
+            policy: Policy::Require,
+        };
+        let (plan, memory) = plan(&platform, wish, &job).unwrap();
+        let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let report = run(&upset, plan, ends, &memory, job, go_on).unwrap();
+        assert_eq!(report.bytes, LEN);
+        assert!(verify(&platform, &mut *source, &mut *sink, job).unwrap().is_none());
+        outside_is_untouched(&platform, at);
+        if upset.clock.turns.load(Relaxed) <= at {
+            break;
+        }
+        inserted += 1;
+        write_pattern(&platform, "nvme2", 9, SIZE);
+        // Another SSD in the place of the first: nothing of that one is left.
+        drop((source, memory));
+        fabric.remove(from).unwrap();
+        plug("sw0.0", "other");
+        assert_eq!(platform.find("other"), Some(from));
+        assert!(!has_pattern(&platform, "other", 10, SIZE));
+        write_pattern(&platform, "other", 12, SIZE);
+        let mut other = client(&platform, "other");
+        transfer(&platform, &mut *other, &mut *sink, job, Policy::Require).unwrap();
+        assert!(verify(&platform, &mut *other, &mut *sink, job).unwrap().is_none());
+    }
+    println!("{inserted} insertions, one at every turn of the job");
+    assert!(inserted > 20);
 }

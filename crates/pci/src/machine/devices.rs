@@ -108,7 +108,7 @@ fn nvme(table: &Table<'_>) -> Result<Nvme> {
             second: "pmr",
         }));
     }
-    let queues = table.read("queues", |field| field.integer(1..=65_535))?;
+    let queues = table.read("queues", |field| field.integer(1..=4095))?;
     let entries = table.read("queue-entries", |field| field.integer(2..=65_536))?;
     Ok(Nvme {
         namespaces: namespaces?,
@@ -126,18 +126,23 @@ fn nvme(table: &Table<'_>) -> Result<Nvme> {
     })
 }
 
-/// MDTS is a power of two of pages of 4 KiB (NVMe Base 2.1 §5.1.13.2.1).
+/// MDTS is a power of two of pages of 4 KiB, and 0 is no limit (NVMe Base 2.1 §5.1.13.2.1).
 fn max_transfer(field: &Field<'_>) -> Result<Option<u64>> {
     if field.value().as_str() == Some("none") {
         return Ok(None);
     }
     let bytes = value::size(field)?;
-    if bytes.is_power_of_two() && (4 << 10..=1 << 30).contains(&bytes) {
+    if bytes.is_power_of_two() && (8 << 10..=256 << 20).contains(&bytes) {
         return Ok(Some(bytes));
     }
-    Err(field
-        .bad_value(&value::shown(field), "a power of two from 4k to 1G, or \"none\" for no limit"))
+    Err(field.bad_value(
+        &value::shown(field),
+        "a power of two from 8k to 256M, or \"none\" for no limit",
+    ))
 }
+
+/// Larger than any SSD, and small enough for a table of what was written.
+const LARGEST_NAMESPACE: u64 = 1 << 50;
 
 fn namespace(table: &Table<'_>) -> Result<Namespace> {
     let choose = |key, choices: &'static [u64], default| {
@@ -156,8 +161,8 @@ fn namespace(table: &Table<'_>) -> Result<Namespace> {
     let block = u32::from(choose("block", &[512, 4096], 512)?);
     let size = table.need("size")?;
     let bytes = value::size(&size)?;
-    if bytes == 0 || !bytes.is_multiple_of(u64::from(block)) {
-        let expected = format!("a multiple of the block size, {block}, and more than nothing");
+    if bytes == 0 || !bytes.is_multiple_of(u64::from(block)) || bytes > LARGEST_NAMESPACE {
+        let expected = format!("a multiple of the block size, {block}, from one block to 1024T");
         return Err(size.bad_value(&value::shown(&size), expected));
     }
     let namespace = Namespace {

@@ -87,7 +87,7 @@ pub enum Problem {
         high: u64,
     },
     /// A name that cannot be one.
-    #[error("\"{name}\" cannot be a name: expected letters, digits, '-' and '_', at most 32")]
+    #[error("\"{name}\" cannot be a name: expected letters, digits, '-' and '_', at most 20")]
     BadName {
         /// The name.
         name: String,

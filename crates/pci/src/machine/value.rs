@@ -178,7 +178,8 @@ pub(super) fn acs(field: &Field<'_>) -> Result<AcsWord> {
 
 /// A name that components can have.
 pub(super) fn component_name(field: &Field<'_>) -> Result<super::reader::Name> {
-    const LONGEST: usize = 32;
+    // A device's name is its serial number, too, which has 20 bytes (NVMe Base 2.1 §5.1.13.2.1).
+    const LONGEST: usize = 20;
     let name = field.name("a name such as \"nvme0\"")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if (1..=LONGEST).contains(&name.text.len()) && name.text.chars().all(fits) {

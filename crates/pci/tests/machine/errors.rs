@@ -197,7 +197,7 @@ fn links_and_acs() {
 fn names() {
     assert_eq!(
         with("[[nvme]]\nname = \"nvme 0\"\nbelow = \"rp0\"\n"),
-        "m.toml:10:8: \"nvme 0\" cannot be a name: expected letters, digits, '-' and '_', at most 32"
+        "m.toml:10:8: \"nvme 0\" cannot be a name: expected letters, digits, '-' and '_', at most 20"
     );
     assert_eq!(
         with("[[nvme]]\nname = \"rp0\"\nbelow = \"rp0\"\n"),
@@ -351,7 +351,7 @@ fn memories() {
 #[test]
 fn namespaces_and_queues() {
     let namespace = |more: &str| ssd(&format!("[[nvme.namespace]]\n{more}"));
-    let size = "a multiple of the block size, 512, and more than nothing";
+    let size = "a multiple of the block size, 512, from one block to 1024T";
     assert_eq!(namespace("size = 0\n"), format!("m.toml:13:8: 'size' is \"0\": expected {size}"));
     assert_eq!(
         namespace("size = \"1000\"\n"),
@@ -377,14 +377,14 @@ fn namespaces_and_queues() {
         namespace("size = \"1G\"\nmedia = \"tape\"\n"),
         "m.toml:14:9: 'media' is \"tape\": expected \"persistent\" or \"memory\" or \"null\""
     );
-    assert_eq!(ssd("queues = 0\n"), "m.toml:12:10: 'queues' is 0: expected 1 to 65535");
+    assert_eq!(ssd("queues = 0\n"), "m.toml:12:10: 'queues' is 0: expected 1 to 4095");
     assert_eq!(
         ssd("queue-entries = 99999999999999999999\n"),
         "m.toml:12:17: 'queue-entries' is 99999999999999999999: expected 2 to 65536"
     );
     assert_eq!(
         ssd("mdts = \"100k\"\n"),
-        "m.toml:12:8: 'mdts' is \"100k\": expected a power of two from 4k to 1G, or \"none\" for no limit"
+        "m.toml:12:8: 'mdts' is \"100k\": expected a power of two from 8k to 256M, or \"none\" for no limit"
     );
 }
 
