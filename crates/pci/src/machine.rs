@@ -61,7 +61,7 @@
 //!
 //! # Keys
 //!
-//! **Top**: `name` (needed), `about`.
+//! **Top**: `name` (needed; letters, digits, `-`, `_`; at most 64: it is a folder's name too), `about`.
 //!
 //! **`[host]`**: `cpu` = `"GenuineIntel/6"` (vendor string of CPUID and family, decimal or `0x`; the
 //! kernel trusts `"AuthenticAMD/0x17"` and later with peer-to-peer traffic) · `memory` = `"1G"` ·
@@ -175,7 +175,7 @@ impl Machine {
         })?;
         let span = document.span();
         let root = Table::open(source, &ROOT, &span, document.get_ref())?;
-        let name = root.need("name")?.text("a string")?.to_owned();
+        let name = value::machine_name(&root.need("name")?)?;
         let about = root.read("about", |field| field.text("a string"))?;
         root.need("host-bridge")?;
         let described = parts::iommu(&root)?;

@@ -176,6 +176,16 @@ pub(super) fn acs(field: &Field<'_>) -> Result<AcsWord> {
     Ok(AcsWord::Control(control))
 }
 
+/// A name that machines can have. It becomes that of a folder, which must not lead anywhere else.
+pub(super) fn machine_name(field: &Field<'_>) -> Result<String> {
+    let name = field.text("a string")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=64).contains(&name.len()) && name.chars().all(fits) {
+        return Ok(name.to_owned());
+    }
+    Err(field.bad_value(name, "letters, digits, '-' and '_', at most 64"))
+}
+
 /// A name that components can have.
 pub(super) fn component_name(field: &Field<'_>) -> Result<super::reader::Name> {
     // A device's name is its serial number, too, which has 20 bytes (NVMe Base 2.1 §5.1.13.2.1).

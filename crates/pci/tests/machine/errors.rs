@@ -195,6 +195,13 @@ fn links_and_acs() {
 
 #[test]
 fn names() {
+    let long = "x".repeat(65);
+    for name in ["../x", "/x", "..", "", "a b", "\u{e9}", long.as_str()] {
+        let expected = format!(
+            "m.toml:1:8: 'name' is \"{name}\": expected letters, digits, '-' and '_', at most 64"
+        );
+        assert_eq!(message(&format!("name = \"{name}\"")), expected);
+    }
     assert_eq!(
         with("[[nvme]]\nname = \"nvme 0\"\nbelow = \"rp0\"\n"),
         "m.toml:10:8: \"nvme 0\" cannot be a name: expected letters, digits, '-' and '_', at most 20"
