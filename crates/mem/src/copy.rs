@@ -9,12 +9,8 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
-/// Below this the word loop is as fast, and the compiler can see through it.
-const LONG: usize = 128;
-
-/// From here the string move beats a vector loop. On Zen 5 it equals the standard library's copy.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-const STRING_MOVE: usize = 1024;
+mod x86;
 
 /// Copies `len` bytes, each by an access that may race.
 ///
@@ -25,60 +21,28 @@ const STRING_MOVE: usize = 1024;
 #[inline]
 pub(crate) unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if len >= LONG {
+    if len >= 64 {
         // SAFETY: the caller's promise, passed on.
-        return unsafe { copy_long(source, target, len) };
+        return unsafe { x86::copy_long(source, target, len) };
     }
     // SAFETY: the caller's promise, passed on.
     unsafe { copy_words(source, target, len) }
 }
 
-/// Copies at least [`LONG`] bytes with the processor's own wide moves.
+/// Copies 64 bytes.
 ///
 /// # Safety
-/// As [`copy`].
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-unsafe fn copy_long(source: *const u8, target: *mut u8, len: usize) {
-    if len >= STRING_MOVE {
-        // SAFETY: reads `len` bytes at `source` and writes `len` at `target`, as promised; the
-        // direction flag is clear on entry by the ABI, and the flags are not changed.
-        unsafe {
-            std::arch::asm!(
-                "rep movsb",
-                inout("rcx") len => _, inout("rsi") source => _, inout("rdi") target => _,
-                options(nostack, preserves_flags)
-            );
-        }
-        return;
-    }
-    let blocks = len / 64;
-    // SAFETY: moves `blocks` times 64 bytes, which is at most `len`; unaligned moves are used, and
-    // every register that is written is declared. `len >= LONG` makes `blocks` positive.
+/// As [`copy`], for 64 bytes.
+#[inline(always)]
+pub(crate) unsafe fn copy_line(source: *const u8, target: *mut u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: the caller's promise, passed on.
+    return unsafe { x86::copy_line(source, target) };
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: the caller's promise, passed on.
     unsafe {
-        std::arch::asm!(
-            "2:",
-            "movups {a}, [{source}]",
-            "movups {b}, [{source} + 16]",
-            "movups {c}, [{source} + 32]",
-            "movups {d}, [{source} + 48]",
-            "movups [{target}], {a}",
-            "movups [{target} + 16], {b}",
-            "movups [{target} + 32], {c}",
-            "movups [{target} + 48], {d}",
-            "add {source}, 64",
-            "add {target}, 64",
-            "dec {blocks}",
-            "jnz 2b",
-            source = inout(reg) source => _,
-            target = inout(reg) target => _,
-            blocks = inout(reg) blocks => _,
-            a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
-            options(nostack)
-        );
+        copy_words(source, target, 64);
     }
-    let done = blocks * 64;
-    // SAFETY: `done <= len`, so the rest lies within the promised ranges.
-    unsafe { copy_words(source.add(done), target.add(done), len - done) }
 }
 
 /// Word by word where both sides are aligned alike, else byte by byte.

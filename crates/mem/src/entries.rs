@@ -1,9 +1,11 @@
 //! The slots of a ring in shared memory.
 
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
+use crate::copy;
 use crate::shared::sealed::Sealed as _;
-use crate::shared::{OutOfBounds, SharedMemory};
+use crate::shared::{OutOfBounds, SharedMemory, Word};
 
 /// Shared memory as a row of entries of `N` 64-bit words each.
 ///
@@ -12,9 +14,17 @@ use crate::shared::{OutOfBounds, SharedMemory};
 /// for.
 #[derive(Debug, Clone)]
 pub struct SharedEntries<const N: usize> {
-    memory: SharedMemory,
+    /// The first entry, at hand: through the memory it is two loads further away.
+    base: *mut u8,
     count: usize,
+    _memory: SharedMemory,
 }
+
+// SAFETY: `base` points into `_memory`, which is kept for as long, and which may be used by any thread
+// like `SharedMemory` itself: every access is atomic, and no reference into it exists.
+unsafe impl<const N: usize> Send for SharedEntries<N> {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Sync for SharedEntries<N> {}
 
 impl<const N: usize> SharedEntries<N> {
     const SIZE: usize = N * size_of::<u64>();
@@ -28,7 +38,8 @@ impl<const N: usize> SharedEntries<N> {
         if !(memory.base() as usize).is_multiple_of(size_of::<u64>()) {
             return Err(memory.out(0, len));
         }
-        Ok(Self { memory: memory.slice(0..len)?, count })
+        let memory = memory.slice(0..len)?;
+        Ok(Self { base: memory.base(), count, _memory: memory })
     }
 
     /// How many entries there are.
@@ -57,8 +68,8 @@ impl<const N: usize> SharedEntries<N> {
             return None;
         }
         // Below the mapping's end, so nothing wraps.
-        let at = self.memory.base().wrapping_add(index.wrapping_mul(Self::SIZE));
-        Some(SharedEntry { at, _memory: &self.memory })
+        let at = self.base.wrapping_add(index.wrapping_mul(Self::SIZE));
+        Some(SharedEntry { at, _row: PhantomData })
     }
 }
 
@@ -66,7 +77,7 @@ impl<const N: usize> SharedEntries<N> {
 #[derive(Debug, Clone, Copy)]
 pub struct SharedEntry<'a, const N: usize> {
     at: *mut u8,
-    _memory: &'a SharedMemory,
+    _row: PhantomData<&'a SharedMemory>,
 }
 
 impl<const N: usize> SharedEntry<'_, N> {
@@ -80,14 +91,25 @@ impl<const N: usize> SharedEntry<'_, N> {
         unsafe { u64::load(self.at.wrapping_add(WORD * size_of::<u64>()), order) }
     }
 
-    /// Stores the whole entry, word by word.
+    /// Stores a word at byte `AT` of the entry.
     #[inline]
-    pub fn store(self, words: [u64; N]) {
-        for (index, word) in words.into_iter().enumerate() {
-            let at = self.at.wrapping_add(index * size_of::<u64>());
-            // SAFETY: as in `load`; `index < N`.
-            unsafe { u64::store(at, word, Ordering::Relaxed) };
+    pub fn store<const AT: usize, W: Word>(self, word: W) {
+        const {
+            assert!(AT + size_of::<W>() <= N * size_of::<u64>(), "the entry has no such word");
+            assert!(AT.is_multiple_of(size_of::<W>()), "the word is not aligned");
         }
+        // SAFETY: as in `load`: the word lies within the entry, and is aligned as the entry is to 8.
+        unsafe { W::store(self.at.wrapping_add(AT), word, Ordering::Relaxed) };
+    }
+}
+
+impl SharedEntry<'_, 8> {
+    /// Stores the whole entry.
+    #[inline]
+    pub fn fill(self, bytes: &[u8; 64]) {
+        // SAFETY: the entry has 64 bytes and lies within its memory, as in `load`; `bytes` are private
+        // memory that nobody writes while they are borrowed, so they cannot overlap it.
+        unsafe { copy::copy_line(bytes.as_ptr(), self.at) };
     }
 }
 
@@ -128,7 +150,8 @@ mod tests {
                     prop_assert!(index >= count);
                     continue;
                 };
-                entry.store(words);
+                entry.store::<0, u64>(words[0]);
+                entry.store::<8, u64>(words[1]);
                 let at = start * 8 + index * 16;
                 model[at..at + 8].copy_from_slice(&words[0].to_le_bytes());
                 model[at + 8..at + 16].copy_from_slice(&words[1].to_le_bytes());
@@ -139,5 +162,26 @@ mod tests {
             memory.read(0, &mut bytes).unwrap();
             prop_assert_eq!(bytes, model);
         }
+    }
+
+    /// A line, and words of every size on top of it.
+    #[test]
+    fn a_line_is_stored_whole_and_words_go_where_they_should() {
+        let memory = SharedMemory::anonymous(4096).unwrap();
+        let entries = SharedEntries::<8>::new(memory.clone(), 3).unwrap();
+        let mut line = [0; 64];
+        (1..).zip(&mut line).for_each(|(value, byte)| *byte = value);
+        let entry = entries.get(1).unwrap();
+        entry.fill(&line);
+        entry.store::<2, u16>(0xaabb);
+        entry.store::<60, u32>(0x1122_3344);
+        line[2..4].copy_from_slice(&[0xbb, 0xaa]);
+        line[60..].copy_from_slice(&[0x44, 0x33, 0x22, 0x11]);
+        let mut bytes = [0; 192];
+        memory.read(0, &mut bytes).unwrap();
+        assert_eq!(
+            (&bytes[..64], &bytes[64..128], &bytes[128..]),
+            (&[0; 64][..], &line[..], &[0; 64][..])
+        );
     }
 }

@@ -1,0 +1,148 @@
+//! Long copies with the processor's own wide moves.
+
+use std::arch::asm;
+
+/// From here the string move is as fast as any loop, and it needs no registers. Below, its start is most
+/// of what it costs: 18 ns for 512 bytes against 5 with 32-byte moves (Zen 4, hot).
+const STRING_MOVE: usize = 16 << 10;
+/// The same where there are only 16-byte moves.
+const STRING_MOVE_NARROW: usize = 1024;
+
+/// Copies at least 64 bytes.
+///
+/// # Safety
+/// As [`copy`](super::copy).
+#[inline]
+pub(super) unsafe fn copy_long(source: *const u8, target: *mut u8, len: usize) {
+    if len < 128 {
+        // SAFETY: the caller's promise, passed on.
+        return unsafe { copy_narrow(source, target, len) };
+    }
+    // SAFETY: the caller's promise, passed on.
+    unsafe { copy_longer(source, target, len) }
+}
+
+/// # Safety
+/// As [`copy`](super::copy).
+#[inline(never)]
+unsafe fn copy_longer(source: *const u8, target: *mut u8, len: usize) {
+    let wide = is_x86_feature_detected!("avx");
+    if len >= if wide { STRING_MOVE } else { STRING_MOVE_NARROW } {
+        // SAFETY: reads `len` bytes at `source` and writes `len` at `target`, as promised; the
+        // direction flag is clear on entry by the ABI, and the flags are not changed.
+        unsafe {
+            asm!(
+                "rep movsb",
+                inout("rcx") len => _, inout("rsi") source => _, inout("rdi") target => _,
+                options(nostack, preserves_flags)
+            );
+        }
+        return;
+    }
+    let rows = if wide { len / 128 } else { 0 };
+    let done = rows * 128;
+    // SAFETY: AVX was found where `rows` is not zero, and `done <= len`, so both parts lie within the
+    // promised ranges.
+    unsafe {
+        if rows > 0 {
+            copy_wide(source, target, rows);
+        }
+        copy_narrow(source.add(done), target.add(done), len - done);
+    }
+}
+
+/// Copies `rows` times 128 bytes with 32-byte moves.
+///
+/// # Safety
+/// As [`copy`](super::copy), and the processor has AVX. `rows` is positive.
+#[target_feature(enable = "avx")]
+unsafe fn copy_wide(source: *const u8, target: *mut u8, rows: usize) {
+    // SAFETY: moves `rows` times 128 bytes; unaligned moves are used, and every register that is written
+    // is declared. The compiler clears the upper halves on the way out, as it does for every such
+    // function.
+    unsafe {
+        asm!(
+            "2:",
+            "vmovdqu {a}, [{source}]",
+            "vmovdqu {b}, [{source} + 32]",
+            "vmovdqu {c}, [{source} + 64]",
+            "vmovdqu {d}, [{source} + 96]",
+            "vmovdqu [{target}], {a}",
+            "vmovdqu [{target} + 32], {b}",
+            "vmovdqu [{target} + 64], {c}",
+            "vmovdqu [{target} + 96], {d}",
+            "sub {source}, -128",
+            "sub {target}, -128",
+            "dec {rows}",
+            "jnz 2b",
+            source = inout(reg) source => _,
+            target = inout(reg) target => _,
+            rows = inout(reg) rows => _,
+            a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, d = out(ymm_reg) _,
+            options(nostack)
+        );
+    }
+}
+
+/// Copies with 16-byte moves, and the last 63 bytes word by word.
+///
+/// # Safety
+/// As [`copy`](super::copy).
+#[inline]
+unsafe fn copy_narrow(source: *const u8, target: *mut u8, len: usize) {
+    let blocks = len / 64;
+    if blocks > 0 {
+        // SAFETY: moves `blocks` times 64 bytes, which is at most `len`; unaligned moves are used, and
+        // every register that is written is declared.
+        unsafe {
+            asm!(
+                "2:",
+                "movups {a}, [{source}]",
+                "movups {b}, [{source} + 16]",
+                "movups {c}, [{source} + 32]",
+                "movups {d}, [{source} + 48]",
+                "movups [{target}], {a}",
+                "movups [{target} + 16], {b}",
+                "movups [{target} + 32], {c}",
+                "movups [{target} + 48], {d}",
+                "add {source}, 64",
+                "add {target}, 64",
+                "dec {blocks}",
+                "jnz 2b",
+                source = inout(reg) source => _,
+                target = inout(reg) target => _,
+                blocks = inout(reg) blocks => _,
+                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+                options(nostack)
+            );
+        }
+    }
+    let done = blocks * 64;
+    // SAFETY: `done <= len`, so the rest lies within the promised ranges.
+    unsafe { super::copy_words(source.add(done), target.add(done), len - done) }
+}
+
+/// Copies 64 bytes with 16-byte moves.
+///
+/// # Safety
+/// As [`copy`](super::copy), for 64 bytes.
+#[inline(always)]
+pub(super) unsafe fn copy_line(source: *const u8, target: *mut u8) {
+    // SAFETY: moves 64 bytes with unaligned moves, and every register that is written is declared.
+    unsafe {
+        asm!(
+            "movups {a}, [{source}]",
+            "movups {b}, [{source} + 16]",
+            "movups {c}, [{source} + 32]",
+            "movups {d}, [{source} + 48]",
+            "movups [{target}], {a}",
+            "movups [{target} + 16], {b}",
+            "movups [{target} + 32], {c}",
+            "movups [{target} + 48], {d}",
+            source = in(reg) source,
+            target = in(reg) target,
+            a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
