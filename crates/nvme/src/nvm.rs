@@ -8,11 +8,12 @@ use p2pdma_spec::nvme::nvm::{
     WriteZeroesCdw12,
 };
 use p2pdma_spec::nvme::protection::Prinfo;
-use p2pdma_spec::nvme::queue::SubmissionEntry;
+use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::namespace::BlockFormat;
+use crate::namespace::{BlockFormat, Moved};
+use crate::prp::Places;
 use crate::{Error, Namespace, Segment};
 
 /// An I/O command without its data.
@@ -27,6 +28,8 @@ pub struct Command {
     pub(crate) metadata: u64,
     /// Bytes of separate metadata that it was given.
     given: u64,
+    /// Where its data may begin to be all in one page, if they are all that it moves.
+    pub(crate) places: Places,
     /// What it moves, as far as that depends on the format.
     blocks: u32,
     format: BlockFormat,
@@ -37,9 +40,20 @@ impl Command {
     /// identifier count.
     #[must_use]
     pub fn raw(entry: SubmissionEntry, data: u64) -> Self {
+        let entry = SubmissionEntry { dptr: DataPointer::default(), ..entry };
         let format = BlockFormat::default();
-        let data = data.min(MAX_DATA);
-        Self { entry, data, metadata: 0, given: 0, blocks: 0, format }
+        let places = Places::NONE;
+        let command = Self { entry, data: 0, metadata: 0, given: 0, places, blocks: 0, format };
+        command.moving(Moved { data: data.min(MAX_DATA), metadata: 0 })
+    }
+
+    /// The same, moving so much.
+    #[inline]
+    fn moving(mut self, moved: Moved) -> Self {
+        (self.data, self.metadata) = (moved.data, moved.metadata);
+        let alone = moved.metadata == 0;
+        self.places = if alone { Places::of(moved.data) } else { Places::NONE };
+        self
     }
 
     /// How many bytes its data pointer has to describe.
@@ -99,8 +113,7 @@ impl Command {
         let cdw12 = ReadWriteCdw12::from(self.entry.cdw12).with_prinfo(prinfo);
         self.entry.cdw12 = cdw12.into();
         if self.data > 0 || self.metadata > 0 {
-            let moved = self.format.moved(self.blocks, prinfo.pract());
-            (self.data, self.metadata) = (moved.data, moved.metadata);
+            self = self.moving(self.format.moved(self.blocks, prinfo.pract()));
         }
         self
     }
@@ -177,15 +190,14 @@ impl Namespace {
         entry.set_cdw10_11(slba);
         entry.cdw12 = ReadWriteCdw12::new().with_nlb_z(nlb_z).into();
         let format = *self.format();
-        Ok(Command { entry, data: 0, metadata: 0, given: 0, blocks, format })
+        let places = Places::NONE;
+        Ok(Command { entry, data: 0, metadata: 0, given: 0, places, blocks, format })
     }
 
     #[inline]
     fn moving(&self, opcode: NvmOpcode, slba: u64, blocks: u32) -> Result<Command, Error> {
-        let mut command = self.blocks(opcode, slba, blocks)?;
-        let moved = command.format.moved(blocks, false);
-        (command.data, command.metadata) = (moved.data, moved.metadata);
-        Ok(command)
+        let command = self.blocks(opcode, slba, blocks)?;
+        Ok(command.moving(command.format.moved(blocks, false)))
     }
 
     /// Reads 1 to 65 536 blocks.

@@ -1,5 +1,6 @@
 //! Physical region pages: the data pointer of most commands (NVMe Base 2.1 §4.3.1).
 
+use p2pdma_pci::Iova;
 use p2pdma_spec::nvme::prp::PrpEntry;
 use p2pdma_spec::nvme::queue::DataPointer;
 use zerocopy::IntoBytes as _;
@@ -7,15 +8,33 @@ use zerocopy::IntoBytes as _;
 use crate::data::{ListSlot, Segment};
 use crate::{Error, PAGE};
 
-/// The pointer to data that lie within a page: the common case, which needs no list. The length is that of
-/// a [`Command`](crate::Command)'s data, and so at most [`MAX_DATA`](crate::nvm::MAX_DATA).
-#[inline]
-pub(crate) fn one_page(segment: Segment) -> Option<DataPointer> {
-    let iova = segment.iova.0;
-    let last = iova.wrapping_add(segment.len).wrapping_sub(1);
-    let fits = (last ^ iova) < PAGE && iova.is_multiple_of(4);
-    fits.then(|| DataPointer::prp(iova, 0))
+/// Where in a page data of some length may begin to be all in that page: the common case, which needs one
+/// entry. In units of 4 bytes, to which data are aligned; 0 if there is no such place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Places(u16);
+
+impl Places {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The places for data of `len` bytes.
+    #[inline]
+    pub(crate) fn of(len: u64) -> Self {
+        let count = if len == 0 { None } else { PAGE.checked_sub(len).map(|last| last / 4 + 1) };
+        Self(count.and_then(|count| u16::try_from(count).ok()).unwrap_or(0))
+    }
+
+    /// Whether data that begin at `iova` begin at such a place.
+    #[inline(always)]
+    pub(crate) fn contain(self, iova: Iova) -> bool {
+        let [low, high, ..] = iova.0.to_le_bytes();
+        // What is lost to the alignment becomes a number that is larger than any count.
+        let unit = u16::from_le_bytes([low, high]).rotate_right(2);
+        unit & OFFSET_UNITS < self.0
+    }
 }
+
+/// The bits of an address that count within a page, rotated to the right by 2.
+const OFFSET_UNITS: u16 = 0x0FFF_u16.rotate_right(2);
 
 /// The pointer to several runs of addresses.
 ///

@@ -119,6 +119,27 @@ fn slots_are_no_larger_than_they_must_be() {
     }
 }
 
+/// The pointer of the fast path.
+fn one_page(segment: Segment) -> Option<DataPointer> {
+    let fits = Places::of(segment.len).contain(segment.iova);
+    fits.then(|| DataPointer::prp(segment.iova.0, 0))
+}
+
+/// Every length of up to a page and a bit, at every offset in a page.
+#[test]
+fn places_are_where_data_fit_a_page() {
+    let mut cases = 0;
+    for len in 0..PAGE + 8 {
+        for offset in 0..PAGE {
+            let fits = len > 0 && offset % 4 == 0 && offset + len <= PAGE;
+            let at = Iova(0xabcd_ef01_2345_6000 + offset);
+            assert_eq!(Places::of(len).contain(at), fits, "{at} {len}");
+            cases += 1;
+        }
+    }
+    println!("places: {cases}");
+}
+
 /// Bounds of addresses and lengths: an answer or a refusal, never a wrap.
 #[test]
 fn boundaries_of_addresses() {
@@ -137,10 +158,7 @@ fn boundaries_of_addresses() {
             }
             cases += 1;
             accepted += usize::from(legal);
-            if let Some(pointer) = one_page(segment)
-                && len <= crate::nvm::MAX_DATA
-                && len > 0
-            {
+            if let Some(pointer) = one_page(segment) {
                 assert_eq!(built.unwrap(), pointer);
             }
         }

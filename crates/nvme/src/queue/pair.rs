@@ -136,20 +136,13 @@ impl<T> QueuePair<T> {
         token: T,
     ) -> Result<CommandId, Rejected<T>> {
         let mut token = token;
-        if segment.len == command.data
-            && command.metadata == 0
-            && let Some(pointer) = prp::one_page(segment)
-        {
-            let mut entry = command.entry;
-            entry.dptr = pointer;
-            match self.raw.push_to_host(entry, token) {
+        if segment.len == command.data && command.places.contain(segment.iova) {
+            match self.raw.push_to_host(&command.entry, segment.iova, token) {
                 Ok(cid) => return Ok(CommandId(cid)),
                 Err(back) => token = back,
             }
         }
-        // A copy, so that what is common needs the command in no memory of its own.
-        let command = *command;
-        self.submit_large(&command, segment, token)
+        self.submit_large(command, segment, token)
     }
 
     #[inline(never)]
@@ -261,7 +254,8 @@ impl<T> QueuePair<T> {
     }
 
     /// The next command that is over, if there is one. When there is none, the controller is told by one
-    /// write of the other doorbell which completions were taken.
+    /// write of the other doorbell which completions were taken, unless that can wait for those that are
+    /// still to come.
     ///
     /// # Errors
     /// [`Error::Broken`] if the controller breaks the rules of the queue, [`Error::Reset`] if it does not
@@ -277,7 +271,7 @@ impl<T> QueuePair<T> {
     }
 
     /// Takes all commands that are over and hands each to `each`; then the controller is told by one
-    /// write of the other doorbell. Returns how many there were. [`QueuePair::poll`], for many at a time.
+    /// write of the other doorbell, unless that can wait. Returns how many there were. [`QueuePair::poll`], for many at a time.
     ///
     /// # Errors
     /// As [`QueuePair::poll`]; what was handed out before stays so.
@@ -289,6 +283,10 @@ impl<T> QueuePair<T> {
                 while let Some((cid, token, result)) = self.raw.next_success() {
                     each(Completion { id: CommandId(cid), token, outcome: Ok(result) });
                     count = count.wrapping_add(1);
+                }
+                if self.raw.is_drained() && self.shared.epoch() == self.epoch {
+                    self.raw.acknowledge()?;
+                    return Ok(count);
                 }
             }
             match self.poll_rarely()? {

@@ -1,6 +1,6 @@
 //! A submission queue, its completion queue, and the commands between them.
 
-use p2pdma_pci::Bdf;
+use p2pdma_pci::{Bdf, Iova};
 use p2pdma_spec::nvme::queue::{CompletionEntry, SubmissionEntry};
 use p2pdma_spec::nvme::status::{CompletionStatus, Status};
 
@@ -16,8 +16,6 @@ use crate::{Cause, Error, Failure, Violation};
 pub(crate) struct RawPair<T> {
     pub(crate) bdf: Bdf,
     pub(crate) qid: u16,
-    /// The queue identifier where completions have it: above 16 bits of head pointer.
-    tag: u32,
     sq: SubmissionQueue,
     cq: CompletionQueue,
     pub(crate) slots: Slots<T>,
@@ -30,19 +28,11 @@ pub(crate) struct RawPair<T> {
 pub(crate) type Reaped<T> = (u16, T, Result<u64, Failure>);
 
 impl<T> RawPair<T> {
-    pub(crate) fn new(bdf: Bdf, qid: u16, sq: SubmissionQueue, cq: CompletionQueue) -> Self {
+    pub(crate) fn new(bdf: Bdf, qid: u16, sq: SubmissionQueue, mut cq: CompletionQueue) -> Self {
+        cq.expect(qid);
         // One entry of a queue is always empty (NVMe Base 2.1 §3.3.1.1).
         let capacity = u16::try_from(sq.entries().saturating_sub(1)).unwrap_or(u16::MAX);
-        Self {
-            bdf,
-            qid,
-            tag: u32::from(qid) << 16,
-            sq,
-            cq,
-            slots: Slots::new(capacity),
-            broken: None,
-            ages: [0; 2],
-        }
+        Self { bdf, qid, sq, cq, slots: Slots::new(capacity), broken: None, ages: [0; 2] }
     }
 
     /// The slot of the next command.
@@ -83,15 +73,17 @@ impl<T> RawPair<T> {
         }
     }
 
-    /// The same, at less cost, for a queue in host memory that has room and works: if it is none, the
-    /// token comes back.
+    /// The same, at less cost, for a command whose data are one page from `data` on, and a queue in host
+    /// memory that has room and works: if it is none, the token comes back.
     #[inline(always)]
-    pub(crate) fn push_to_host(&mut self, mut entry: SubmissionEntry, token: T) -> Result<u16, T> {
+    pub(crate) fn push_to_host(
+        &mut self,
+        entry: &SubmissionEntry,
+        data: Iova,
+        token: T,
+    ) -> Result<u16, T> {
         let sq = &mut self.sq;
-        self.slots.occupy(token, sq.written(), |cid| {
-            entry.set_cid(cid);
-            sq.push_to_host(entry)
-        })
+        self.slots.occupy(token, sq.written(), |cid| sq.push_to_host(entry, cid, data))
     }
 
     /// Lets [`Self::push_to_host`] be used, as long as the controller has the queues.
@@ -130,9 +122,8 @@ impl<T> RawPair<T> {
     /// stays where it is.
     #[inline(always)]
     pub(crate) fn next_success(&mut self) -> Option<(u16, T, u64)> {
-        let Success { result, place, cid } = self.cq.peek_success()?;
-        // Both at once: another queue is further away than there are entries.
-        if place.wrapping_sub(self.tag) >= self.sq.entries() {
+        let Success { result, head, cid } = self.cq.peek_success()?;
+        if u32::from(head) >= self.sq.entries() {
             return None;
         }
         let token = self.slots.complete(cid, self.sq.known())?;
@@ -140,19 +131,36 @@ impl<T> RawPair<T> {
         Some((cid, token, result))
     }
 
-    /// The next completion. If there is none, the controller is told which ones were taken.
+    /// The next completion. If there is none, the controller is told which ones were taken, unless that
+    /// can wait.
     pub(crate) fn poll(&mut self) -> Result<Option<Reaped<T>>, Error> {
         if self.broken.is_some() {
             return Err(self.refusal());
         }
         let Some(entry) = self.cq.peek()? else {
-            self.cq.ring()?;
+            self.acknowledge()?;
             return Ok(None);
         };
         match self.accept(&entry) {
             Some(reaped) => Ok(Some(reaped)),
             None => Err(self.break_off(&entry)),
         }
+    }
+
+    /// Whether there is no completion, as far as that is found out at little cost.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.cq.is_drained()
+    }
+
+    /// Tells the controller which completions were taken, unless that can wait: as long as others are on
+    /// their way, it can until they are worth a doorbell.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self) -> Result<(), Error> {
+        if self.in_flight() == 0 || self.cq.is_due() {
+            self.cq.ring()?;
+        }
+        Ok(())
     }
 
     /// Matches a completion with the one command that it can belong to, and takes both.

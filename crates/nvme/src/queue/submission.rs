@@ -1,13 +1,20 @@
 //! The submission queue: entries written in turn, and one doorbell for all of them.
 
+use std::mem::offset_of;
+
 use p2pdma_mem::SharedEntries;
-use p2pdma_spec::nvme::queue::{SUBMISSION_ENTRY_SIZE, SubmissionEntry};
-use zerocopy::little_endian::U64;
-use zerocopy::{IntoBytes as _, transmute};
+use p2pdma_pci::Iova;
+use p2pdma_spec::nvme::queue::{DataPointer, SUBMISSION_ENTRY_SIZE, SubmissionEntry};
+use zerocopy::{IntoBytes as _, transmute_ref};
 
 use super::Doorbell;
 use crate::Error;
 use crate::memory::QueueMemory;
+
+/// Where an entry has the command identifier, which is the upper half of its first dword.
+const CID: usize = offset_of!(SubmissionEntry, cdw0) + 2;
+/// Where an entry has the first entry of its data pointer.
+const PRP1: usize = offset_of!(SubmissionEntry, dptr) + offset_of!(DataPointer, prp1);
 
 /// A submission queue of one producer.
 ///
@@ -17,10 +24,10 @@ use crate::memory::QueueMemory;
 pub(crate) struct SubmissionQueue {
     /// The entries, while they are in use and if they are in host memory; else none.
     ring: SharedEntries<8>,
-    /// Index of the next entry to write.
-    tail: u32,
+    /// Index of the next entry to write; after the last one it stays behind it until there is a next.
+    next: u32,
     entries: u32,
-    /// How many entries had been written when the tail was last 0, and how many the controller knows of.
+    /// How many entries had been written when the index was last 0, and how many the controller knows of.
     lap: u64,
     known: u64,
     /// The tail that the controller knows.
@@ -37,7 +44,7 @@ impl SubmissionQueue {
         doorbell: Doorbell,
     ) -> Result<Self, Error> {
         let ring = memory.entries(0, doorbell.bdf())?;
-        Ok(Self { ring, tail: 0, entries, lap: 0, known: 0, rung: 0, doorbell, memory })
+        Ok(Self { ring, next: 0, entries, lap: 0, known: 0, rung: 0, doorbell, memory })
     }
 
     /// Lets [`Self::push_to_host`] be used, if the queue is in host memory.
@@ -53,31 +60,57 @@ impl SubmissionQueue {
 
     /// Writes an entry at the tail.
     pub(super) fn write(&self, entry: &SubmissionEntry) -> Result<(), Error> {
-        self.memory.write(self.tail as usize * SUBMISSION_ENTRY_SIZE, entry.as_bytes())
+        self.memory.write(self.tail() as usize * SUBMISSION_ENTRY_SIZE, entry.as_bytes())
     }
 
-    /// Writes an entry at the tail of an open queue in host memory and moves on; `None` if it is none.
+    /// Writes a command at the tail of an open queue in host memory and moves on; `None` if it is none.
+    /// `first` is the first of its data pointer's entries; the second is not set.
     #[inline(always)]
-    pub(super) fn push_to_host(&mut self, entry: SubmissionEntry) -> Option<()> {
-        let slot = self.ring.get(self.tail as usize)?;
-        let next = self.tail.wrapping_add(1);
-        self.tail = next;
-        if next == self.entries {
-            self.lap = self.lap.wrapping_add(next.into());
-            self.tail = 0;
-        }
-        let words: [U64; 8] = transmute!(entry);
-        slot.store(words.map(|word| word.get()));
+    pub(super) fn push_to_host(
+        &mut self,
+        entry: &SubmissionEntry,
+        cid: u16,
+        first: Iova,
+    ) -> Option<()> {
+        let slot = match self.ring.get(self.next as usize) {
+            Some(slot) => slot,
+            None => {
+                self.begin_lap()?;
+                self.ring.get(0)?
+            }
+        };
+        self.next = self.next.wrapping_add(1);
+        // The controller does not look before the doorbell, so the pieces may come one by one.
+        slot.fill(transmute_ref!(entry));
+        slot.store::<CID, u16>(cid);
+        slot.store::<PRP1, u64>(first.0);
         Some(())
+    }
+
+    /// Goes back to the first entry of an open queue, if it is time to.
+    #[cold]
+    fn begin_lap(&mut self) -> Option<()> {
+        if self.next < self.entries || self.ring.is_empty() {
+            return None;
+        }
+        self.lap = self.written();
+        self.next = 0;
+        Some(())
+    }
+
+    /// The index of the next entry, which is what the doorbell takes.
+    #[inline]
+    fn tail(&self) -> u32 {
+        if self.next < self.entries { self.next } else { 0 }
     }
 
     /// Moves on behind the entry that was written.
     pub(super) fn advance(&mut self) {
-        self.tail += 1;
-        if self.tail == self.entries {
-            self.lap = self.lap.wrapping_add(self.tail.into());
-            self.tail = 0;
+        if self.next == self.entries {
+            self.lap = self.written();
+            self.next = 0;
         }
+        self.next += 1;
     }
 
     /// Whether entries were written that the controller does not know of.
@@ -91,10 +124,10 @@ impl SubmissionQueue {
         if !self.is_pending() {
             return Ok(());
         }
-        let last = self.tail.checked_sub(1).unwrap_or(self.entries - 1);
+        let (last, tail) = (self.next.saturating_sub(1), self.tail());
         self.memory.flush(last as usize * SUBMISSION_ENTRY_SIZE)?;
-        self.doorbell.ring(index(self.rung), index(self.tail))?;
-        self.rung = self.tail;
+        self.doorbell.ring(index(self.rung), index(tail))?;
+        self.rung = tail;
         self.known = self.written();
         Ok(())
     }
@@ -108,7 +141,7 @@ impl SubmissionQueue {
     /// How many entries were written.
     #[inline(always)]
     pub(super) fn written(&self) -> u64 {
-        self.lap.wrapping_add(self.tail.into())
+        self.lap.wrapping_add(self.next.into())
     }
 
     /// How many entries there are.
@@ -120,7 +153,7 @@ impl SubmissionQueue {
     /// Starts over, as after the creation of the queue.
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         self.lap = self.written();
-        (self.tail, self.rung, self.known) = (0, 0, self.lap);
+        (self.next, self.rung, self.known) = (0, 0, self.lap);
         self.memory.clear(self.entries as usize * SUBMISSION_ENTRY_SIZE)
     }
 }
