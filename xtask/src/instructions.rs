@@ -12,10 +12,14 @@ use crate::source;
 const BATCHES: [u64; 2] = [200, 1200];
 const PER_BATCH: u64 = 32;
 
-/// A figure: its name, the functions that it is counted in, the goal, and the most that is allowed.
-const FIGURES: [(&str, &[&str], u64, u64); 2] = [
-    ("driver (submit, ring, reap)", &["*submit_batch*", "*reap_batch*"], 100, 160),
-    ("controller, routing, IOMMU", &["*let_work*"], 350, 360),
+/// Where the driver's write to a BAR becomes the fabric's work.
+const BAR_WRITE: &str = "*FabricBar*write*";
+
+/// A figure: its name, the functions that it is counted in, and the most that is allowed. Each of these
+/// functions switches counting on and off: where one is called by another, its own work is left out.
+const FIGURES: [(&str, &[&str], u64); 2] = [
+    ("driver (submit, ring, reap)", &["*submit_batch*", "*reap_batch*", BAR_WRITE], 100),
+    ("controller, routing, IOMMU, doorbells on their way", &["*let_work*", BAR_WRITE], 350),
 ];
 
 /// Counts and compares; fails if a figure is over its limit.
@@ -25,13 +29,16 @@ pub(crate) fn run() -> Result<()> {
     }
     let binary = build()?;
     let mut over = Vec::new();
-    for (name, functions, goal, limit) in FIGURES {
+    for (name, functions, limit) in FIGURES {
         let [short, long] = BATCHES.map(|batches| count(&binary, functions, batches));
-        let per_command = (long? - short?) / ((BATCHES[1] - BATCHES[0]) * PER_BATCH);
+        let (counted, commands) = (long? - short?, (BATCHES[1] - BATCHES[0]) * PER_BATCH);
+        // Rounded up to tenths.
+        let tenths = (counted * 10).div_ceil(commands);
+        let per_command = format!("{}.{}", tenths / 10, tenths % 10);
         println!(
-            "{name}: {per_command} instructions per 4 KiB command at depth 32 (goal {goal}, limit {limit})"
+            "{name}: {per_command} instructions per 4 KiB command at depth 32 (limit {limit})"
         );
-        if per_command > limit {
+        if tenths > limit * 10 {
             over.push(name);
         }
     }

@@ -2,9 +2,13 @@
 //! `reap_batch`; the controller with routing and IOMMU in `let_work`. `cargo xtask instructions` runs it
 //! under callgrind with two counts, and divides the differences.
 
+#![expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 #![expect(clippy::cast_possible_truncation, reason = "sizes that fit this machine")]
 
+#[path = "../speed/copier.rs"]
+mod copier;
 #[path = "../speed/machine.rs"]
 mod machine;
 
@@ -12,8 +16,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use p2pdma::fabric::VirtualClock;
-use p2pdma_nvme::{Command, Controller, Data, Options, QueueOptions, QueuePair, Segment};
+use p2pdma_nvme::{
+    Command, Completion, Controller, Data, Options, QueueOptions, QueuePair, Segment,
+};
 use p2pdma_pci::{Clock as _, Function};
+
+use copier::Copier;
 
 const DEPTH: u64 = 32;
 
@@ -37,14 +45,37 @@ fn let_work(clock: &VirtualClock, events: usize) {
 /// Takes all completions, and rings once.
 #[inline(never)]
 fn reap_batch(queue: &mut QueuePair<u32>) -> usize {
-    let mut sum = 0;
-    queue.reap(|completion| sum += completion.outcome.map(|_| 1).unwrap()).unwrap();
-    sum
+    let check = |completion: Completion<u32>| {
+        completion.outcome.unwrap();
+    };
+    queue.reap(check).unwrap()
+}
+
+/// Copies blocks from SSD to SSD; what a block costs in all shows in the whole of it.
+#[inline(never)]
+fn copy_blocks(copier: &mut Copier, blocks: u64) {
+    black_box(copier.run(blocks));
 }
 
 fn main() {
     // What cargo passes to every benchmark is no count: then a few commands show that it runs.
     let batches: u64 = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(10);
+    match std::env::args().nth(2).as_deref() {
+        Some("copies") => copies("", batches),
+        Some("timed-copies") => copies("[timing]\nmodel = \"pcie\"", batches),
+        _ => commands(batches),
+    }
+}
+
+fn copies(timing: &str, batches: u64) {
+    let mut copier = Copier::new(timing, 8 << 20, 4096, 32);
+    let before = copier.platform.fabric().events();
+    copy_blocks(&mut copier, batches * DEPTH);
+    let events = copier.platform.fabric().events() - before;
+    println!("events per block: {:.2}", events as f64 / (batches * DEPTH) as f64);
+}
+
+fn commands(batches: u64) {
     let fabric = machine::machine(2, "null", "translate");
     let function: Arc<dyn Function> = Arc::new(fabric.open(fabric.find("d0-0").unwrap()).unwrap());
     let controller = Controller::open(function, Options::default()).unwrap();
