@@ -22,8 +22,10 @@ pub struct BarMemoryConfig {
     pub class: ClassCode,
     /// The BAR with the memory: 0, 2 or 4. It has 64 address bits and is prefetchable.
     pub bar: BarIndex,
-    /// The memory's size in bytes: a power of two of at least 4096.
+    /// How much of the memory the BAR shows, in bytes: a power of two of at least 4096.
     pub len: u64,
+    /// How much memory there is, if that is more.
+    pub behind: Option<u64>,
 }
 
 impl Default for BarMemoryConfig {
@@ -35,6 +37,7 @@ impl Default for BarMemoryConfig {
             class: ClassCode::PROCESSING_ACCELERATOR,
             bar: BarIndex::ZERO,
             len: 256 << 20,
+            behind: None,
         }
     }
 }
@@ -76,6 +79,7 @@ impl Endpoint for BarMemoryDevice {
             offset: 0,
             len: self.config.len,
             kind: MemoryKind::Bar(self.config.bar),
+            behind: self.config.behind,
             memory: Arc::new(self.memory.clone()),
         };
         let bar = BarDescription {

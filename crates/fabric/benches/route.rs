@@ -42,7 +42,7 @@ impl Endpoint for Writer {
         let index = BarIndex::new(2).unwrap();
         let kind = MemoryKind::Bar(index);
         let memory: Arc<dyn p2pdma_fabric::BarMemory> = Arc::new(self.memory.clone());
-        let region = MemoryRegion { offset: 0, len: MEMORY, kind, memory };
+        let region = MemoryRegion { offset: 0, len: MEMORY, kind, behind: None, memory };
         let bar = |index, len, memory| BarDescription {
             index,
             len,

@@ -1,10 +1,14 @@
 //! Configuration space as registers: which bits exist, which can be written, which a one clears.
 
+use std::ops::Range;
+
 use p2pdma_pci::Width;
 use p2pdma_spec::pci::capability::{
     CapabilityHeader, CapabilityId, EXTENDED_START, ExtendedCapabilityHeader, ExtendedCapabilityId,
 };
 use p2pdma_spec::pci::config::{HEADER_SIZE, HeaderLayout, HeaderType, SIZE, Status, offset};
+
+use crate::endpoint::Reset;
 
 /// A function's configuration space.
 #[derive(Debug, Clone)]
@@ -17,6 +21,8 @@ pub(crate) struct ConfigImage {
     clears: Vec<u8>,
     /// The value after reset, of everything that software can write.
     initial: Vec<u8>,
+    /// Registers that only a loss of power resets.
+    sticky: Range<usize>,
     pub(crate) offsets: Offsets,
 }
 
@@ -67,9 +73,16 @@ impl ConfigImage {
         }
     }
 
-    /// Every register that software can write returns to its initial value.
-    pub(crate) fn reset(&mut self) {
+    /// Every register that software can write returns to its initial value, sticky ones with the power
+    /// only (PCIe 6.0 §7.4).
+    pub(crate) fn reset(&mut self, kind: Reset) {
+        let kept = self.bytes.get(self.sticky.clone()).unwrap_or_default().to_vec();
         self.bytes.clone_from(&self.initial);
+        if kind != Reset::Cold
+            && let Some(sticky) = self.bytes.get_mut(self.sticky.clone())
+        {
+            sticky.copy_from_slice(&kept);
+        }
     }
 
     /// Makes the present values those that a reset returns to.
@@ -96,6 +109,7 @@ impl ConfigBuilder {
             writable: Vec::new(),
             clears: Vec::new(),
             initial: Vec::new(),
+            sticky: 0..0,
             offsets: Offsets::default(),
         };
         let (next_capability, next_extended) = (HEADER_SIZE, EXTENDED_START);
@@ -121,6 +135,12 @@ impl ConfigBuilder {
     /// Lets software clear these bits by writing one.
     pub(crate) fn clears(&mut self, offset: u16, mask: &[u8]) -> &mut Self {
         put(&mut self.image.clears, offset, mask);
+        self
+    }
+
+    /// Lets registers keep their value through any reset but a loss of power.
+    pub(crate) fn sticky(&mut self, offset: u16, len: u16) -> &mut Self {
+        self.image.sticky = usize::from(offset)..usize::from(offset + len);
         self
     }
 
@@ -213,7 +233,7 @@ mod tests {
         assert_eq!(image.read(0x104, Width::Dword), 0x0010_0000);
         image.write(0x10, Width::Dword, u32::MAX);
         assert_eq!(image.read(0x10, Width::Dword), 0xffff_c000);
-        image.reset();
+        image.reset(Reset::Hot);
         assert_eq!((image.read(0x10, Width::Dword), image.read(0x104, Width::Dword)), (0, 0));
     }
 

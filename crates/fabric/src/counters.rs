@@ -68,6 +68,9 @@ pub struct Counters {
     pub peer_local: Traffic,
     /// Peer-to-peer payload that passed through a root complex.
     pub peer_through_root: Traffic,
+    /// Peer-to-peer payload that a root complex lost and nobody knows of; of reads, the ones that came
+    /// back instead.
+    pub lost: Traffic,
 }
 
 impl Counters {
@@ -100,6 +103,7 @@ impl Counters {
             host_writes: self.host_writes.since(&earlier.host_writes),
             peer_local: self.peer_local.since(&earlier.peer_local),
             peer_through_root: self.peer_through_root.since(&earlier.peer_through_root),
+            lost: self.lost.since(&earlier.lost),
         }
     }
 }

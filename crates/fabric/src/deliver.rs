@@ -65,13 +65,20 @@ impl State {
             Target::MsixTable { function } => {
                 if let Some(msix) = &mut self.machine.tree.functions[function].msix {
                     msix.write_table(leg.offset, data);
-                    self.send_pending(function);
+                    let epoch = self.machine.tree.functions[function].epoch;
+                    match requester {
+                        Requester::HOST => self.send_pending(function),
+                        // A device's own message may have got here, and may set off another's: in turn,
+                        // not inside each other.
+                        _ => self.events.push(leg.done, Event::Unmasked { function, epoch }),
+                    }
                 }
             }
             Target::Interrupt => {
                 let data = <[u8; 4]>::try_from(data).map_or(u32::MAX, u32::from_le_bytes);
                 let message = Message { address: leg.offset, data };
-                self.events.push(leg.done, Event::Interrupt(message));
+                let event = Event::Interrupt { message, from: requester.function() };
+                self.events.push(leg.done, event);
             }
             Target::Host | Target::Memory { .. } | Target::MsixPending { .. } | Target::Lost => {}
         }

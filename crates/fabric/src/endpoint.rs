@@ -96,6 +96,8 @@ pub struct MemoryRegion {
     pub len: u64,
     /// What it is, in the topology's words.
     pub kind: MemoryKind,
+    /// How much memory there is, if the region shows only part of it.
+    pub behind: Option<u64>,
     /// The bytes.
     pub memory: Arc<dyn BarMemory>,
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in building, enumerating and changing a fabric.
 
 use p2pdma_pci::topology::TopologyError;
-use p2pdma_pci::{BarIndex, Bdf};
+use p2pdma_pci::{BarIndex, Bdf, Iova};
 
 /// Why a machine cannot be as described, or cannot do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +73,14 @@ pub enum Error {
     NoFunction {
         /// The place.
         bdf: Bdf,
+    },
+    /// No mapping begins there.
+    #[error("{bdf} has no mapping that begins at {iova}")]
+    NoMapping {
+        /// The function.
+        bdf: Bdf,
+        /// The address.
+        iova: Iova,
     },
     /// No part has this name.
     #[error("the machine has no part named '{name}'")]

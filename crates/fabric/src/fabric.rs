@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use p2pdma_pci::{Bdf, Clock, ConfigSpace, Instant, Width};
+use p2pdma_pci::{Bdf, Clock, ConfigSpace, Instant, Iova, Width};
 use p2pdma_spec::pci::config::SIZE;
 
 use crate::builder::FunctionConfig;
@@ -13,7 +13,7 @@ use crate::fault::{Fault, FaultStatus};
 use crate::host::enumerate::{configure_slot, enumerate};
 use crate::host::function::FabricFunction;
 use crate::host::stream::StreamReport;
-use crate::iommu::FaultRecord;
+use crate::iommu::{FaultRecord, Permission};
 use crate::plug;
 use crate::state::State;
 use crate::trace::Trace;
@@ -170,6 +170,21 @@ impl Fabric {
         self.lock().faults.status().to_vec()
     }
 
+    /// Changes what a function may do with a buffer or window that was mapped for it at `iova`, where the
+    /// IOMMU translates. In force at once.
+    ///
+    /// # Errors
+    /// [`Error::NoFunction`], or [`Error::NoMapping`] if no mapping begins there.
+    pub fn permit(&self, bdf: Bdf, iova: Iova, permission: Permission) -> Result<(), Error> {
+        let mut state = self.lock();
+        let function = state.machine.tree.function_at(bdf).ok_or(Error::NoFunction { bdf })?;
+        if !state.machine.tree.functions[function].domain.permit(iova, permission) {
+            return Err(Error::NoMapping { bdf, iova });
+        }
+        state.remapped();
+        Ok(())
+    }
+
     /// Pulls a function out of its slot, whatever it is doing. Its model comes along, to be looked at
     /// or plugged in again; it is `None` if it was pulled out before.
     ///
@@ -212,15 +227,16 @@ impl Fabric {
         configure_slot(&mut state, index)
     }
 
-    /// Takes the link below a port down, or brings it up again.
+    /// Takes the link below a port down, or brings it up again. What is below is reset when it goes down,
+    /// and configured anew within the port's windows when it comes back.
     ///
     /// # Errors
-    /// [`Error::NoSuchName`].
+    /// [`Error::NoSuchName`]; [`Error::NoWindow`] or [`Error::NoBus`] if the windows have become too small.
     pub fn set_link(&self, port: &str, up: bool) -> Result<(), Error> {
         let mut state = self.lock();
         let port = state.port_named(port)?;
         state.set_link(port, up);
-        Ok(())
+        if up { configure_slot(&mut state, port) } else { Ok(()) }
     }
 
     /// Cuts the machine's power and restores it: everything volatile is gone, and nothing is

@@ -8,16 +8,16 @@ use crate::tlp::Access;
 
 /// What a mapping allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Permission {
+pub struct Permission {
     /// The function may read.
-    pub(crate) read: bool,
+    pub read: bool,
     /// The function may write.
-    pub(crate) write: bool,
+    pub write: bool,
 }
 
 impl Permission {
-    /// Reading and writing.
-    pub(crate) const READ_WRITE: Self = Self { read: true, write: true };
+    /// Reading and writing, which is what a mapping allows at first.
+    pub const READ_WRITE: Self = Self { read: true, write: true };
 
     fn allows(self, access: Access) -> bool {
         match access {
@@ -51,6 +51,8 @@ pub enum FaultReason {
     TranslatedNotAllowed,
     /// The requester ID belongs to no function, so it has no domain.
     NoDomain,
+    /// An interrupt message whose data value belongs to another function.
+    ForeignInterrupt,
 }
 
 /// A page: mappings begin and end at multiples of this many bytes.
@@ -120,6 +122,12 @@ impl Domain {
         }
         self.mappings.insert(iova.0, Mapping { end, target: target.0, permission });
         Ok(())
+    }
+
+    /// Changes what the mapping that was made at `iova` allows; false if there is none.
+    pub(crate) fn permit(&mut self, iova: Iova, permission: Permission) -> bool {
+        let mapping = self.mappings.get_mut(&iova.0);
+        mapping.map(|mapping| mapping.permission = permission).is_some()
     }
 
     /// Removes the mapping that was made at `iova`; false if there is none.

@@ -56,7 +56,7 @@ pub use fabric::{Fabric, FabricConfig, FunctionInfo, StreamId, VirtualClock};
 pub use fault::{Fault, FaultKind, FaultStatus, Site};
 pub use host::function::FabricFunction;
 pub use host::stream::StreamReport;
-pub use iommu::{FaultReason, FaultRecord};
+pub use iommu::{FaultReason, FaultRecord, Permission};
 pub use port::Port;
 pub use timing::{Timing, TimingModel};
 pub use tlp::{Access, AddressType, Attributes, PayloadClass, TlpError, TlpErrorKind};

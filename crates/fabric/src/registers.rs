@@ -79,7 +79,7 @@ pub(crate) fn port(
     express(&mut builder, port_type, link, number, false);
     error_reporting(&mut builder);
     if let Some(acs) = acs {
-        access_control(&mut builder, acs);
+        access_control(&mut builder, acs, PORT_CONTROLS);
     }
     builder.build()
 }
@@ -135,7 +135,7 @@ pub(crate) fn function(
     }
     error_reporting(&mut builder);
     if let Some(acs) = acs {
-        access_control(&mut builder, acs);
+        access_control(&mut builder, acs, FUNCTION_CONTROLS);
     }
     if description.address_translation {
         address_translation(&mut builder);
@@ -210,13 +210,23 @@ fn error_reporting(builder: &mut ConfigBuilder) {
     builder.writable(at + aer::offset::UNCORRECTABLE_SEVERITY, &[0xff; 4]);
     builder.clears(at + aer::offset::CORRECTABLE_STATUS, &[0xff; 4]);
     builder.writable(at + aer::offset::CORRECTABLE_MASK, &[0xff; 4]);
+    builder.sticky(at, AER_SIZE);
 }
 
-fn access_control(builder: &mut ConfigBuilder, config: &AcsConfig) {
+/// Bits 6:0 name the same controls in capability and control.
+const PORT_CONTROLS: AcsControl = AcsControl::from_bits(0x7f);
+/// Source validation, translation blocking and upstream forwarding are of ports that face down (PCIe 6.0
+/// §7.7.11.2).
+const FUNCTION_CONTROLS: AcsControl = AcsControl::new()
+    .with_request_redirect(true)
+    .with_completion_redirect(true)
+    .with_egress_control(true)
+    .with_direct_translated(true);
+
+/// The capability, with those controls that there are.
+fn access_control(builder: &mut ConfigBuilder, config: &AcsConfig, every: AcsControl) {
     let at = builder.extended(ExtendedCapabilityId::ACCESS_CONTROL_SERVICES, 1, ACS_SIZE);
     builder.offsets().acs = at;
-    // Bits 6:0 name the same controls in both registers.
-    let every = AcsControl::from_bits(0x7f);
     let capability =
         AcsCapability::from_bits(every.into_bits()).with_egress_control_vector_size(EGRESS_BITS);
     builder.set(at + acs::offset::CAPABILITY, &capability.into_bits().to_le_bytes());

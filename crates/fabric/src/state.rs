@@ -103,15 +103,35 @@ pub(crate) struct State {
 pub(crate) enum Upset {
     Reset(usize, Reset),
     Unplug(usize),
+    LinkDown(usize),
     PowerCut,
 }
 
 /// Something that happens.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Wake { function: usize, timer: TimerId, epoch: u32 },
-    Write { function: usize, bar: usize, offset: u64, data: Payload, epoch: u32, posted: bool },
-    Interrupt(Message),
+    Wake {
+        function: usize,
+        timer: TimerId,
+        epoch: u32,
+    },
+    Write {
+        function: usize,
+        bar: usize,
+        offset: u64,
+        data: Payload,
+        epoch: u32,
+        posted: bool,
+    },
+    Interrupt {
+        message: Message,
+        from: Option<usize>,
+    },
+    /// A device has written into a function's MSI-X table.
+    Unmasked {
+        function: usize,
+        epoch: u32,
+    },
     Stream(usize),
 }
 
@@ -198,7 +218,12 @@ impl State {
                     });
                 }
             }
-            Event::Interrupt(message) => self.interrupts.receive(message.data),
+            Event::Interrupt { message, from } => self.interrupt(message, from),
+            Event::Unmasked { function, epoch } => {
+                if self.machine.tree.functions[function].epoch == epoch {
+                    self.send_pending(function);
+                }
+            }
             Event::Stream(stream) => self.advance_stream(stream),
         }
         self.settle();
@@ -254,7 +279,8 @@ impl State {
         match kind {
             FaultKind::LinkDown => {
                 let port = self.machine.tree.functions[function].port;
-                self.set_link(port, false);
+                self.show_link_up(port, false);
+                self.pending.push(Upset::LinkDown(port));
             }
             FaultKind::Unplug => self.pending.push(Upset::Unplug(function)),
             FaultKind::Reset(kind) => self.pending.push(Upset::Reset(function, kind)),
@@ -269,6 +295,7 @@ impl State {
             match upset {
                 Upset::Reset(function, kind) => self.reset_function(function, kind),
                 Upset::Unplug(function) => self.unplug(function),
+                Upset::LinkDown(port) => self.hot_reset_below(port),
                 Upset::PowerCut => self.power_cut(),
             }
         }
@@ -294,7 +321,7 @@ impl State {
     pub(crate) fn reset_function(&mut self, function: usize, kind: Reset) {
         let slot = &mut self.machine.tree.functions[function];
         slot.epoch += 1;
-        slot.config.reset();
+        slot.config.reset(kind);
         if let Some(msix) = &mut slot.msix {
             msix.reset();
         }
@@ -325,7 +352,7 @@ impl State {
     pub(crate) fn power_cut(&mut self) {
         self.events.clear();
         for port in &mut self.machine.tree.ports {
-            port.config.reset();
+            port.config.reset(Reset::Cold);
             port.decode_registers();
         }
         for function in 0..self.machine.tree.functions.len() {
@@ -343,11 +370,35 @@ impl State {
         self.machine.links[port.link] = LinkState::new(port.link_config);
     }
 
-    /// Brings a link up again, or takes it down.
+    /// Takes a link down, which resets all that is below it (PCIe 6.0 §6.6.1), or brings it up again.
     pub(crate) fn set_link(&mut self, port: usize, up: bool) {
+        self.show_link_up(port, up);
+        if !up {
+            self.hot_reset_below(port);
+        }
+    }
+
+    fn show_link_up(&mut self, port: usize, up: bool) {
         let port = &mut self.machine.tree.ports[port];
         show_link(&mut port.config, port.link_config.current.filter(|_| up));
         self.machine.links[port.link].up = up;
+        self.changed();
+    }
+
+    /// Resets everything below a port, switches and functions.
+    pub(crate) fn hot_reset_below(&mut self, port: usize) {
+        let mut todo = self.machine.tree.ports[port].below.clone();
+        let mut functions = self.machine.tree.ports[port].functions.clone();
+        while let Some(port) = todo.pop() {
+            let port = &mut self.machine.tree.ports[port];
+            port.config.reset(Reset::Hot);
+            port.decode_registers();
+            todo.extend(&port.below);
+            functions.extend(&port.functions);
+        }
+        for function in functions {
+            self.reset_function(function, Reset::Hot);
+        }
         self.changed();
     }
 

@@ -6,7 +6,7 @@ use p2pdma_spec::pci::aer::UncorrectableErrors;
 use crate::fault::{FaultKind, Site};
 use crate::route::{Reporter, Request, Requester, Target, Via};
 use crate::state::State;
-use crate::tlp::{Attributes, PayloadClass, TlpError, TlpErrorKind};
+use crate::tlp::{Access, Attributes, PayloadClass, TlpError, TlpErrorKind};
 use crate::trace::{TraceRecord, TracedRoute};
 
 impl State {
@@ -22,8 +22,19 @@ impl State {
         };
         let error = |kind| Err(TlpError { at, kind });
         match kind {
-            FaultKind::UnsupportedRequest => error(TlpErrorKind::UnsupportedRequest),
-            FaultKind::CompleterAbort => error(TlpErrorKind::CompleterAbort),
+            FaultKind::UnsupportedRequest => {
+                if let Some(completer) = self.receiver(source, Access::Read, at, attributes) {
+                    self.report_unsupported(completer);
+                }
+                error(TlpErrorKind::UnsupportedRequest)
+            }
+            FaultKind::CompleterAbort => {
+                if let Some(completer) = self.receiver(source, Access::Read, at, attributes) {
+                    let status = UncorrectableErrors::new().with_completer_abort(true);
+                    self.report(completer, status, |errors| &mut errors.completer_aborts);
+                }
+                error(TlpErrorKind::CompleterAbort)
+            }
             FaultKind::Drop | FaultKind::CompletionTimeout => {
                 let status = UncorrectableErrors::new().with_completion_timeout(true);
                 let at = Reporter::Function(source);
@@ -32,7 +43,7 @@ impl State {
             }
             FaultKind::Poison => {
                 self.plain_read(source, at, data, attributes)?;
-                self.report_poison(source);
+                self.report_poison(Reporter::Function(source));
                 error(TlpErrorKind::Poisoned)
             }
             FaultKind::AllOnes => {
@@ -62,7 +73,9 @@ impl State {
         match kind {
             FaultKind::Drop => Ok(self.now()),
             FaultKind::Poison => {
-                self.report_poison(source);
+                if let Some(receiver) = self.receiver(source, Access::Write, at, attributes) {
+                    self.report_poison(receiver);
+                }
                 Ok(self.now())
             }
             FaultKind::Duplicate => {
@@ -118,9 +131,22 @@ impl State {
         Some(kind)
     }
 
-    fn report_poison(&mut self, source: usize) {
+    /// Who gets a request: the one that notices what is wrong with it. None if it gets nowhere.
+    fn receiver(
+        &mut self,
+        source: usize,
+        access: Access,
+        at: Iova,
+        attributes: &Attributes,
+    ) -> Option<Reporter> {
+        let requester = Requester::of(source);
+        self.ensure(requester, access, at.0, 1, attributes).ok()?;
+        Some(self.routes.current(requester, access)?.target.reporter())
+    }
+
+    fn report_poison(&mut self, receiver: Reporter) {
         let status = UncorrectableErrors::new().with_poisoned_tlp(true);
-        self.report(Reporter::Function(source), status, |errors| &mut errors.poisoned);
+        self.report(receiver, status, |errors| &mut errors.poisoned);
     }
 
     /// Writes a line of the trace. `way` is none for what was refused.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use p2pdma_pci::topology::{
-    self, BusRange, HostBridge, Kind, Known, LentMemory, LinkStatus, Node, PciId, Topology,
-    Upstream,
+    self, BusRange, HostBridge, Kind, Known, LentMemory, LinkStatus, MemoryKind, Node, PciId,
+    Topology, Upstream,
 };
 use p2pdma_pci::{Bdf, BusAddr, Width};
 use p2pdma_spec::pci::class::ClassRevision;
@@ -116,9 +116,10 @@ fn function_node(tree: &Tree, index: usize, function: &Function, link_up: bool) 
                 node.memory.push(LentMemory {
                     kind: memory.kind,
                     size: memory.len,
-                    behind: None,
+                    behind: memory.behind,
                     address: address.map(|(start, _)| BusAddr(start + region.start)),
-                    published: true,
+                    // What persists is nobody's to overwrite who does not ask for it.
+                    published: memory.kind != MemoryKind::Pmr,
                 });
             }
         }

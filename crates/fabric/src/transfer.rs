@@ -156,7 +156,7 @@ impl State {
 
     /// Makes the route of a request the current one; returns how many of its `len` bytes go that way.
     #[inline(always)]
-    fn ensure(
+    pub(crate) fn ensure(
         &mut self,
         requester: Requester,
         access: Access,

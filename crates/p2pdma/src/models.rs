@@ -30,7 +30,11 @@ pub(crate) fn endpoint(
             Ok(Box::new(NvmeController::new(config(nvme, &files)?)?))
         }
         Model::BarMemory(memory) => {
-            let config = BarMemoryConfig { len: memory.window, ..BarMemoryConfig::default() };
+            let config = BarMemoryConfig {
+                len: memory.window,
+                behind: (memory.size > memory.window).then_some(memory.size),
+                ..BarMemoryConfig::default()
+            };
             Ok(Box::new(BarMemoryDevice::new(config)?))
         }
         Model::DataMover => Ok(Box::new(DataMover::new(DataMoverConfig::default())?)),
@@ -127,7 +131,7 @@ fn cmb(cmb: &machine::Cmb) -> CmbConfig {
         read_data: cmb.uses.read_data,
         write_data: cmb.uses.write_data,
     };
-    CmbConfig { len: cmb.size, bar: cmb.bar, offset: cmb.offset, uses }
+    CmbConfig { len: cmb.size, bar: cmb.bar, offset: cmb.offset, bar_len: cmb.bar_size, uses }
 }
 
 /// None if nothing takes time.

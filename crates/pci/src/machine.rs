@@ -90,7 +90,7 @@
 //! **Devices**, `[[nvme]]`, `[[bar-memory]]`, `[[data-mover]]`: `name` · `below` = port · `function` = 0 to
 //! 7, default 0; several below one port are the functions of one device · `link` = what it trains to
 //! with a port that can do more (`"gen4 x4"` for NVMe, else `"gen4 x16"`) · `link-max` = what it could
-//! do, default `link`: a higher one describes a down-trained link · `acs`, `egress`, for functions of a
+//! do, default `link`: a higher one describes a down-trained link · `acs` (`RR CR EC DT`), `egress`, for functions of a
 //! multi-function device.
 //!
 //! **`[[nvme]]`** too: `[[nvme.namespace]]` with `size`, `block` = 512 or 4096, `metadata` = 0, 8, 16 or 64,

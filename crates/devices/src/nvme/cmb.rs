@@ -25,6 +25,8 @@ pub struct CmbConfig {
     /// Where it begins in the BAR, in bytes: a multiple of the smallest unit that can express its
     /// size; in BAR 0, behind doorbells and MSI-X table.
     pub offset: u64,
+    /// The size of its BAR, if that is larger than what is in it: a power of two. Not for BAR 0.
+    pub bar_len: u64,
     /// What it may be used for.
     pub uses: CmbUses,
 }
@@ -60,7 +62,7 @@ impl Default for CmbConfig {
     /// 64 MiB at the start of BAR 2, for everything.
     fn default() -> Self {
         let bar = BarIndex::all().nth(2).unwrap_or(BarIndex::ZERO);
-        Self { len: 64 << 20, bar, offset: 0, uses: CmbUses::ALL }
+        Self { len: 64 << 20, bar, offset: 0, bar_len: 0, uses: CmbUses::ALL }
     }
 }
 
@@ -133,6 +135,11 @@ impl Cmb {
         if !matches!(config.bar.get(), 0 | 2 | 4) {
             return wrong("the CMB's BAR", u64::from(config.bar.get()), "0, 2 or 4");
         }
+        let fits = config.bar_len.is_power_of_two() && config.bar.get() != 0;
+        if config.bar_len != 0 && !fits {
+            let allowed = "0 or a power of two, and 0 for BAR 0";
+            return wrong("the size of the CMB's BAR", config.bar_len, allowed);
+        }
         let uses = config.uses;
         let size = size
             .with_sqs(uses.submission_queues)
@@ -163,6 +170,7 @@ impl Cmb {
             offset: self.config.offset,
             len: self.config.len,
             kind: MemoryKind::Cmb,
+            behind: None,
             memory: Arc::clone(&self.memory) as Arc<dyn BarMemory>,
         }
     }

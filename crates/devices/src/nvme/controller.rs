@@ -116,7 +116,8 @@ impl NvmeController {
         let regions = cmb.map(Cmb::region).into_iter().chain(pmr.map(Pmr::region));
         let memory: Vec<_> = regions.collect();
         let end = memory.iter().map(|region| region.offset + region.len).max().unwrap_or(0);
-        let len = end.max(registers);
+        let asked = cmb.map_or(0, |cmb| cmb.config().bar_len);
+        let len = end.max(registers).max(asked);
         let prefetchable = index != BarIndex::ZERO;
         (len > 0).then(|| BarDescription {
             index,

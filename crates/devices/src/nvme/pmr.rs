@@ -258,6 +258,7 @@ impl Pmr {
             offset: 0,
             len: self.config.len,
             kind: MemoryKind::Pmr,
+            behind: None,
             memory: Arc::clone(&self.memory) as Arc<dyn BarMemory>,
         }
     }

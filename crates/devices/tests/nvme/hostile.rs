@@ -480,6 +480,7 @@ impl Endpoint for FickleDevice {
             offset: 0,
             len: FICKLE as u64,
             kind: MemoryKind::Bar(BarIndex::ZERO),
+            behind: None,
             memory: Arc::clone(&self.0) as Arc<dyn BarMemory>,
         };
         let bar = BarDescription {

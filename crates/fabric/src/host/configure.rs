@@ -123,22 +123,9 @@ impl State {
         let covers =
             offset <= type1::BRIDGE_CONTROL && type1::BRIDGE_CONTROL < offset + width.bytes();
         if covers && control.secondary_bus_reset() {
-            for function in self.functions_below(index) {
-                self.reset_function(function, Reset::Hot);
-            }
+            self.hot_reset_below(index);
         }
         self.changed();
-    }
-
-    /// Every function below a port, however deep.
-    fn functions_below(&self, port: usize) -> Vec<usize> {
-        let tree = &self.machine.tree;
-        let (mut found, mut todo) = (Vec::new(), vec![port]);
-        while let Some(port) = todo.pop() {
-            found.extend(&tree.ports[port].functions);
-            todo.extend(&tree.ports[port].below);
-        }
-        found
     }
 
     fn write_function(&mut self, index: usize, offset: u16, width: Width, value: u32) {

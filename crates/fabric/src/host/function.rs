@@ -148,7 +148,7 @@ impl Function for FabricFunction {
             return Err(Error::NoVector { bdf: self.bdf, vector, vectors });
         }
         let capability = slot.config.offsets.msix;
-        let (data, line) = state.interrupts.open();
+        let (data, line) = state.interrupts.open(self.index);
         if let Some(msix) = &mut state.machine.tree.functions[self.index].msix {
             let at = u64::from(vector) * ENTRY;
             msix.write_table(at, &MESSAGE_ADDRESS.to_le_bytes());
@@ -167,7 +167,8 @@ impl Function for FabricFunction {
         &self.clock
     }
 
-    /// As Linux does it: BARs and memory decode are as before, bus mastering and MSI-X are off.
+    /// BARs and memory decode are as before, as Linux restores them; bus mastering and MSI-X are off until a
+    /// driver asks for them again.
     fn reset(&self) -> Result<(), Error> {
         if self.is_gone() {
             return Err(Error::Gone { bdf: self.bdf });

@@ -86,6 +86,9 @@ impl Route {
             }
         }
         let total = match (self.target, self.via, access) {
+            // Interrupts are no data of anybody's; the links have counted them.
+            (Target::Interrupt, ..) => return,
+            (Target::Lost, ..) => &mut counters.lost,
             (Target::Host, _, Access::Read) => &mut counters.host_reads,
             (Target::Host, _, Access::Write) => &mut counters.host_writes,
             (_, Via::Local, _) => &mut counters.peer_local,

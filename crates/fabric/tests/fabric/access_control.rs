@@ -249,3 +249,20 @@ fn translated_requests_are_honoured_only_from_functions_with_ats_on() {
         assert_eq!(stage.fabric.take_iommu_faults().1, u64::from(blocked));
     }
 }
+
+/// Source validation, translation blocking and upstream forwarding are of ports that face down.
+#[test]
+fn functions_have_the_controls_of_functions() {
+    let every = AcsControl::from_bits(0x7f);
+    let stage = two_functions(every, every);
+    let controls = |bdf: p2pdma_pci::Bdf| {
+        let config = stage.fabric.config(bdf);
+        let config: &dyn p2pdma_pci::ConfigSpace = &config;
+        let acs = config.extended_capability(ExtendedCapabilityId::ACCESS_CONTROL_SERVICES);
+        let acs = acs.unwrap().unwrap();
+        config.write(acs + 6, Width::Word, 0x7f).unwrap();
+        [4, 6].map(|register| config.read(acs + register, Width::Word).unwrap() & 0x7f)
+    };
+    assert_eq!(controls(stage.bdf("a")), [0x6c; 2]);
+    assert_eq!(controls(p2pdma_pci::Bdf::new(0, 0, 1, 0).unwrap()), [0x7f; 2]);
+}

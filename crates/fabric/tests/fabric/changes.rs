@@ -94,6 +94,11 @@ fn a_secondary_bus_reset_is_a_hot_reset_of_everything_below() {
     for (name, resets) in [("a", vec![Reset::Hot]), ("b", vec![Reset::Hot]), ("c", vec![])] {
         assert_eq!(stage.puppet(name).script.lock().unwrap().resets, resets, "{name}");
     }
+    // The switch was reset, too: it knows no buses until somebody enumerates.
+    let upstream = stage.fabric.config(p2pdma_pci::Bdf::new(0, 1, 0, 0).unwrap());
+    assert_eq!(upstream.read(0x18, Width::Dword).unwrap(), 0);
+    stage.fabric.enumerate().unwrap();
+    assert_eq!(read(&stage, "a", stage.memory("b")), Ok(0));
 }
 
 #[test]
@@ -110,6 +115,16 @@ fn a_link_that_is_down_carries_nothing_either_way() {
     stage.fabric.set_link("sw0.1", true).unwrap();
     assert_eq!(status(), 0x44);
     assert_eq!(read(&stage, "a", memory), Ok(0));
+    // A link that goes down resets what is below it (PCIe 6.0 §6.6.1).
+    assert_eq!(stage.puppet("b").script.lock().unwrap().resets, [Reset::Hot]);
+    assert!(stage.puppet("a").script.lock().unwrap().resets.is_empty());
+    // The same of a switch, and all that is below that.
+    let memory = stage.memory("b");
+    stage.fabric.set_link("rp0", false).unwrap();
+    assert_eq!(read(&stage, "c", memory), Err(TlpErrorKind::UnsupportedRequest));
+    stage.fabric.set_link("rp0", true).unwrap();
+    assert_eq!((read(&stage, "c", memory), read(&stage, "a", memory)), (Ok(0), Ok(0)));
+    assert_eq!(stage.puppet("a").script.lock().unwrap().resets, [Reset::Hot]);
 }
 
 #[test]

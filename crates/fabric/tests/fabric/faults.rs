@@ -3,7 +3,8 @@
 use p2pdma_fabric::{Attributes, Fault, FaultKind, PayloadClass, Reset, Site, TlpErrorKind};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
-use p2pdma_pci::{Duration, Function as _, Iova};
+use p2pdma_pci::{Duration, Function as _, Iova, Width};
+use p2pdma_spec::pci::capability::ExtendedCapabilityId;
 
 use crate::support::{Stage, switched};
 
@@ -69,6 +70,47 @@ fn writes_go_astray_as_the_fault_says() {
         let there = stage.puppet("b").memory.read_value::<[u8; 4]>(at).unwrap();
         assert_eq!(there, expected, "{kind:?}");
     }
+}
+
+/// Whoever notices an error reports it: a completer what it does not support or aborts, a receiver poison.
+#[test]
+fn errors_are_counted_where_they_are_noticed() {
+    let errors = |stage: &Stage, name| stage.fabric.errors(name).unwrap();
+    let unsupported = read_with(FaultKind::UnsupportedRequest).1;
+    assert_eq!(errors(&unsupported, "b").unsupported_requests, 1);
+    let aborted = read_with(FaultKind::CompleterAbort).1;
+    assert_eq!(errors(&aborted, "b").completer_aborts, 1);
+    let stage = stage();
+    let target = Iova(stage.memory("b"));
+    inject(&stage, Site::Write(stage.bdf("a"), None), FaultKind::Poison);
+    stage.act("a", move |port| port.write(target, &[1], Attributes::DATA).unwrap());
+    assert_eq!((errors(&stage, "a").poisoned, errors(&stage, "b").poisoned), (0, 1));
+    for stage in [unsupported, aborted] {
+        assert_eq!(errors(&stage, "a"), p2pdma_fabric::ErrorCounters::default());
+    }
+}
+
+/// What software has not cleared of its error statuses stays through resets, but not without power.
+#[test]
+fn error_statuses_are_sticky() {
+    let stage = stage();
+    let target = Iova(stage.memory("b"));
+    inject(&stage, Site::Write(stage.bdf("a"), None), FaultKind::Poison);
+    stage.act("a", move |port| port.write(target, &[1], Attributes::DATA).unwrap());
+    let bdf = stage.bdf("b");
+    let status = || {
+        let config = stage.fabric.config(bdf);
+        let config: &dyn p2pdma_pci::ConfigSpace = &config;
+        let aer = config.extended_capability(ExtendedCapabilityId::ADVANCED_ERROR_REPORTING);
+        config.read(aer.unwrap().unwrap() + 4, Width::Dword).unwrap()
+    };
+    // Poisoned TLP Received: bit 12.
+    assert_eq!(status(), 1 << 12);
+    stage.fabric.open(bdf).unwrap().reset().unwrap();
+    assert_eq!(status(), 1 << 12);
+    stage.fabric.power_cut();
+    stage.fabric.enumerate().unwrap();
+    assert_eq!(status(), 0);
 }
 
 #[test]

@@ -84,3 +84,62 @@ fn a_write_to_the_interrupt_range_with_foreign_data_is_spurious() {
     drain(&stage);
     assert_eq!(stage.fabric.spurious_interrupts(), 2);
 }
+
+/// With an IOMMU interrupts are remapped, and each function reaches its own lines only; without one any
+/// function can raise any other's.
+#[test]
+fn a_function_raises_its_own_interrupts_only() {
+    for mode in [IommuMode::Off, IommuMode::Passthrough, IommuMode::Translate] {
+        let stage = switched(mode, PeerPolicy::Refuse, [0; 4]);
+        let function = stage.fabric.open(stage.bdf("a")).unwrap();
+        let line = function.interrupt(0).unwrap();
+        let data = function.map_bar(BarIndex::ZERO).unwrap().read32(0x2000 + 8).unwrap();
+        stage.act("b", move |port| {
+            let at = p2pdma_pci::Iova(0xfee0_0000);
+            port.write(at, &data.to_le_bytes(), p2pdma_fabric::Attributes::CONTROL).unwrap();
+        });
+        drain(&stage);
+        let (faults, total) = stage.fabric.take_iommu_faults();
+        assert_eq!(line.take(), u64::from(mode == IommuMode::Off));
+        assert_eq!(total, u64::from(mode != IommuMode::Off));
+        assert!(faults.iter().all(|fault| fault.requester == stage.bdf("b")
+            && fault.reason == p2pdma_fabric::FaultReason::ForeignInterrupt));
+    }
+}
+
+/// Two functions whose messages unmask each other's vectors, all of them pending: they go out in turn.
+#[test]
+fn messages_that_unmask_each_other_come_to_an_end() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, [0; 4]);
+    let names = ["a", "b"];
+    let tables = names.map(|name| stage.registers(name) + 0x2000);
+    for (name, other) in names.into_iter().zip([tables[1], tables[0]]) {
+        let function = stage.fabric.open(stage.bdf(name)).unwrap();
+        drop(function.interrupt(0).unwrap());
+        let registers = function.map_bar(BarIndex::ZERO).unwrap();
+        for vector in 0..4 {
+            let entry = 0x2000 + 16 * vector;
+            // The message of each vector unmasks the same vector of the other function.
+            let mask = (other + 16 * vector + 12).to_le_bytes();
+            registers.write(entry, &mask).unwrap();
+            registers.write32(entry + 8, 0).unwrap();
+            registers.write32(entry + 12, 1).unwrap();
+        }
+        for vector in 0..4 {
+            stage.act(name, move |port| port.raise(vector));
+        }
+    }
+    let pending = |name| {
+        let function = stage.fabric.open(stage.bdf(name)).unwrap();
+        function.map_bar(BarIndex::ZERO).unwrap().read32(0x3000).unwrap()
+    };
+    assert_eq!(names.map(pending), [0b1111; 2]);
+    let before = stage.fabric.events();
+    let first = stage.fabric.open(stage.bdf("a")).unwrap().map_bar(BarIndex::ZERO).unwrap();
+    for vector in 0..4 {
+        first.write32(0x2000 + 16 * vector + 12, 0).unwrap();
+    }
+    drain(&stage);
+    assert_eq!(names.map(pending), [0; 2]);
+    assert!(stage.fabric.events() - before < 40);
+}

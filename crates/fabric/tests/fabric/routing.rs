@@ -1,7 +1,7 @@
 //! Where requests go: locally, through the root, to the host, or nowhere.
 
 use crate::support::{MEMORY, Stage, switched};
-use p2pdma_fabric::{Attributes, PayloadClass, TlpErrorKind};
+use p2pdma_fabric::{Attributes, FaultReason, PayloadClass, Permission, TlpErrorKind};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{Function as _, Iova};
@@ -148,6 +148,50 @@ fn an_unmapped_page_is_out_of_reach_at_once() {
     write(at.0, b"elsewhere");
     assert_eq!(second.memory().read_value::<[u8; 9]>(0).unwrap(), *b"elsewhere");
     assert_eq!(keeper.memory().read_value::<[u8; 9]>(0).unwrap(), [0; 9]);
+}
+
+#[test]
+fn a_mapping_allows_what_it_was_given_and_no_more() {
+    let stage = switched(IommuMode::Translate, PeerPolicy::Forward, NO_ACS);
+    let bdf = stage.bdf("a");
+    let buffer = stage.fabric.open(bdf).unwrap().alloc_dma(4096).unwrap();
+    let at = buffer.iova();
+    stage.set_bus_master("a", true);
+    let access = || {
+        stage.act_as_is("a", move |port| {
+            port.write(at, b"new", Attributes::DATA).unwrap();
+            port.read(at, &mut [0; 3], Attributes::DATA).is_ok()
+        })
+    };
+    for (read, write) in [(true, true), (true, false), (false, true), (false, false)] {
+        buffer.memory().write(0, b"old").unwrap();
+        stage.fabric.permit(bdf, at, Permission { read, write }).unwrap();
+        assert_eq!(access(), read);
+        let there = buffer.memory().read_value::<[u8; 3]>(0).unwrap();
+        assert_eq!(&there == b"new", write);
+        let (faults, _) = stage.fabric.take_iommu_faults();
+        assert_eq!(faults.len(), usize::from(!read) + usize::from(!write));
+        assert!(faults.iter().all(|fault| fault.reason == FaultReason::NotPermitted));
+    }
+    let nowhere = Iova(at.0 + 4096);
+    let error = stage.fabric.permit(bdf, nowhere, Permission::READ_WRITE).unwrap_err();
+    assert!(error.to_string().contains("no mapping"), "{error}");
+}
+
+/// Counters of payload between peers count what arrived, and interrupts are no such payload.
+#[test]
+fn what_a_root_complex_loses_is_counted_as_lost() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Lose, NO_ACS);
+    let target = stage.memory("c");
+    let line = stage.fabric.open(stage.bdf("a")).unwrap().interrupt(0).unwrap();
+    write(&stage, "a", target, b"hello").unwrap();
+    assert_eq!(read(&stage, "a", target, 3).unwrap(), [0xff; 3]);
+    stage.act("a", |port| port.raise(0));
+    while stage.fabric.step() {}
+    assert_eq!(line.take(), 1);
+    let counters = stage.fabric.counters();
+    assert_eq!(counters.lost.of(PayloadClass::Data), 8);
+    assert_eq!(counters.peer_through_root.bytes(), 0);
 }
 
 #[test]

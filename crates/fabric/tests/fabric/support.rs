@@ -49,6 +49,7 @@ impl Endpoint for Puppet {
             offset: 0,
             len: MEMORY,
             kind: MemoryKind::Bar(BAR2),
+            behind: None,
             memory: Arc::new(self.memory.clone()),
         };
         let wide = |index, len, prefetchable, memory| BarDescription {

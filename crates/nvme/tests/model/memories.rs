@@ -57,7 +57,8 @@ fn buffers_in_every_place() {
     for (bar, offset) in [(2, 0), (2, 1 << 20), (4, 64 << 10), (0, 1 << 20)] {
         let mut config = plain();
         let bar = BarIndex::new(bar).unwrap();
-        config.controller.cmb = Some(CmbConfig { len: 512 << 10, bar, offset, uses: CmbUses::ALL });
+        config.controller.cmb =
+            Some(CmbConfig { len: 512 << 10, bar, offset, ..CmbConfig::default() });
         let mut bench = Bench::new(config);
         let cmb = bench.controller.cmb().unwrap();
         assert_eq!((cmb.bar().index(), cmb.range()), (bar, offset..offset + (512 << 10)));

@@ -185,7 +185,8 @@ impl Platform for FabricPlatform {
             host_memory: counters.host_data(),
             root_ports: counters.root_data(),
             peer_local: counters.peer_local.of(data),
-            peer_through_root: counters.peer_through_root.of(data),
+            // What the root complex loses was sent there, too: no counter of a real one tells more.
+            peer_through_root: counters.peer_through_root.of(data) + counters.lost.of(data),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use p2pdma_pci::Bdf;
-use p2pdma_pci::topology::{MemoryKind, ReasonCode, Refusal, Route, Topology};
+use p2pdma_pci::topology::{ReasonCode, Refusal, Route, Topology};
 
 use crate::Error;
 use crate::memory::{PeerMemory, ProviderKind};
@@ -131,8 +131,8 @@ pub enum Why {
     },
     /// Another was asked for by name.
     NotAsked,
-    /// What is in it persists, and would be overwritten: it has to be asked for by name.
-    Persistent,
+    /// It is not published: what is in it would be overwritten, so it has to be asked for by name.
+    Unpublished,
 }
 
 impl fmt::Display for Why {
@@ -148,8 +148,8 @@ impl fmt::Display for Why {
                 write!(f, "farther: through a host bridge, distance {distance}")
             }
             Self::NotAsked => f.write_str("another was asked for"),
-            Self::Persistent => {
-                f.write_str("what is in it persists and would be overwritten: ask for it by name")
+            Self::Unpublished => {
+                f.write_str("it is lent by name only: what is in it would be overwritten")
             }
         }
     }
@@ -225,8 +225,9 @@ impl Plan {
     /// Plans a transfer.
     ///
     /// Among the candidates that both ends reach, the nearest is chosen: fewest legs through a host
-    /// bridge, then the smallest sum of the kernel's distances, then the lowest address. A persistent memory
-    /// region is used only if the wish names it: its contents would be lost.
+    /// bridge, then the smallest sum of the kernel's distances, then the lowest address. What is not
+    /// published, as a persistent memory region, is used only if the wish names it: its contents would be
+    /// lost.
     ///
     /// # Errors
     /// [`NoPath`] if there is none, and the policy does not allow host memory.
@@ -405,7 +406,7 @@ fn judge(
 ) -> Result<(Score, [Reach; 2]), Why> {
     match wish.via {
         Some(via) if via != candidate.id => return Err(Why::NotAsked),
-        None if candidate.id.kind == MemoryKind::Pmr => return Err(Why::Persistent),
+        None if !is_published(topology, candidate.id) => return Err(Why::Unpublished),
         _ => {}
     }
     if candidate.capacity < wish.block {
@@ -421,6 +422,13 @@ fn judge(
         }
     }
     Ok((score, reaches))
+}
+
+/// Whether memory is for whoever comes; what the topology does not know was offered by the caller.
+fn is_published(topology: &Topology, id: ProviderId) -> bool {
+    let node = topology.find(id.bdf).map(|at| topology.node(at));
+    let mut lent = node.into_iter().flat_map(|node| &node.memory);
+    lent.find(|memory| memory.kind == id.kind).is_none_or(|memory| memory.published)
 }
 
 fn reach(topology: &Topology, client: Bdf, provider: Bdf) -> Result<Reach, Box<Refusal>> {

@@ -87,19 +87,24 @@ fn the_nearest_candidate_wins_and_the_others_say_why_not() {
 /// What persists is never overwritten by a transfer that somebody else asked for.
 #[test]
 fn a_persistent_region_is_used_only_by_name() {
-    let (platform, topology) = topology("eight-ssds");
-    let id = ProviderId { bdf: platform.find("nvme0").unwrap(), kind: MemoryKind::Pmr };
-    let region = [Candidate { id, capacity: 1 << 30 }];
-    let wish = wish(&platform, Policy::Require);
-    let refused = Plan::new(&topology, wish, &region).unwrap_err();
-    assert_eq!(
-        (refused.code, &refused.rejected[0].why),
-        (ReasonCode::NoPeerMemory, &Why::Persistent)
+    let text = presets::text("no-cmb").unwrap().replacen(
+        "below = \"sw0.0\"",
+        "below = \"sw0.0\"\npmr = \"16M\"",
+        1,
     );
-    let preferred = Plan::new(&topology, Wish { policy: Policy::Prefer, ..wish }, &region).unwrap();
-    assert!(preferred.uses_host_memory());
+    let platform = crate::support::machine(&text);
+    let topology = platform.topology().unwrap();
+    let providers = platform.providers().unwrap();
+    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let id = ProviderId { bdf: platform.find("nvme0").unwrap(), kind: MemoryKind::Pmr };
+    let wish = wish(&platform, Policy::Require);
+    let refused = Plan::new(&topology, wish, &candidates).unwrap_err();
+    assert_eq!(refused.code, ReasonCode::NoPeerMemory);
+    assert_eq!((refused.rejected[0].id, &refused.rejected[0].why), (id, &Why::Unpublished));
+    let preferred = Wish { policy: Policy::Prefer, ..wish };
+    assert!(Plan::new(&topology, preferred, &candidates).unwrap().uses_host_memory());
     let asked = Wish { via: Some(id), ..wish };
-    assert_eq!(Plan::new(&topology, asked, &region).unwrap().via, Via::Peer(id));
+    assert_eq!(Plan::new(&topology, asked, &candidates).unwrap().via, Via::Peer(id));
 }
 
 #[test]

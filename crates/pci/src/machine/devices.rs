@@ -88,7 +88,7 @@ fn function(table: &Table<'_>, default_link: Link, model: Model) -> Result<RawFu
         below: table.need("below")?.name("the name of a port")?,
         number: table.read("function", |field| field.small(0..=7))?.unwrap_or(0),
         end: LinkEnd::read(table, default_link)?,
-        acs: table.read("acs", value::acs)?,
+        acs: table.read("acs", value::function_acs)?,
         egress: table.read("egress", egress)?,
         model,
     })

@@ -176,6 +176,22 @@ pub(super) fn acs(field: &Field<'_>) -> Result<AcsWord> {
     Ok(AcsWord::Control(control))
 }
 
+/// The same of a function of a device, which has fewer controls (PCIe 6.0 §7.7.11.2).
+pub(super) fn function_acs(field: &Field<'_>) -> Result<AcsWord> {
+    let acs = self::acs(field)?;
+    match acs {
+        AcsWord::Control(control)
+            if control.source_validation()
+                || control.translation_blocking()
+                || control.upstream_forwarding() =>
+        {
+            let reason = "SV, TB and UF are of ports: a device's functions have RR, CR, EC and DT";
+            Err(field.error(Problem::Contradiction(reason)))
+        }
+        _ => Ok(acs),
+    }
+}
+
 /// A name that machines can have. It becomes that of a folder, which must not lead anywhere else.
 pub(super) fn machine_name(field: &Field<'_>) -> Result<String> {
     let name = field.text("a string")?;

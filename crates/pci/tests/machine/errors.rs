@@ -190,6 +190,10 @@ fn links_and_acs() {
         ssd("egress = [1]\n"),
         "m.toml:12:10: 'egress' is part of ACS, which is not there (acs = \"none\")"
     );
+    assert_eq!(
+        ssd("acs = [\"RR\", \"SV\"]\n"),
+        "m.toml:12:7: SV, TB and UF are of ports: a device's functions have RR, CR, EC and DT"
+    );
     assert_eq!(ssd("egress = [8]\n"), "m.toml:12:11: 'egress' is 8: expected 0 to 7");
 }
 
