@@ -3,16 +3,14 @@
 //! ```
 //! use std::ops::ControlFlow;
 //! use std::sync::Arc;
-//! use p2pdma::{Candidate, End, Ends, FabricPlatform, Job, Plan, Platform, Policy, Storage, Wish};
+//! use p2pdma::{End, Ends, FabricPlatform, Job, Plan, Platform, Policy, Storage, Wish};
 //!
 //! let machine = p2pdma::presets::machine("default", None)?;
 //! let platform = FabricPlatform::new(&machine, &Storage::Ephemeral, Default::default())?;
 //! let [from, to] = ["nvme0", "nvme1"].map(|name| platform.find(name).expect("it is in the file"));
-//! let providers = platform.providers()?;
-//! let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
 //! let (source, sink) = (End::Client(from), End::Client(to));
 //! let wish = Wish { source, sink, via: None, block: 128 << 10, policy: Policy::Require };
-//! let plan = Plan::new(&*platform.topology()?, wish, &candidates)?;
+//! let plan = Plan::on(&platform, wish)?;
 //! let memory = Arc::new(plan.memory(&platform, 8 * (128 << 10))?);
 //! let (mut source, mut sink) = (platform.namespace(from, 1)?, platform.namespace(to, 1)?);
 //! let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };

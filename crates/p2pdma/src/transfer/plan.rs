@@ -222,7 +222,18 @@ impl fmt::Display for NoPath {
 }
 
 impl Plan {
-    /// Plans a transfer.
+    /// Plans a transfer on a machine as it is now, with all memory that it can lend.
+    ///
+    /// # Errors
+    /// [`Error::NoPath`] if there is no path, and the policy does not allow host memory; what the platform
+    /// says.
+    pub fn on(platform: &dyn Platform, wish: Wish) -> Result<Self, Error> {
+        let providers = platform.providers()?;
+        let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
+        Ok(Self::new(&*platform.topology()?, wish, &candidates)?)
+    }
+
+    /// Plans a transfer, from nothing but what is given.
     ///
     /// Among the candidates that both ends reach, the nearest is chosen: fewest legs through a host
     /// bridge, then the smallest sum of the kernel's distances, then the lowest address. What is not

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Allowlist;
 use p2pdma::{
-    Candidate, Client, End, Ends, Error, FabricPlatform, Failed, HostClient, Job, Op, Plan,
-    Platform, Policy, Report, Shape, Storage, Ticket, Wish, presets, run,
+    Client, End, Ends, Error, FabricPlatform, Failed, HostClient, Job, Op, Plan, Platform, Policy,
+    Report, Shape, Storage, Ticket, Wish, presets, run,
 };
 
 pub(crate) const BLOCK: u64 = 64 << 10;
@@ -65,9 +65,7 @@ pub(crate) fn plan(
     wish: Wish,
     job: &Job,
 ) -> Result<(Plan, Arc<p2pdma::PeerMemory>), Error> {
-    let providers = platform.providers()?;
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
-    let plan = Plan::new(&*platform.topology()?, wish, &candidates)?;
+    let plan = Plan::on(platform, wish)?;
     let memory = match plan.shape {
         Shape::Through => plan.memory(platform, job.block * u64::from(job.depth))?,
         Shape::Into | Shape::OutOf => plan.part(platform, 0..job.len)?,
