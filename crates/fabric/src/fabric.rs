@@ -95,7 +95,7 @@ impl Fabric {
         FabricConfig { fabric: self.clone(), bdf }
     }
 
-    /// The machine's clock, whose `relax` lets one event happen.
+    /// The machine's clock, whose `relax` lets events happen until the processor may notice one.
     #[must_use]
     pub fn clock(&self) -> VirtualClock {
         VirtualClock { fabric: self.clone() }

@@ -90,6 +90,8 @@ pub(crate) struct State {
     pub(crate) faults: FaultPlan,
     /// Whether packets must be shown to the trace or the faults.
     pub(crate) tapped: bool,
+    /// Whether a device wrote host memory or interrupted the processor in this turn of a polling loop.
+    pub(crate) noticed: bool,
     pub(crate) streams: Streams,
     /// The last topology that was read, for as long as it holds.
     pub(crate) topology: Option<Arc<Topology>>,
@@ -165,6 +167,11 @@ impl Payload {
 /// Waiting with nothing to happen moves time on by steps that double up to this.
 const LONGEST_IDLE: Duration = Duration::from_millis(1);
 
+/// A turn of a polling loop lets at most so many events happen that the loop cannot have noticed, within
+/// this time: what it looks at may be no memory of the host's.
+const MOST_UNNOTICED: u32 = 16;
+const LONGEST_UNNOTICED: Duration = Duration::from_micros(1);
+
 impl State {
     pub(crate) fn new(machine: Machine) -> Self {
         let channels = match &machine.timing {
@@ -183,6 +190,7 @@ impl State {
             trace: None,
             faults: FaultPlan::default(),
             tapped: false,
+            noticed: false,
             streams: Streams::default(),
             topology: None,
             pending: Vec::new(),
@@ -218,7 +226,10 @@ impl State {
                     });
                 }
             }
-            Event::Interrupt { message, from } => self.interrupt(message, from),
+            Event::Interrupt { message, from } => {
+                self.noticed = true;
+                self.interrupt(message, from);
+            }
             Event::Unmasked { function, epoch } => {
                 if self.machine.tree.functions[function].epoch == epoch {
                     self.send_pending(function);
@@ -230,15 +241,23 @@ impl State {
         true
     }
 
-    /// One turn of a polling loop: an event that is near, or else some time. Who waits with a deadline
+    /// One turn of a polling loop: the events until one of them leaves something in host memory or
+    /// interrupts the processor, as long as they are near; or else some time. Who waits with a deadline
     /// sees it pass, though the next event is long after it.
     pub(crate) fn relax(&mut self) {
-        let near = self.events.next_at().is_some_and(|at| at.since(self.now()) <= LONGEST_IDLE);
-        if near {
-            self.step();
-        } else {
+        let began = self.now();
+        let is_within =
+            |state: &Self, span| state.events.next_at().is_some_and(|at| at.since(began) <= span);
+        if !is_within(self, LONGEST_IDLE) {
             self.idle = (self.idle + self.idle).max(Duration::from_nanos(1)).min(LONGEST_IDLE);
-            self.events.advance(self.now() + self.idle);
+            return self.events.advance(began + self.idle);
+        }
+        self.noticed = false;
+        for _ in 0..MOST_UNNOTICED {
+            self.step();
+            if self.noticed || !is_within(self, LONGEST_UNNOTICED) {
+                return;
+            }
         }
     }
 

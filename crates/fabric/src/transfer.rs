@@ -133,7 +133,10 @@ impl State {
             let (piece, others) = rest.split_at(len);
             let leg = self.charge(requester, Access::Write, at, len).ok_or((at, NOWHERE))?;
             let taken = match leg.target {
-                Target::Host => self.machine.host_memory.write(leg.offset, piece),
+                Target::Host => {
+                    self.noticed = true;
+                    self.machine.host_memory.write(leg.offset, piece)
+                }
                 Target::Memory { .. } => {
                     let memory = self.routes.current(requester, Access::Write);
                     memory.is_some_and(|route| route.write_memory(leg.offset, piece))

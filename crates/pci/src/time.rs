@@ -140,8 +140,9 @@ impl fmt::Display for Duration {
 
 /// A source of time and a way to wait.
 ///
-/// On hardware, `relax` is a spin hint. In the software fabric it lets one event happen, so a polling
-/// loop is what drives the simulation, and waiting for a dead device costs no real time.
+/// On hardware, `relax` is a spin hint. In the software fabric it lets events happen until the loop may
+/// notice one, so a polling loop is what drives the simulation, and waiting for a dead device costs no
+/// real time.
 pub trait Clock: Send + Sync {
     /// The time by this clock.
     fn now(&self) -> Instant;
