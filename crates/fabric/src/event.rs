@@ -1,40 +1,29 @@
 //! The one event queue: what happens next, and in which order.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use p2pdma_pci::Instant;
+
+use crate::agenda::Agenda;
 
 /// Events in the order of their time, and of their making where times are equal.
 ///
 /// Events for the present instant, which is all of them without a timing model, take a plain queue
-/// beside the heap.
+/// beside the agenda.
 #[derive(Debug)]
 pub(crate) struct EventQueue<E> {
     now: Instant,
-    sequence: u64,
     present: VecDeque<E>,
-    future: BinaryHeap<Reverse<Entry<E>>>,
-}
-
-#[derive(Debug)]
-struct Entry<E> {
-    at: Instant,
-    sequence: u64,
-    event: E,
+    future: Agenda<E>,
 }
 
 impl<E> EventQueue<E> {
     pub(crate) fn new() -> Self {
-        Self {
-            now: Instant::ZERO,
-            sequence: 0,
-            present: VecDeque::new(),
-            future: BinaryHeap::new(),
-        }
+        Self { now: Instant::ZERO, present: VecDeque::new(), future: Agenda::new() }
     }
 
     /// The present.
+    #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.now
     }
@@ -45,15 +34,15 @@ impl<E> EventQueue<E> {
         if at <= self.now {
             self.present.push_back(event);
         } else {
-            self.sequence += 1;
-            self.future.push(Reverse(Entry { at, sequence: self.sequence, event }));
+            self.future.push(at, event);
         }
     }
 
     /// When the next event happens.
+    #[inline]
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if self.present.is_empty() {
-            self.future.peek().map(|entry| entry.0.at.max(self.now))
+            self.future.first_at().map(|at| at.max(self.now))
         } else {
             Some(self.now)
         }
@@ -62,15 +51,17 @@ impl<E> EventQueue<E> {
     /// Takes the next event and moves the present to it.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<E> {
-        // An entry of the heap that is due was made before the present began, hence before
-        // everything in the present's queue.
-        let due = self.future.peek().is_some_and(|entry| entry.0.at <= self.now);
-        if !due && let Some(event) = self.present.pop_front() {
+        // One of the agenda that is due was made before the present began, hence before everything in
+        // the present's queue.
+        if let Some(event) = self.future.pop_due(self.now) {
             return Some(event);
         }
-        let Reverse(entry) = self.future.pop()?;
-        self.now = self.now.max(entry.at);
-        Some(entry.event)
+        if let Some(event) = self.present.pop_front() {
+            return Some(event);
+        }
+        let (at, event) = self.future.pop()?;
+        self.now = at;
+        Some(event)
     }
 
     /// Moves the present forward; never past an event that waits.
@@ -83,26 +74,6 @@ impl<E> EventQueue<E> {
     pub(crate) fn clear(&mut self) {
         self.present.clear();
         self.future.clear();
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
     }
 }
 

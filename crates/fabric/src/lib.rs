@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod acs;
+mod agenda;
 mod builder;
 mod config;
 mod counters;
@@ -43,6 +44,7 @@ mod trace;
 mod transfer;
 mod tree;
 
+pub use agenda::Agenda;
 pub use builder::{
     AcsConfig, Builder, FunctionConfig, HostBridgeConfig, HostBridgeId, PortConfig, PortId,
 };

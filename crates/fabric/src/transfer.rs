@@ -7,7 +7,6 @@ use crate::deliver::Leg;
 use crate::route::resolve::{from_function, from_host};
 use crate::route::{Failure, FailureKind, Reporter, Request, Requester, Route, Target};
 use crate::state::State;
-use crate::timing::Way;
 use crate::tlp::{Access, Attributes, TlpError, TlpErrorKind};
 
 impl State {
@@ -90,27 +89,37 @@ impl State {
         let mut done = self.events.now();
         let (mut at, mut rest) = (at, data);
         while !rest.is_empty() {
-            let len = self.ensure(requester, Access::Read, at, rest.len(), attributes)?;
-            let (piece, others) = rest.split_at_mut(len);
-            let leg = self.charge(requester, Access::Read, at, len).ok_or((at, NOWHERE))?;
-            let filled = match leg.target {
-                Target::Host => self.machine.host_memory.read(leg.offset, piece),
-                Target::Memory { .. } => {
-                    let memory = self.routes.current(requester, Access::Read);
-                    memory.is_some_and(|route| route.read_memory(leg.offset, piece))
-                }
+            self.ensure(requester, Access::Read, at, rest.len(), attributes)?;
+            let (now, packets) = (self.events.now(), self.machine.packets);
+            let way = self.routes.current(requester, Access::Read).ok_or((at, NOWHERE))?;
+            let (piece, others) = rest.split_at_mut(way.reach(at, rest.len()));
+            let len = piece.len() as u64;
+            way.count(Access::Read, attributes.class, len, packets);
+            let (target, offset) = (way.target, way.offset(at));
+            let leg = Leg {
+                target,
+                offset,
+                done: match &mut self.channels {
+                    None => now,
+                    Some(channels) => {
+                        way.time_read(&mut self.machine.links, channels, packets, (now, at, len))
+                    }
+                },
+            };
+            let filled = match target {
+                Target::Host => self.machine.host_memory.read(offset, piece),
+                Target::Memory { .. } => way.read_memory(offset, piece),
                 _ => {
                     let answer = self.answer(requester, leg, piece);
-                    answer.map_err(|kind| (at, Failure { at: leg.target.reporter(), kind }))?;
+                    answer.map_err(|kind| (at, Failure { at: target.reporter(), kind }))?;
                     true
                 }
             };
             if !filled {
-                let kind = FailureKind::Unsupported;
-                return Err((at, Failure { at: leg.target.reporter(), kind }));
+                return Err((at, unsupported(target)));
             }
             done = done.max(leg.done);
-            at = at.saturating_add(len as u64);
+            at = at.saturating_add(len);
             rest = others;
         }
         Ok(done)
@@ -129,35 +138,45 @@ impl State {
         let mut done = self.events.now();
         let (mut at, mut rest) = (at, data);
         while !rest.is_empty() {
-            let len = self.ensure(requester, Access::Write, at, rest.len(), attributes)?;
-            let (piece, others) = rest.split_at(len);
-            let leg = self.charge(requester, Access::Write, at, len).ok_or((at, NOWHERE))?;
-            let taken = match leg.target {
+            self.ensure(requester, Access::Write, at, rest.len(), attributes)?;
+            let (now, packets) = (self.events.now(), self.machine.packets);
+            let way = self.routes.current(requester, Access::Write).ok_or((at, NOWHERE))?;
+            let (piece, others) = rest.split_at(way.reach(at, rest.len()));
+            let len = piece.len() as u64;
+            way.count(Access::Write, attributes.class, len, packets);
+            let (target, offset) = (way.target, way.offset(at));
+            let leg = Leg {
+                target,
+                offset,
+                done: match &mut self.channels {
+                    None => now,
+                    Some(channels) => {
+                        way.time_write(&mut self.machine.links, channels, packets, (now, at, len))
+                    }
+                },
+            };
+            let taken = match target {
                 Target::Host => {
                     self.noticed = true;
-                    self.machine.host_memory.write(leg.offset, piece)
+                    self.machine.host_memory.write(offset, piece)
                 }
-                Target::Memory { .. } => {
-                    let memory = self.routes.current(requester, Access::Write);
-                    memory.is_some_and(|route| route.write_memory(leg.offset, piece))
-                }
+                Target::Memory { .. } => way.write_memory(offset, piece),
                 _ => {
                     self.take(requester, leg, piece);
                     true
                 }
             };
             if !taken {
-                let kind = FailureKind::Unsupported;
-                return Err((at, Failure { at: leg.target.reporter(), kind }));
+                return Err((at, unsupported(target)));
             }
             done = done.max(leg.done);
-            at = at.saturating_add(len as u64);
+            at = at.saturating_add(len);
             rest = others;
         }
         Ok(done)
     }
 
-    /// Makes the route of a request the current one; returns how many of its `len` bytes go that way.
+    /// Makes the route of a request the current one, and notes the request where there is a trace.
     #[inline(always)]
     pub(crate) fn ensure(
         &mut self,
@@ -166,43 +185,32 @@ impl State {
         at: u64,
         len: usize,
         attributes: &Attributes,
-    ) -> Result<usize, (u64, Failure)> {
+    ) -> Result<(), (u64, Failure)> {
         if !self.routes.find(requester, self.machine.generation, access, at, attributes.flavour()) {
             let request = Request::new(at, access, attributes);
             self.learn(requester, &request).map_err(|failure| (at, failure))?;
         }
-        let packets = self.machine.packets;
-        // Found or just inserted; a cache without a current route would be a broken invariant.
-        let route = self.routes.current(requester, access).ok_or((at, NOWHERE))?;
-        let len = len.min(usize::try_from(route.end - at).unwrap_or(usize::MAX));
-        route.count(access, attributes.class, len as u64, packets);
         if self.tapped {
-            let way = Some((route.target, route.via));
-            let request = Request::new(at, access, attributes);
-            self.record(requester, &request, len, attributes.class, way);
+            self.note(requester, access, at, len, attributes);
         }
-        Ok(len)
+        Ok(())
     }
 
-    /// Charges the time that `len` bytes take on the current route.
-    #[inline(always)]
-    fn charge(&mut self, requester: Requester, access: Access, at: u64, len: usize) -> Option<Leg> {
-        let route = self.routes.current(requester, access)?;
-        let (target, offset, now) = (route.target, route.offset(at), self.events.now());
-        let done = match &mut self.channels {
-            None => now,
-            Some(channels) => {
-                let packets = self.machine.packets;
-                let mut way = Way { links: &mut self.machine.links, channels, packets };
-                let memory = (target == Target::Host).then_some(offset);
-                let path = &route.path;
-                match access {
-                    Access::Read => way.read(&path.out, &path.back, now, len as u64, memory),
-                    Access::Write => way.write(&path.out, now, len as u64, memory),
-                }
-            }
-        };
-        Some(Leg { target, offset, done })
+    /// Writes the piece of a request that goes the current way into the trace.
+    #[cold]
+    fn note(
+        &mut self,
+        requester: Requester,
+        access: Access,
+        at: u64,
+        len: usize,
+        attributes: &Attributes,
+    ) {
+        if let Some(way) = self.routes.current(requester, access) {
+            let (len, went) = (way.reach(at, len), (way.target, way.via));
+            let request = Request::new(at, access, attributes);
+            self.record(requester, &request, len, attributes.class, Some(went));
+        }
     }
 
     /// Resolves a request that no known route serves, and keeps the route.
@@ -228,3 +236,8 @@ impl State {
 
 /// Where a request goes for which there is no route although there was one.
 const NOWHERE: Failure = Failure { at: Reporter::HostBridge, kind: FailureKind::Unsupported };
+
+/// The target is there and does not take or answer this.
+fn unsupported(target: Target) -> Failure {
+    Failure { at: target.reporter(), kind: FailureKind::Unsupported }
+}

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use p2pdma_pci::Instant;
+
 use crate::counters::{Counters, Traffic};
 use crate::endpoint::BarMemory;
 use crate::route::{Request, Requester, Resolution, Target, Via};
-use crate::timing::{Hop, Packets};
+use crate::timing::{Burst, HostChannels, LinkState, Packets, Trip};
 use crate::tlp::{Access, AddressType, Attributes, PayloadClass};
 
 /// A way that packets take, and what has taken it.
@@ -23,7 +25,10 @@ pub(crate) struct Route {
     traffic: Traffic,
     /// Read requests that went this way, which carry no payload.
     requests: u64,
-    pub(crate) path: Path,
+    /// The links that the requests pass.
+    out: Trip,
+    /// The links that a read's completions pass.
+    back: Trip,
 }
 
 impl fmt::Debug for Route {
@@ -37,13 +42,6 @@ impl fmt::Debug for Route {
     }
 }
 
-/// The links of a way.
-#[derive(Debug, Default)]
-pub(crate) struct Path {
-    pub(crate) out: Vec<Hop>,
-    pub(crate) back: Vec<Hop>,
-}
-
 impl Route {
     pub(crate) fn new(
         resolution: Resolution,
@@ -51,6 +49,10 @@ impl Route {
         memory: Option<Arc<dyn BarMemory>>,
         request: &Request,
     ) -> Self {
+        let burst = match request.access {
+            Access::Read => Burst::Requests,
+            Access::Write => Burst::Writes,
+        };
         Self {
             start: resolution.start,
             end: resolution.end,
@@ -61,7 +63,48 @@ impl Route {
             memory,
             traffic: Traffic::default(),
             requests: 0,
-            path: Path { out: resolution.out, back: resolution.back },
+            out: Trip::new(burst, resolution.out),
+            back: Trip::new(Burst::Completions, resolution.back),
+        }
+    }
+
+    /// How many of `len` bytes from `at` on go this way.
+    #[inline(always)]
+    pub(crate) fn reach(&self, at: u64, len: usize) -> usize {
+        len.min(usize::try_from(self.end - at).unwrap_or(usize::MAX))
+    }
+
+    /// Charges a read: when the last byte is with the requester. Of the transfer: the present, the
+    /// address, the length.
+    #[inline(always)]
+    pub(crate) fn time_read(
+        &mut self,
+        links: &mut [LinkState],
+        channels: &mut HostChannels,
+        packets: Packets,
+        (now, at, len): (Instant, u64, u64),
+    ) -> Instant {
+        let there = self.out.send(links, packets, now, len);
+        let ready = match self.target {
+            Target::Host => channels.access(self.offset(at), len, now, there),
+            _ => there,
+        };
+        self.back.send(links, packets, ready, len)
+    }
+
+    /// Charges a posted write: when its last byte is there.
+    #[inline(always)]
+    pub(crate) fn time_write(
+        &mut self,
+        links: &mut [LinkState],
+        channels: &mut HostChannels,
+        packets: Packets,
+        (now, at, len): (Instant, u64, u64),
+    ) -> Instant {
+        let there = self.out.send(links, packets, now, len);
+        match self.target {
+            Target::Host => channels.access(self.offset(at), len, now, there),
+            _ => there,
         }
     }
 
@@ -78,8 +121,8 @@ impl Route {
             Access::Read => (&requests, &self.traffic),
             Access::Write => (&self.traffic, &requests),
         };
-        for (path, traffic) in [(&self.path.out, out), (&self.path.back, back)] {
-            for hop in path {
+        for (trip, traffic) in [(&self.out, out), (&self.back, back)] {
+            for hop in trip.hops() {
                 if let Some(link) = counters.links.get_mut(hop.link) {
                     if hop.up { &mut link.up } else { &mut link.down }.add(traffic);
                 }

@@ -1,0 +1,75 @@
+//! How transfers are cut into packets.
+
+use p2pdma_spec::pci::express::TlpSize;
+
+use super::TimingModel;
+
+/// Bytes on the wire beside the payload of a memory write: 2 framing + 2 sequence number + 16 header
+/// with a 64-bit address + 4 LCRC, rounded as pcie-bench does (SIGCOMM 2018, §3).
+const WRITE_OVERHEAD: u64 = 24;
+/// The same for a completion, whose header has 12 bytes.
+const COMPLETION_OVERHEAD: u64 = 20;
+/// A read request carries nothing else.
+const READ_REQUEST: u64 = 24;
+
+/// The largest payload and read request: powers of two, kept as shifts because every transfer divides by
+/// them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packets {
+    payload_shift: u32,
+    request_shift: u32,
+}
+
+/// The packets of a transfer that go in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Burst {
+    /// Posted writes with their payload.
+    Writes,
+    /// Read requests.
+    Requests,
+    /// Completions with the payload that was read.
+    Completions,
+}
+
+impl Packets {
+    pub(crate) fn new(model: &TimingModel) -> Self {
+        // A reserved code means the smallest size, which every function supports.
+        let shift = |size: TlpSize| size.bytes().unwrap_or(128).trailing_zeros();
+        Self {
+            payload_shift: shift(model.max_payload),
+            request_shift: shift(model.max_read_request),
+        }
+    }
+
+    /// How many packets carry `len` bytes.
+    #[inline]
+    pub(crate) fn payloads(self, len: u64) -> u64 {
+        pieces(len, self.payload_shift)
+    }
+
+    /// How many requests ask for `len` bytes.
+    #[inline]
+    pub(crate) fn read_requests(self, len: u64) -> u64 {
+        pieces(len, self.request_shift)
+    }
+
+    /// The bytes on the wire of the first packet and of all packets of a transfer of `len` bytes.
+    pub(super) fn wire(self, burst: Burst, len: u64) -> (u64, u64) {
+        let loaded = |overhead: u64| {
+            let packets = self.payloads(len);
+            let first = len.min(1 << self.payload_shift);
+            (first + overhead, len.saturating_add(packets.saturating_mul(overhead)))
+        };
+        match burst {
+            Burst::Writes => loaded(WRITE_OVERHEAD),
+            Burst::Completions => loaded(COMPLETION_OVERHEAD),
+            Burst::Requests => (READ_REQUEST, self.read_requests(len) * READ_REQUEST),
+        }
+    }
+}
+
+/// How many pieces of `1 << shift` bytes there are in `len` bytes, the last one counted in full.
+#[inline]
+fn pieces(len: u64, shift: u32) -> u64 {
+    len.saturating_add((1 << shift) - 1) >> shift
+}
