@@ -8,14 +8,16 @@ use p2pdma_pci::Instant;
 /// Things that wait for an instant: they come in the order of their instants, and of their making where
 /// those are equal.
 ///
-/// What is pushed in that order anyway, as most things are, is put at the end of a queue; only what
-/// overtakes goes into a heap. Both hold keys alone: the things themselves stay in their slots. Nothing is
-/// allocated once it is as large as it gets.
+/// A sorted row holds what has its place near one of the row's ends, as most things have: they are
+/// pushed in order, or overtake all others. The rest goes into a heap. Both hold keys alone; the things
+/// themselves stay in their slots. Nothing is allocated once the agenda is as large as it gets.
 #[derive(Debug, Clone)]
 pub struct Agenda<T> {
+    /// The instant of the first; [`Instant::NEVER`] if there is nothing.
+    first: Instant,
     made: u64,
-    in_order: VecDeque<Key>,
-    overtaking: BinaryHeap<Reverse<Key>>,
+    row: VecDeque<Key>,
+    heap: BinaryHeap<Reverse<Key>>,
     slots: Vec<Option<T>>,
     free: Vec<u32>,
 }
@@ -28,6 +30,9 @@ struct Key {
     slot: u32,
 }
 
+/// How many keys are looked at from each of the row's ends to find a place.
+const REACH: usize = 6;
+
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
         Self::new()
@@ -39,23 +44,38 @@ impl<T> Agenda<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
+            first: Instant::NEVER,
             made: 0,
-            in_order: VecDeque::new(),
-            overtaking: BinaryHeap::new(),
+            row: VecDeque::new(),
+            heap: BinaryHeap::new(),
             slots: Vec::new(),
             free: Vec::new(),
         }
     }
 
-    /// Puts something on it.
+    /// Puts something on it. What has the last instant of all never comes.
     #[inline]
     pub fn push(&mut self, at: Instant, thing: T) {
         self.made += 1;
         let key = Key { at, made: self.made, slot: self.keep(thing) };
-        if self.in_order.back().is_none_or(|last| last.at <= at) {
-            self.in_order.push_back(key);
+        self.first = self.first.min(at);
+        if self.row.back().is_none_or(|last| last.at <= at) {
+            self.row.push_back(key);
         } else {
-            self.overtaking.push(Reverse(key));
+            self.insert(key);
+        }
+    }
+
+    /// Finds the place of a key that is not the last.
+    fn insert(&mut self, key: Key) {
+        let near_front = self.row.iter().take(REACH).position(|other| other.at > key.at);
+        let place = near_front.or_else(|| {
+            let behind = self.row.iter().rev().take(REACH).position(|other| other.at <= key.at);
+            behind.map(|behind| self.row.len() - behind)
+        });
+        match place {
+            Some(place) => self.row.insert(place, key),
+            None => self.heap.push(Reverse(key)),
         }
     }
 
@@ -72,47 +92,40 @@ impl<T> Agenda<T> {
         u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// The instant of the first.
+    /// The instant of the first; [`Instant::NEVER`] if there is nothing.
     #[inline]
     #[must_use]
-    pub fn first_at(&self) -> Option<Instant> {
-        match (self.in_order.front(), self.overtaking.peek()) {
-            (Some(key), None) | (None, Some(Reverse(key))) => Some(key.at),
-            (Some(key), Some(Reverse(other))) => Some(key.at.min(other.at)),
-            (None, None) => None,
-        }
-    }
-
-    /// Takes the first off, with its instant.
-    #[inline]
-    pub fn pop(&mut self) -> Option<(Instant, T)> {
-        let overtakes = match (self.in_order.front(), self.overtaking.peek()) {
-            (Some(key), Some(Reverse(other))) => other < key,
-            (front, _) => front.is_none(),
-        };
-        let key = if overtakes {
-            self.overtaking.pop().map(|Reverse(key)| key)
-        } else {
-            self.in_order.pop_front()
-        }?;
-        let thing = self.slots.get_mut(key.slot as usize)?.take()?;
-        self.free.push(key.slot);
-        Some((key.at, thing))
+    pub fn first_at(&self) -> Instant {
+        self.first
     }
 
     /// Takes the first off, if its instant has come.
     #[inline]
     pub fn pop_due(&mut self, now: Instant) -> Option<T> {
-        if self.first_at().is_none_or(|at| at > now) {
-            return None;
-        }
-        self.pop().map(|(_, thing)| thing)
+        if self.first > now { None } else { self.pop() }
+    }
+
+    /// Takes the first off.
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        let key = match self.heap.peek() {
+            Some(Reverse(key)) if self.row.front().is_none_or(|front| key < front) => {
+                self.heap.pop()?.0
+            }
+            _ => self.row.pop_front()?,
+        };
+        let next = self.row.front().map_or(Instant::NEVER, |key| key.at);
+        self.first = self.heap.peek().map_or(next, |Reverse(key)| key.at.min(next));
+        self.free.push(key.slot);
+        self.slots.get_mut(key.slot as usize)?.take()
     }
 
     /// Takes off everything for which `is_meant` says so, in order.
     pub fn take(&mut self, mut is_meant: impl FnMut(&T) -> bool) -> Vec<T> {
         let (mut taken, mut kept) = (Vec::new(), Self::new());
-        while let Some((at, thing)) = self.pop() {
+        loop {
+            let at = self.first;
+            let Some(thing) = self.pop() else { break };
             if is_meant(&thing) {
                 taken.push(thing);
             } else {
@@ -149,8 +162,9 @@ mod tests {
                 model.push((at, made));
                 model.sort();
                 for _ in 0..pops {
-                    prop_assert_eq!(agenda.first_at(), model.first().map(|(at, _)| *at));
-                    let expected = (!model.is_empty()).then(|| model.remove(0));
+                    let first = model.first().map_or(Instant::NEVER, |(at, _)| *at);
+                    prop_assert_eq!(agenda.first_at(), first);
+                    let expected = (!model.is_empty()).then(|| model.remove(0).1);
                     prop_assert_eq!(agenda.pop(), expected);
                 }
                 if take == 0 {
@@ -168,7 +182,7 @@ mod tests {
             }
             prop_assert!(agenda.slots.len() <= 300);
             agenda.clear();
-            prop_assert_eq!(agenda.first_at(), None);
+            prop_assert_eq!((agenda.first_at(), agenda.pop()), (Instant::NEVER, None));
         }
     }
 }

@@ -6,7 +6,7 @@ use p2pdma_spec::pci::aer::UncorrectableErrors;
 use crate::iommu::FaultRecord;
 use crate::msix::Message;
 use crate::route::{Failure, FailureKind, Reporter, Request, Requester, Target};
-use crate::state::{Event, Payload, State};
+use crate::state::{Event, Payload, State, index};
 use crate::tlp::{Attributes, PayloadClass, TlpError, TlpErrorKind};
 
 /// Where a piece of a request leads, and when it would be there.
@@ -60,7 +60,12 @@ impl State {
     pub(crate) fn take(&mut self, requester: Requester, leg: Leg, data: &[u8]) {
         match leg.target {
             Target::Registers { function, bar } => {
-                self.post(function, usize::from(bar), leg, data, requester == Requester::HOST);
+                let from_host = requester == Requester::HOST;
+                let pieces = data.chunks(LARGEST_WRITE);
+                for (piece, offset) in pieces.zip((leg.offset..).step_by(LARGEST_WRITE)) {
+                    let place = (offset, leg.done);
+                    self.post((function, bar), place, Payload::new(piece), from_host);
+                }
             }
             Target::MsixTable { function } => {
                 if let Some(msix) = &mut self.machine.tree.functions[function].msix {
@@ -70,14 +75,17 @@ impl State {
                         Requester::HOST => self.send_pending(function),
                         // A device's own message may have got here, and may set off another's: in turn,
                         // not inside each other.
-                        _ => self.events.push(leg.done, Event::Unmasked { function, epoch }),
+                        _ => {
+                            let function = index(function);
+                            self.events.push(leg.done, Event::Unmasked { function, epoch });
+                        }
                     }
                 }
             }
             Target::Interrupt => {
                 let data = <[u8; 4]>::try_from(data).map_or(u32::MAX, u32::from_le_bytes);
                 let message = Message { address: leg.offset, data };
-                let event = Event::Interrupt { message, from: requester.function() };
+                let event = Event::Interrupt { message, from: requester.function().map(index) };
                 self.events.push(leg.done, event);
             }
             Target::Host | Target::Memory { .. } | Target::MsixPending { .. } | Target::Lost => {}
@@ -85,17 +93,21 @@ impl State {
     }
 
     /// Sends a register write on its way: it arrives as an event, so no model runs inside another. The
-    /// processor's own are counted, so that its reads do not pass them.
-    fn post(&mut self, function: usize, bar: usize, leg: Leg, data: &[u8], posted: bool) {
-        let pieces = data.chunks(LARGEST_WRITE);
-        let offsets = (leg.offset..).step_by(LARGEST_WRITE);
-        for (piece, offset) in pieces.zip(offsets) {
-            let slot = &mut self.machine.tree.functions[function];
-            slot.posted += u32::from(posted);
-            let (data, epoch) = (Payload::new(piece), slot.epoch);
-            let event = Event::Write { function, bar, offset, data, epoch, posted };
-            self.events.push(leg.done, event);
-        }
+    /// processor's own are counted, so that its reads do not pass them. Of the place: the offset in the
+    /// BAR, and when it would be there.
+    #[inline]
+    pub(crate) fn post(
+        &mut self,
+        (function, bar): (usize, u8),
+        (offset, done): (u64, Instant),
+        data: Payload,
+        from_host: bool,
+    ) {
+        let slot = &mut self.machine.tree.functions[function];
+        slot.posted += u32::from(from_host);
+        let (epoch, function) = (slot.epoch, index(function));
+        let write = Event::Write { function, bar, offset, data, epoch, from_host };
+        self.events.push(done, write);
     }
 
     /// Raises an interrupt vector.

@@ -41,11 +41,8 @@ impl<E> EventQueue<E> {
     /// When the next event happens.
     #[inline]
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        if self.present.is_empty() {
-            self.future.first_at().map(|at| at.max(self.now))
-        } else {
-            Some(self.now)
-        }
+        let at = if self.present.is_empty() { self.future.first_at() } else { self.now };
+        (at < Instant::NEVER).then_some(at.max(self.now))
     }
 
     /// Takes the next event and moves the present to it.
@@ -59,9 +56,8 @@ impl<E> EventQueue<E> {
         if let Some(event) = self.present.pop_front() {
             return Some(event);
         }
-        let (at, event) = self.future.pop()?;
-        self.now = at;
-        Some(event)
+        self.now = self.now.max(self.next_at()?);
+        self.future.pop()
     }
 
     /// Moves the present forward; never past an event that waits.

@@ -1,8 +1,11 @@
 //! The handle to a fabric: everything that a test, a tool or a platform does with one.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use p2pdma_pci::{Bdf, Clock, ConfigSpace, Instant, Iova, Width};
+use p2pdma_pci::{Bdf, Clock, ConfigSpace, Duration, Instant, Iova, Width};
 use p2pdma_spec::pci::config::SIZE;
 
 use crate::builder::FunctionConfig;
@@ -24,7 +27,42 @@ use crate::trace::Trace;
 /// lock; none is needed per command, since drivers ring doorbells and poll per batch.
 #[derive(Debug, Clone)]
 pub struct Fabric {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// The present in picoseconds as the last holder of the lock left it, for those who only look at the
+    /// clock.
+    now: AtomicU64,
+}
+
+/// The machine, held.
+pub(crate) struct Held<'a> {
+    state: MutexGuard<'a, State>,
+    now: &'a AtomicU64,
+}
+
+impl Deref for Held<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.now.store(self.state.now().picos(), Release);
+    }
 }
 
 /// An endpoint's function, as the machine sees it.
@@ -45,13 +83,16 @@ pub struct StreamId(usize);
 
 impl Fabric {
     pub(crate) fn new(state: State) -> Self {
-        Self { state: Arc::new(Mutex::new(state)) }
+        let now = AtomicU64::new(state.now().picos());
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), now }) }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    #[inline]
+    pub(crate) fn lock(&self) -> Held<'_> {
         // A panic elsewhere leaves the state as consistent as a failing machine's; the models' own
         // tests are what finds it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Held { state, now: &self.shared.now }
     }
 
     /// Every endpoint function that is plugged in, in the order of the description.
@@ -279,7 +320,8 @@ pub struct VirtualClock {
 
 impl Clock for VirtualClock {
     fn now(&self) -> Instant {
-        self.fabric.lock().now()
+        let picos = self.fabric.shared.now.load(Acquire);
+        Instant::ZERO + Duration::from_picos(picos)
     }
 
     fn relax(&self) {

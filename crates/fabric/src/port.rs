@@ -3,7 +3,7 @@
 use p2pdma_pci::{BarIndex, BusAddr, Instant, Iova};
 
 use crate::endpoint::TimerId;
-use crate::state::{Event, State};
+use crate::state::{Event, State, index};
 use crate::tlp::{Attributes, TlpError};
 
 /// A function's way out to the fabric. Everything that it sends bears its requester ID.
@@ -65,7 +65,7 @@ impl<'a> Port<'a> {
     pub fn wake_at(&mut self, at: Instant, timer: TimerId) {
         let function = self.function;
         let epoch = self.state.machine.tree.functions[function].epoch;
-        self.state.events.push(at, Event::Wake { function, timer, epoch });
+        self.state.events.push(at, Event::Wake { function: index(function), timer, epoch });
     }
 
     /// Where one of the function's own BARs decodes, if it does: some controllers recognise their own

@@ -113,52 +113,66 @@ pub(crate) enum Upset {
 #[derive(Debug)]
 pub(crate) enum Event {
     Wake {
-        function: usize,
+        function: u32,
         timer: TimerId,
         epoch: u32,
     },
     Write {
-        function: usize,
-        bar: usize,
+        function: u32,
+        bar: u8,
         offset: u64,
         data: Payload,
         epoch: u32,
-        posted: bool,
+        from_host: bool,
     },
     Interrupt {
         message: Message,
-        from: Option<usize>,
+        from: Option<u32>,
     },
     /// A device has written into a function's MSI-X table.
     Unmasked {
-        function: usize,
+        function: u32,
         epoch: u32,
     },
     Stream(usize),
 }
 
+/// A function's index as events have it.
+#[inline]
+pub(crate) fn index(function: usize) -> u32 {
+    // No machine has so many buses.
+    u32::try_from(function).unwrap_or(u32::MAX)
+}
+
 /// The bytes of a register write; almost always a doorbell.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    Small([u8; 8], u8),
-    Large(Box<[u8]>),
+    Small { len: u8, bytes: [u8; 8] },
+    Large(Box<Vec<u8>>),
 }
 
 impl Payload {
     pub(crate) fn new(data: &[u8]) -> Self {
-        match u8::try_from(data.len()) {
-            Ok(len @ 0..=8) => {
-                let mut bytes = [0; 8];
-                bytes[..data.len()].copy_from_slice(data);
-                Self::Small(bytes, len)
-            }
-            _ => Self::Large(data.into()),
-        }
+        Self::small(data).unwrap_or_else(|| Self::Large(Box::new(data.to_vec())))
     }
 
+    /// At most 8 bytes.
+    #[inline(always)]
+    pub(crate) fn small(data: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 8];
+        if let Ok(word) = <[u8; 4]>::try_from(data) {
+            bytes[..4].copy_from_slice(&word);
+            return Some(Self::Small { len: 4, bytes });
+        }
+        let len = u8::try_from(data.len()).ok().filter(|&len| len <= 8)?;
+        bytes[..data.len()].copy_from_slice(data);
+        Some(Self::Small { len, bytes })
+    }
+
+    #[inline]
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Small(bytes, len) => &bytes[..usize::from(*len)],
+            Self::Small { len, bytes } => &bytes[..usize::from(*len & 15).min(8)],
             Self::Large(bytes) => bytes,
         }
     }
@@ -214,23 +228,24 @@ impl State {
         }
         match event {
             Event::Wake { function, timer, epoch } => {
-                self.run(function, epoch, |endpoint, port| endpoint.wake(timer, port));
+                self.run(function as usize, epoch, |endpoint, port| endpoint.wake(timer, port));
             }
-            Event::Write { function, bar, offset, data, epoch, posted } => {
-                let target = &mut self.machine.tree.functions[function];
+            Event::Write { function, bar, offset, data, epoch, from_host } => {
+                let target = &mut self.machine.tree.functions[function as usize];
                 // A power cut that struck just now has forgotten them all.
-                target.posted = target.posted.saturating_sub(u32::from(posted));
-                if let Some(index) = target.bars.get(bar).map(|bar| bar.index) {
-                    self.run(function, epoch, |endpoint, port| {
+                target.posted = target.posted.saturating_sub(u32::from(from_host));
+                if let Some(index) = target.bars.get(usize::from(bar)).map(|bar| bar.index) {
+                    self.run(function as usize, epoch, |endpoint, port| {
                         endpoint.mmio_write(index, offset, data.bytes(), port);
                     });
                 }
             }
             Event::Interrupt { message, from } => {
                 self.noticed = true;
-                self.interrupt(message, from);
+                self.interrupt(message, from.map(|sender| sender as usize));
             }
             Event::Unmasked { function, epoch } => {
+                let function = function as usize;
                 if self.machine.tree.functions[function].epoch == epoch {
                     self.send_pending(function);
                 }

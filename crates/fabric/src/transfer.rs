@@ -6,7 +6,7 @@ use p2pdma_pci::{Instant, Iova};
 use crate::deliver::Leg;
 use crate::route::resolve::{from_function, from_host};
 use crate::route::{Failure, FailureKind, Reporter, Request, Requester, Route, Target};
-use crate::state::State;
+use crate::state::{Payload, State};
 use crate::tlp::{Access, Attributes, TlpError, TlpErrorKind};
 
 impl State {
@@ -76,10 +76,115 @@ impl State {
         }
     }
 
-    /// Reads, piece by piece where a request crosses from one route to another. Fails with the address
-    /// of the piece that failed.
+    /// Reads. Fails with the address of the piece that failed.
     #[inline]
     pub(crate) fn read(
+        &mut self,
+        requester: Requester,
+        at: u64,
+        data: &mut [u8],
+        attributes: &Attributes,
+    ) -> Result<Instant, (u64, Failure)> {
+        match self.read_straight(requester, at, data, attributes) {
+            Some(done) => Ok(done),
+            None => self.read_in_pieces(requester, at, data, attributes),
+        }
+    }
+
+    /// Writes. Fails with the address of the piece that failed.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        requester: Requester,
+        at: u64,
+        data: &[u8],
+        attributes: &Attributes,
+    ) -> Result<Instant, (u64, Failure)> {
+        match self.write_straight(requester, at, data, attributes) {
+            Some(done) => Ok(done),
+            None => self.write_in_pieces(requester, at, data, attributes),
+        }
+    }
+
+    /// A read that goes a known way as a whole, out of plain memory, which almost all are. `None` if it is
+    /// none of these, or fails; then nothing has happened.
+    #[inline(always)]
+    fn read_straight(
+        &mut self,
+        requester: Requester,
+        at: u64,
+        data: &mut [u8],
+        attributes: &Attributes,
+    ) -> Option<Instant> {
+        if self.tapped {
+            return None;
+        }
+        let (generation, len) = (self.machine.generation, data.len() as u64);
+        let flavour = attributes.flavour();
+        let way = self.routes.way(requester, generation, Access::Read, (at, len), flavour)?;
+        let offset = way.offset(at);
+        let filled = match way.target {
+            Target::Host => self.machine.host_memory.read(offset, data),
+            Target::Memory { .. } => way.read_memory(offset, data),
+            _ => false,
+        };
+        if !filled {
+            return None;
+        }
+        way.count(attributes.class, len);
+        let now = self.events.now();
+        Some(match &mut self.channels {
+            None => now,
+            Some(channels) => way.time_read(&mut self.machine.links, channels, now, (offset, len)),
+        })
+    }
+
+    /// The same for a write into plain memory, or into a register.
+    #[inline(always)]
+    fn write_straight(
+        &mut self,
+        requester: Requester,
+        at: u64,
+        data: &[u8],
+        attributes: &Attributes,
+    ) -> Option<Instant> {
+        if self.tapped {
+            return None;
+        }
+        let (generation, len) = (self.machine.generation, data.len() as u64);
+        let flavour = attributes.flavour();
+        let way = self.routes.way(requester, generation, Access::Write, (at, len), flavour)?;
+        let (target, offset) = (way.target, way.offset(at));
+        let (taken, small) = match target {
+            Target::Host => {
+                self.noticed = true;
+                (self.machine.host_memory.write(offset, data), None)
+            }
+            Target::Memory { .. } => (way.write_memory(offset, data), None),
+            Target::Registers { .. } => {
+                let small = Payload::small(data);
+                (small.is_some(), small)
+            }
+            _ => (false, None),
+        };
+        if !taken {
+            return None;
+        }
+        way.count(attributes.class, len);
+        let now = self.events.now();
+        let done = match &mut self.channels {
+            None => now,
+            Some(channels) => way.time_write(&mut self.machine.links, channels, now, (offset, len)),
+        };
+        if let (Target::Registers { function, bar }, Some(data)) = (target, small) {
+            self.post((function, bar), (offset, done), data, requester == Requester::HOST);
+        }
+        Some(done)
+    }
+
+    /// Reads, piece by piece where a request crosses from one route to another.
+    #[inline(never)]
+    fn read_in_pieces(
         &mut self,
         requester: Requester,
         at: u64,
@@ -89,46 +194,33 @@ impl State {
         let mut done = self.events.now();
         let (mut at, mut rest) = (at, data);
         while !rest.is_empty() {
-            self.ensure(requester, Access::Read, at, rest.len(), attributes)?;
-            let (now, packets) = (self.events.now(), self.machine.packets);
-            let way = self.routes.current(requester, Access::Read).ok_or((at, NOWHERE))?;
-            let (piece, others) = rest.split_at_mut(way.reach(at, rest.len()));
-            let len = piece.len() as u64;
-            way.count(Access::Read, attributes.class, len, packets);
-            let (target, offset) = (way.target, way.offset(at));
-            let leg = Leg {
-                target,
-                offset,
-                done: match &mut self.channels {
-                    None => now,
-                    Some(channels) => {
-                        way.time_read(&mut self.machine.links, channels, packets, (now, at, len))
-                    }
-                },
-            };
-            let filled = match target {
-                Target::Host => self.machine.host_memory.read(offset, piece),
-                Target::Memory { .. } => way.read_memory(offset, piece),
+            let (leg, len) = self.send(requester, Access::Read, at, rest.len(), attributes)?;
+            let (piece, others) = rest.split_at_mut(len);
+            let filled = match leg.target {
+                Target::Host => self.machine.host_memory.read(leg.offset, piece),
+                Target::Memory { .. } => {
+                    let way = self.routes.current(requester, Access::Read);
+                    way.is_some_and(|way| way.read_memory(leg.offset, piece))
+                }
                 _ => {
                     let answer = self.answer(requester, leg, piece);
-                    answer.map_err(|kind| (at, Failure { at: target.reporter(), kind }))?;
+                    answer.map_err(|kind| (at, Failure { at: leg.target.reporter(), kind }))?;
                     true
                 }
             };
             if !filled {
-                return Err((at, unsupported(target)));
+                return Err((at, unsupported(leg.target)));
             }
             done = done.max(leg.done);
-            at = at.saturating_add(len);
+            at = at.saturating_add(len as u64);
             rest = others;
         }
         Ok(done)
     }
 
-    /// Writes, piece by piece where a request crosses from one route to another. Fails with the address
-    /// of the piece that failed.
-    #[inline]
-    pub(crate) fn write(
+    /// Writes, piece by piece where a request crosses from one route to another.
+    #[inline(never)]
+    fn write_in_pieces(
         &mut self,
         requester: Requester,
         at: u64,
@@ -138,46 +230,58 @@ impl State {
         let mut done = self.events.now();
         let (mut at, mut rest) = (at, data);
         while !rest.is_empty() {
-            self.ensure(requester, Access::Write, at, rest.len(), attributes)?;
-            let (now, packets) = (self.events.now(), self.machine.packets);
-            let way = self.routes.current(requester, Access::Write).ok_or((at, NOWHERE))?;
-            let (piece, others) = rest.split_at(way.reach(at, rest.len()));
-            let len = piece.len() as u64;
-            way.count(Access::Write, attributes.class, len, packets);
-            let (target, offset) = (way.target, way.offset(at));
-            let leg = Leg {
-                target,
-                offset,
-                done: match &mut self.channels {
-                    None => now,
-                    Some(channels) => {
-                        way.time_write(&mut self.machine.links, channels, packets, (now, at, len))
-                    }
-                },
-            };
-            let taken = match target {
+            let (leg, len) = self.send(requester, Access::Write, at, rest.len(), attributes)?;
+            let (piece, others) = rest.split_at(len);
+            let taken = match leg.target {
                 Target::Host => {
                     self.noticed = true;
-                    self.machine.host_memory.write(offset, piece)
+                    self.machine.host_memory.write(leg.offset, piece)
                 }
-                Target::Memory { .. } => way.write_memory(offset, piece),
+                Target::Memory { .. } => {
+                    let way = self.routes.current(requester, Access::Write);
+                    way.is_some_and(|way| way.write_memory(leg.offset, piece))
+                }
                 _ => {
                     self.take(requester, leg, piece);
                     true
                 }
             };
             if !taken {
-                return Err((at, unsupported(target)));
+                return Err((at, unsupported(leg.target)));
             }
             done = done.max(leg.done);
-            at = at.saturating_add(len);
+            at = at.saturating_add(len as u64);
             rest = others;
         }
         Ok(done)
     }
 
+    /// Sends the first piece of a request: where it leads, and how many of its `len` bytes that are.
+    fn send(
+        &mut self,
+        requester: Requester,
+        access: Access,
+        at: u64,
+        len: usize,
+        attributes: &Attributes,
+    ) -> Result<(Leg, usize), (u64, Failure)> {
+        self.ensure(requester, access, at, len, attributes)?;
+        let now = self.events.now();
+        // Found or just inserted; a cache without a current route would be a broken invariant.
+        let way = self.routes.current(requester, access).ok_or((at, NOWHERE))?;
+        let reach = way.reach(at, len);
+        let (target, offset, len) = (way.target, way.offset(at), reach as u64);
+        way.count(attributes.class, len);
+        let links = &mut self.machine.links;
+        let done = match (&mut self.channels, access) {
+            (None, _) => now,
+            (Some(channels), Access::Read) => way.time_read(links, channels, now, (offset, len)),
+            (Some(channels), Access::Write) => way.time_write(links, channels, now, (offset, len)),
+        };
+        Ok((Leg { target, offset, done }, reach))
+    }
+
     /// Makes the route of a request the current one, and notes the request where there is a trace.
-    #[inline(always)]
     pub(crate) fn ensure(
         &mut self,
         requester: Requester,
@@ -197,7 +301,6 @@ impl State {
     }
 
     /// Writes the piece of a request that goes the current way into the trace.
-    #[cold]
     fn note(
         &mut self,
         requester: Requester,
@@ -227,7 +330,7 @@ impl State {
             return Err(NOWHERE);
         }
         let memory = self.machine.tree.memory(target);
-        let route = Route::new(resolution, target, memory, request);
+        let route = Route::new(resolution, target, memory, request, self.machine.packets);
         let generation = self.machine.generation;
         self.routes.insert(requester, generation, request.access, route, &mut self.counters);
         Ok(())

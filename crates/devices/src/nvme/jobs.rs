@@ -79,8 +79,8 @@ impl Jobs {
     /// For when the controller must ask to be woken, if it has not done so already.
     #[inline]
     pub(crate) fn arm(&mut self) -> Option<Instant> {
-        let at = self.agenda.first_at()?;
-        if self.armed.last().is_some_and(|&armed| armed <= at) {
+        let at = self.agenda.first_at();
+        if at == Instant::NEVER || self.armed.last().is_some_and(|&armed| armed <= at) {
             return None;
         }
         self.armed.push(at);

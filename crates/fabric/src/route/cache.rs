@@ -22,9 +22,7 @@ pub(crate) struct Route {
     /// The memory that it leads to, if it does.
     memory: Option<Arc<dyn BarMemory>>,
     /// What has gone this way; moved into the counters when the route is forgotten.
-    traffic: Traffic,
-    /// Read requests that went this way, which carry no payload.
-    requests: u64,
+    passed: Passed,
     /// The links that the requests pass.
     out: Trip,
     /// The links that a read's completions pass.
@@ -48,6 +46,7 @@ impl Route {
         target: Target,
         memory: Option<Arc<dyn BarMemory>>,
         request: &Request,
+        packets: Packets,
     ) -> Self {
         let burst = match request.access {
             Access::Read => Burst::Requests,
@@ -61,10 +60,9 @@ impl Route {
             via: resolution.via,
             flavour: request.flavour,
             memory,
-            traffic: Traffic::default(),
-            requests: 0,
-            out: Trip::new(burst, resolution.out),
-            back: Trip::new(Burst::Completions, resolution.back),
+            passed: Passed::new(packets),
+            out: Trip::new(burst, packets, resolution.out),
+            back: Trip::new(Burst::Completions, packets, resolution.back),
         }
     }
 
@@ -74,22 +72,22 @@ impl Route {
         len.min(usize::try_from(self.end - at).unwrap_or(usize::MAX))
     }
 
-    /// Charges a read: when the last byte is with the requester. Of the transfer: the present, the
-    /// address, the length.
+    /// Charges a read: when the last byte is with the requester. Of the transfer: the offset in the target,
+    /// the length.
     #[inline(always)]
     pub(crate) fn time_read(
         &mut self,
         links: &mut [LinkState],
         channels: &mut HostChannels,
-        packets: Packets,
-        (now, at, len): (Instant, u64, u64),
+        now: Instant,
+        (offset, len): (u64, u64),
     ) -> Instant {
-        let there = self.out.send(links, packets, now, len);
+        let there = self.out.send(links, now, len);
         let ready = match self.target {
-            Target::Host => channels.access(self.offset(at), len, now, there),
+            Target::Host => channels.access(offset, len, now, there),
             _ => there,
         };
-        self.back.send(links, packets, ready, len)
+        self.back.send(links, ready, len)
     }
 
     /// Charges a posted write: when its last byte is there.
@@ -98,12 +96,12 @@ impl Route {
         &mut self,
         links: &mut [LinkState],
         channels: &mut HostChannels,
-        packets: Packets,
-        (now, at, len): (Instant, u64, u64),
+        now: Instant,
+        (offset, len): (u64, u64),
     ) -> Instant {
-        let there = self.out.send(links, packets, now, len);
+        let there = self.out.send(links, now, len);
         match self.target {
-            Target::Host => channels.access(self.offset(at), len, now, there),
+            Target::Host => channels.access(offset, len, now, there),
             _ => there,
         }
     }
@@ -116,10 +114,11 @@ impl Route {
 
     /// Adds what went this way to the totals.
     pub(crate) fn account(&self, access: Access, counters: &mut Counters) {
-        let requests = Traffic { tlps: self.requests, ..Traffic::default() };
+        let (payload, requests) = self.passed.sum();
         let (out, back) = match access {
-            Access::Read => (&requests, &self.traffic),
-            Access::Write => (&self.traffic, &requests),
+            Access::Read => (&requests, &payload),
+            // A write is no request for anything.
+            Access::Write => (&payload, &Traffic::default()),
         };
         for (trip, traffic) in [(&self.out, out), (&self.back, back)] {
             for hop in trip.hops() {
@@ -138,23 +137,16 @@ impl Route {
             (_, Via::Root, _) => &mut counters.peer_through_root,
             (_, Via::Host, _) => return,
         };
-        total.add(&self.traffic);
+        total.add(&payload);
     }
 
     /// Counts a transfer that goes this way.
     #[inline(always)]
-    pub(crate) fn count(
-        &mut self,
-        access: Access,
-        class: PayloadClass,
-        len: u64,
-        packets: Packets,
-    ) {
-        self.traffic.tlps += packets.payloads(len);
-        self.traffic.payload[class as usize] += len;
-        if access == Access::Read {
-            self.requests += packets.read_requests(len);
+    pub(crate) fn count(&mut self, class: PayloadClass, len: u64) {
+        if self.passed.len != len {
+            self.passed.begin(len);
         }
+        self.passed.times[class as usize] += 1;
     }
 
     /// Reads the memory that this way leads to; false if it is closed, or no memory.
@@ -173,6 +165,44 @@ impl Route {
     fn serves(&self, at: u64, flavour: Flavour) -> bool {
         // One that bears a forged requester ID is resolved anew each time.
         self.start <= at && at < self.end && self.flavour == flavour && flavour.0 & FORGED == 0
+    }
+}
+
+/// Counted transfers. Most are as long as the one before, so those are only counted, and added up when
+/// another length comes or somebody asks.
+#[derive(Debug)]
+struct Passed {
+    packets: Packets,
+    /// The length of the last transfers, and how many there were by class.
+    len: u64,
+    times: [u64; 3],
+    /// All before those.
+    payload: Traffic,
+    requests: u64,
+}
+
+impl Passed {
+    fn new(packets: Packets) -> Self {
+        Self { packets, len: 0, times: [0; 3], payload: Traffic::default(), requests: 0 }
+    }
+
+    /// From now on, transfers of `len` bytes are counted.
+    #[inline(never)]
+    fn begin(&mut self, len: u64) {
+        let (payload, requests) = self.sum();
+        (self.payload, self.requests) = (payload, requests.tlps);
+        (self.len, self.times) = (len, [0; 3]);
+    }
+
+    /// What carried payload, and what read requests it took if it was read, which carry none.
+    fn sum(&self) -> (Traffic, Traffic) {
+        let (mut payload, mut requests) = (self.payload, self.requests);
+        for (bytes, times) in payload.payload.iter_mut().zip(self.times) {
+            *bytes += times * self.len;
+            payload.tlps += times * self.packets.payloads(self.len);
+            requests += times * self.packets.read_requests(self.len);
+        }
+        (payload, Traffic { tlps: requests, ..Traffic::default() })
     }
 }
 
@@ -227,6 +257,26 @@ impl Routes {
     ) -> bool {
         let Some(cache) = self.0.get_mut(requester.0) else { return false };
         cache.generation == generation && cache.ways[access as usize].find(at, flavour)
+    }
+
+    /// The route that serves a whole transfer in this generation; then it is the current one. Of the
+    /// transfer: the address, the length.
+    #[inline(always)]
+    pub(crate) fn way(
+        &mut self,
+        requester: Requester,
+        generation: u64,
+        access: Access,
+        (at, len): (u64, u64),
+        flavour: Flavour,
+    ) -> Option<&mut Route> {
+        let cache = self.0.get_mut(requester.0).filter(|cache| cache.generation == generation)?;
+        let ways = &mut cache.ways[access as usize];
+        if !ways.find(at, flavour) {
+            return None;
+        }
+        // What serves the first byte ends behind it.
+        ways.routes.get_mut(ways.last).filter(|route| len <= route.end.wrapping_sub(at))
     }
 
     /// The route that was found or inserted last.

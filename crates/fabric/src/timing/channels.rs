@@ -49,13 +49,7 @@ impl HostChannels {
         self.access_several(address, bytes, now, from)
     }
 
-    fn access_several(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        now: Instant,
-        from: Instant,
-    ) -> Instant {
+    fn access_several(&mut self, address: u64, bytes: u64, now: Instant, from: Instant) -> Instant {
         let channels = self.busy.len() as u64;
         let blocks = (address % INTERLEAVE + bytes).div_ceil(INTERLEAVE);
         let touched = blocks.min(channels).max(1);

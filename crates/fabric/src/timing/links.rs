@@ -49,6 +49,7 @@ pub(crate) struct Hop {
 #[derive(Debug)]
 pub(crate) struct Trip {
     burst: Burst,
+    packets: Packets,
     /// The length of the transfers whose packets take what the stages say.
     len: u64,
     stages: Vec<Stage>,
@@ -64,10 +65,10 @@ struct Stage {
 }
 
 impl Trip {
-    pub(crate) fn new(burst: Burst, hops: Vec<Hop>) -> Self {
+    pub(crate) fn new(burst: Burst, packets: Packets, hops: Vec<Hop>) -> Self {
         let stage = |hop| Stage { hop, first: Duration::ZERO, all: Duration::ZERO };
         // A transfer of nothing takes nothing.
-        Self { burst, len: 0, stages: hops.into_iter().map(stage).collect() }
+        Self { burst, packets, len: 0, stages: hops.into_iter().map(stage).collect() }
     }
 
     pub(crate) fn hops(&self) -> impl Iterator<Item = Hop> + '_ {
@@ -77,15 +78,9 @@ impl Trip {
     /// Sends the packets of a transfer of `len` bytes, not before `from`; returns when the last byte
     /// arrives.
     #[inline]
-    pub(crate) fn send(
-        &mut self,
-        links: &mut [LinkState],
-        packets: Packets,
-        from: Instant,
-        len: u64,
-    ) -> Instant {
+    pub(crate) fn send(&mut self, links: &mut [LinkState], from: Instant, len: u64) -> Instant {
         if self.len != len {
-            self.measure(links, packets, len);
+            self.measure(links, len);
         }
         let (mut head, mut tail) = (from, from);
         for stage in &self.stages {
@@ -101,8 +96,8 @@ impl Trip {
     }
 
     #[inline(never)]
-    fn measure(&mut self, links: &[LinkState], packets: Packets, len: u64) {
-        let (first, all) = packets.wire(self.burst, len);
+    fn measure(&mut self, links: &[LinkState], len: u64) {
+        let (first, all) = self.packets.wire(self.burst, len);
         for stage in &mut self.stages {
             if let Some(link) = links.get(stage.hop.link) {
                 (stage.first, stage.all) = (link.passage(first), link.passage(all));

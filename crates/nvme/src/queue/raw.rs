@@ -105,7 +105,11 @@ impl<T> RawPair<T> {
 
     /// Tells the controller of every command that was written, by one doorbell. If it may lack room for
     /// their completions, it is told which ones were taken, too.
+    #[inline]
     pub(crate) fn ring(&mut self) -> Result<(), Error> {
+        if !self.is_pending() {
+            return Ok(());
+        }
         if self.cq.is_short_for(self.in_flight()) {
             self.cq.ring()?;
         }

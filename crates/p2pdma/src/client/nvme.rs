@@ -128,8 +128,8 @@ impl Client for NvmeClient {
             Op::Drain { .. } => self.namespace.write(at / block, blocks),
         };
         let whole = Segment::new(*iova, memory.memory.len());
-        let outside = Error::OutsideMemory { offset: range.start, len, size: whole.len };
-        let segment = whole.slice(range.start..range.start + len).ok_or(outside)?;
+        let outside = || Error::OutsideMemory { offset: range.start, len, size: whole.len };
+        let segment = whole.slice(range.start..range.start + len).ok_or_else(outside)?;
         let submitted = self.queue.submit(&command?, Data::Contiguous(segment), ticket);
         submitted.map(drop).map_err(|rejected| Error::Nvme(rejected.error))
     }
