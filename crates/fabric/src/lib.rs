@@ -18,6 +18,7 @@
 
 mod acs;
 mod agenda;
+mod bell;
 mod builder;
 mod config;
 mod counters;
@@ -45,6 +46,7 @@ mod transfer;
 mod tree;
 
 pub use agenda::Agenda;
+pub use bell::Bell;
 pub use builder::{
     AcsConfig, Builder, FunctionConfig, HostBridgeConfig, HostBridgeId, PortConfig, PortId,
 };

@@ -2,6 +2,7 @@
 
 use p2pdma_pci::{BarIndex, BusAddr, Instant, Iova};
 
+use crate::bell::{Bell, Whom};
 use crate::endpoint::TimerId;
 use crate::state::{Event, State, index};
 use crate::tlp::{Attributes, TlpError};
@@ -66,6 +67,14 @@ impl<'a> Port<'a> {
         let function = self.function;
         let epoch = self.state.machine.tree.functions[function].epoch;
         self.state.events.push(at, Event::Wake { function: index(function), timer, epoch });
+    }
+
+    /// Makes a bell that wakes this function, for others to ring. It is good until the next reset.
+    #[must_use]
+    pub fn bell(&self, timer: TimerId) -> Bell {
+        let function = self.function;
+        let epoch = self.state.machine.tree.functions[function].epoch;
+        Bell::new(&self.state.bells, Whom { function: index(function), timer, epoch })
     }
 
     /// Where one of the function's own BARs decodes, if it does: some controllers recognise their own

@@ -6,6 +6,7 @@ use p2pdma_pci::topology::{Host, IommuMode, Link, Topology};
 use p2pdma_pci::{Bdf, Duration, Instant};
 use p2pdma_spec::pci::aer::{self, UncorrectableErrors};
 
+use crate::bell::{Bells, Whom};
 use crate::counters::{Counters, ErrorCounters, LinkCounters, Traffic};
 use crate::endpoint::{Endpoint, Reset, TimerId};
 use crate::error::Error;
@@ -97,6 +98,8 @@ pub(crate) struct State {
     pub(crate) topology: Option<Arc<Topology>>,
     /// What a fault does to the machine as soon as no device runs.
     pub(crate) pending: Vec<Upset>,
+    /// What rang outside of all calls.
+    pub(crate) bells: Arc<Bells>,
     idle: Duration,
 }
 
@@ -208,6 +211,7 @@ impl State {
             streams: Streams::default(),
             topology: None,
             pending: Vec::new(),
+            bells: Arc::default(),
             idle: Duration::ZERO,
         }
     }
@@ -218,6 +222,7 @@ impl State {
 
     /// Lets one event happen; false if none waits.
     pub(crate) fn step(&mut self) -> bool {
+        self.answer_bells();
         let Some(event) = self.events.pop() else {
             return false;
         };
@@ -260,6 +265,7 @@ impl State {
     /// interrupts the processor, as long as they are near; or else some time. Who waits with a deadline
     /// sees it pass, though the next event is long after it.
     pub(crate) fn relax(&mut self) {
+        self.answer_bells();
         let began = self.now();
         let is_within =
             |state: &Self, span| state.events.next_at().is_some_and(|at| at.since(began) <= span);
@@ -272,6 +278,16 @@ impl State {
             self.step();
             if self.noticed || !is_within(self, LONGEST_UNNOTICED) {
                 return;
+            }
+        }
+    }
+
+    /// Whoever was rung for wakes at this instant, after what already waits.
+    #[inline]
+    fn answer_bells(&mut self) {
+        if self.bells.any() {
+            for Whom { function, timer, epoch } in self.bells.take() {
+                self.events.push(self.now(), Event::Wake { function, timer, epoch });
             }
         }
     }

@@ -3,7 +3,7 @@
 use p2pdma_fabric::{Attributes, Error, Reset, TimerId, TlpErrorKind};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
-use p2pdma_pci::{ConfigSpace as _, Duration, Function as _, Iova, Width};
+use p2pdma_pci::{Clock as _, ConfigSpace as _, Duration, Function as _, Iova, Width};
 use p2pdma_spec::pci::capability::ExtendedCapabilityId;
 
 use crate::support::{Puppet, Stage, function, switched};
@@ -70,6 +70,36 @@ fn timers_and_doorbells_do_not_survive_reset_or_removal() {
         while stage.fabric.step() {}
         assert!(stage.puppet("a").script.lock().unwrap().woken.is_empty());
     }
+}
+
+/// A bell needs no port: it is rung between events, from within another fabric's, or by polling; and wakes
+/// once.
+#[test]
+fn a_bell_wakes_its_function_once_from_anywhere_until_it_is_reset() {
+    let (stage, elsewhere) = (stage(), stage());
+    let woken = || std::mem::take(&mut stage.puppet("a").script.lock().unwrap().woken);
+    let bell = stage.act("a", |port| port.bell(TimerId(7)));
+    let other = stage.act("a", |port| port.bell(TimerId(8)));
+    assert!(!stage.fabric.step());
+    for _ in 0..3 {
+        bell.ring();
+        other.ring();
+    }
+    let before = stage.fabric.clock().now();
+    while stage.fabric.step() {}
+    assert_eq!((woken(), stage.fabric.clock().now()), (vec![TimerId(7), TimerId(8)], before));
+    bell.ring();
+    stage.fabric.clock().relax();
+    assert_eq!(woken(), [TimerId(7)]);
+    let rung = bell.clone();
+    elsewhere.act("b", move |_| rung.ring());
+    assert_eq!(woken(), []);
+    while stage.fabric.step() {}
+    assert_eq!(woken(), [TimerId(7)]);
+    stage.fabric.open(stage.bdf("a")).unwrap().reset().unwrap();
+    bell.ring();
+    while stage.fabric.step() {}
+    assert_eq!(woken(), []);
 }
 
 #[test]
