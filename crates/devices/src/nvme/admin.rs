@@ -5,7 +5,7 @@ use p2pdma_spec::nvme::admin::{
     CommitAction, CreateCompletionQueueCdw11, CreateQueueCdw10, CreateSubmissionQueueCdw11,
     DeleteQueueCdw10, FirmwareCommitCdw10,
 };
-use p2pdma_spec::nvme::log::LogPageId;
+use p2pdma_spec::nvme::log::{CriticalWarning, LogPageId};
 use p2pdma_spec::nvme::queue::{
     ADMIN_QID, COMPLETION_ENTRY_SIZE, DataTransfer, Fuse, SUBMISSION_ENTRY_SIZE, SubmissionEntry,
 };
@@ -14,6 +14,7 @@ use p2pdma_spec::nvme::status::Status;
 use super::dma::Use;
 use super::engine::Engine;
 use super::nvm::{Env, Limits};
+use super::pmr::Pmr;
 use super::prp;
 use super::queue::{CompletionQueue, SubmissionQueue};
 use super::reply::{CommandResult, Failure};
@@ -254,17 +255,24 @@ impl Engine {
         Ok(0)
     }
 
-    /// Reports a critical warning that the host wants to hear of.
-    pub(crate) fn warn(&mut self) {
-        let warning = self.features.warning(false);
-        let wanted = self.features.async_events().shcw();
-        if warning.ttc() && wanted.ttc() {
-            self.events.raise(
-                AsyncEventResult::new()
-                    .with_event_type(AsyncEventType::HEALTH)
-                    .with_info(AsyncHealthInfo::TEMPERATURE_THRESHOLD.into_bits())
-                    .with_lid(LogPageId::SMART_HEALTH),
-            );
+    /// Reports those of the critical warnings that are due and that the host wants to hear of.
+    pub(crate) fn warn(&mut self, env: &Env<'_, '_>, due: CriticalWarning) {
+        let failed = env.dma.own().pmr.as_ref().is_some_and(Pmr::has_failed);
+        let warning = self.features.warning(failed).into_bits();
+        let wanted = self.features.async_events().shcw().into_bits();
+        let reported = CriticalWarning::from_bits(warning & wanted & due.into_bits());
+        for (is, info) in [
+            (reported.ttc(), AsyncHealthInfo::TEMPERATURE_THRESHOLD),
+            (reported.pmrro(), AsyncHealthInfo::RELIABILITY),
+        ] {
+            if is {
+                self.events.raise(
+                    AsyncEventResult::new()
+                        .with_event_type(AsyncEventType::HEALTH)
+                        .with_info(info.into_bits())
+                        .with_lid(LogPageId::SMART_HEALTH),
+                );
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use p2pdma_spec::pci::class::ClassCode;
 use super::cmb::Cmb;
 use super::config::{ControllerConfig, NvmeConfig};
 use super::dma::{Dma, OwnMemory};
-use super::engine::{Activity, Engine, JOBS};
+use super::engine::{Activity, Engine, JOBS, NEWS, WARNING};
 use super::nvm::Env;
 use super::pmr::Pmr;
 use super::registers::{Effect, Registers};
@@ -199,6 +199,10 @@ impl NvmeController {
             return;
         }
         self.engine.start(self.registers.cc, asq, acq, sizes, port.now());
+        self.subsystem.lock().enabled(self.engine.limits.controller, port.bell(NEWS));
+        if let Some(pmr) = &self.own.pmr {
+            pmr.memory.warn_with(port.bell(WARNING));
+        }
         if self.config.ready_after == Duration::ZERO {
             self.registers.csts.set_rdy(true);
         } else {
@@ -211,12 +215,8 @@ impl NvmeController {
     /// Makes everything durable, and stops (NVMe Base 2.1 §3.6).
     fn shut_down(&mut self) {
         let mut subsystem = self.subsystem.lock();
-        let mut failed = false;
-        for namespace in subsystem.namespaces.iter_mut().flatten() {
-            if namespace.attached & self.engine.limits.attached != 0 {
-                failed |= namespace.flush().is_err();
-            }
-        }
+        let failed = subsystem.flush(self.engine.limits.attached).is_err();
+        subsystem.shut_down(self.engine.limits.controller);
         self.engine.activity = Activity::Stopped;
         self.registers.csts.set_cfs(self.registers.csts.cfs() || failed);
         self.registers.csts.set_shst(ShutdownStatus::COMPLETE);
@@ -326,7 +326,7 @@ impl Endpoint for NvmeController {
             Reset::Cold => {
                 self.registers.csts.set_nssro(false);
                 self.engine.power_cut();
-                self.subsystem.lock().power_cut();
+                self.subsystem.lock().power_cut(self.engine.limits.controller);
                 if let Some(cmb) = &mut self.own.cmb {
                     cmb.power_cut();
                 }

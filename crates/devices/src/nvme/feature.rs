@@ -12,10 +12,12 @@ use p2pdma_spec::nvme::feature::{
     ThresholdType, Timestamp, TimestampAttributes, TimestampOrigin, VolatileWriteCache,
 };
 use p2pdma_spec::nvme::log::CriticalWarning;
+use p2pdma_spec::nvme::status::Status;
 use p2pdma_spec::nvme::temperature::Kelvin;
 use zerocopy::FromZeros as _;
 
 use super::config::ControllerConfig;
+use super::subsystem::SubsystemState;
 use coalescing::Coalescer;
 
 /// The temperature that the model reports: 40 °C.
@@ -60,8 +62,15 @@ pub(crate) const KINDS: [Kind; 17] = [
 ];
 
 impl Kind {
-    pub(crate) fn of(id: FeatureId) -> Option<Self> {
-        KINDS.into_iter().find(|kind| kind.id == id)
+    /// The feature with an identifier, if there is one here.
+    pub(crate) fn of(id: FeatureId, subsystem: &SubsystemState) -> Result<Self, Status> {
+        let found = KINDS.into_iter().find(|kind| kind.id == id && kind.exists(subsystem));
+        found.ok_or(Status::INVALID_FIELD)
+    }
+
+    /// Without a volatile write cache there is nothing to switch (NVMe Base 2.1 §5.1.25.1.4).
+    pub(crate) fn exists(self, subsystem: &SubsystemState) -> bool {
+        self.id != FeatureId::VOLATILE_WRITE_CACHE || subsystem.write_cache
     }
 
     fn capabilities(self) -> FeatureCapabilities {
@@ -149,6 +158,11 @@ impl Features {
 
     pub(crate) fn arbitration(&self) -> Arbitration {
         Arbitration::from_bits(self.dword(FeatureId::ARBITRATION))
+    }
+
+    /// Whether writes may wait in a cache.
+    pub(crate) fn write_cache(&self) -> bool {
+        VolatileWriteCache::from_bits(self.dword(FeatureId::VOLATILE_WRITE_CACHE)).wce()
     }
 
     pub(crate) fn async_events(&self) -> AsyncEventConfiguration {

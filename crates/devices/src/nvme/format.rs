@@ -49,7 +49,9 @@ impl Engine {
             }
         }
         for nsid in nsids {
+            let layout = env.subsystem.next_layout();
             let namespace = env.subsystem.attached(nsid, controller)?;
+            namespace.layout = layout;
             namespace.reformat(format).map_err(write_status)?;
             let others = namespace.attached & !controller;
             env.subsystem.note_change(nsid, others);
@@ -103,7 +105,8 @@ impl Engine {
         let free = subsystem.namespaces.iter().position(Option::is_none);
         let index = free.ok_or(Status::NAMESPACE_ID_UNAVAILABLE)?;
         let nguid = subsystem.next_identifier();
-        let namespace = Namespace::create(blocks, format, wanted.nmic.shrns(), nguid);
+        let mut namespace = Namespace::create(blocks, format, wanted.nmic.shrns(), nguid);
+        namespace.layout = subsystem.next_layout();
         subsystem.unallocated -= namespace.capacity;
         subsystem.namespaces[index] = Some(Box::new(namespace));
         Ok(index as u64 + 1)

@@ -148,7 +148,6 @@ impl Engine {
     fn identify_controller(&self, subsystem: &SubsystemState) -> IdentifyController {
         let names = &subsystem.names;
         let several = subsystem.controllers.len() > 1;
-        let volatile = subsystem.iter().any(|(_, namespace)| namespace.volatile);
         let allocated: u128 =
             subsystem.iter().map(|(_, namespace)| u128::from(namespace.capacity)).sum();
         let spare = u128::from(subsystem.unallocated);
@@ -180,7 +179,7 @@ impl Engine {
             acl_z: ABORT_LIMIT_Z,
             aerl_z: EVENT_REQUEST_LIMIT_Z,
             frmw: Frmw::new().with_ffsro(true).with_nofs(1).with_fawr(true),
-            lpa: Lpa::new().with_smarts(true).with_cses(true).with_lpeds(true),
+            lpa: Lpa::new().with_cses(true).with_lpeds(true).with_mlps(true),
             elpe_z: ERROR_LOG_LAST,
             wctemp: WARNING_TEMPERATURE.into(),
             cctemp: WARNING_TEMPERATURE.into(),
@@ -194,7 +193,7 @@ impl Engine {
             oncs: optional_commands().into(),
             fuses: Fuses::new().with_fcws(true).into(),
             fna: Fna::new().with_cryes(true),
-            vwc: Vwc::new().with_vwcp(volatile).with_fb(FlushBehavior::ALL_SUPPORTED),
+            vwc: Vwc::new().with_vwcp(subsystem.write_cache).with_fb(FlushBehavior::ALL_SUPPORTED),
             nwpc: Nwpc::new().with_nwpwps(true),
             cdfs: copy.into(),
             sgls: sgl_support().into(),

@@ -25,7 +25,7 @@ use super::segments::Segments;
 use super::subsystem::SubsystemState;
 
 /// The pages that there are.
-const PAGES: [LogPageId; 7] = [
+const PAGES: [LogPageId; 8] = [
     LogPageId::SUPPORTED_LOG_PAGES,
     LogPageId::ERROR_INFORMATION,
     LogPageId::SMART_HEALTH,
@@ -33,7 +33,11 @@ const PAGES: [LogPageId; 7] = [
     LogPageId::CHANGED_ATTACHED_NAMESPACES,
     LogPageId::COMMANDS_EFFECTS,
     LogPageId::FEATURES_EFFECTS,
+    LogPageId::NVME_MI_EFFECTS,
 ];
+
+/// Bytes of the page about NVMe-MI commands (NVMe Base 2.1 §5.1.12.1.19), of which there are none here.
+const MANAGEMENT_EFFECTS: usize = 4096;
 
 /// More changed namespaces than this are not listed one by one (NVMe Base 2.1 §5.1.12.1.5).
 const MOST_CHANGED: usize = 1024;
@@ -69,12 +73,15 @@ impl Engine {
         }
         if !request.rae {
             self.events.clear(request.lid);
+            if request.lid == LogPageId::CHANGED_ATTACHED_NAMESPACES {
+                env.subsystem.forget_changes(self.limits.controller);
+            }
         }
         Ok(0)
     }
 
     fn page(
-        &mut self,
+        &self,
         subsystem: &mut SubsystemState,
         request: &LogPageRequest,
         nsid: u32,
@@ -96,33 +103,26 @@ impl Engine {
                 slots.as_bytes().to_vec()
             }
             LogPageId::CHANGED_ATTACHED_NAMESPACES => {
-                self.changed_namespaces(subsystem, request.rae).as_bytes().to_vec()
+                self.changed_namespaces(subsystem).as_bytes().to_vec()
             }
             LogPageId::COMMANDS_EFFECTS => commands_effects().as_bytes().to_vec(),
-            LogPageId::FEATURES_EFFECTS => features_effects().as_bytes().to_vec(),
+            LogPageId::FEATURES_EFFECTS => features_effects(subsystem).as_bytes().to_vec(),
+            LogPageId::NVME_MI_EFFECTS => vec![0; MANAGEMENT_EFFECTS],
             _ => return Err(Status::INVALID_LOG_PAGE.into()),
         };
         Ok(page)
     }
 
-    fn changed_namespaces(
-        &self,
-        subsystem: &mut SubsystemState,
-        retain: bool,
-    ) -> ChangedNamespaces {
+    fn changed_namespaces(&self, subsystem: &SubsystemState) -> ChangedNamespaces {
         let controller = usize::from(self.limits.controller);
-        let Some(notes) = subsystem.controllers.get_mut(controller) else {
+        let Some(notes) = subsystem.controllers.get(controller) else {
             return ChangedNamespaces::default();
         };
-        let list = if notes.changed.len() > MOST_CHANGED {
+        if notes.changed.len() > MOST_CHANGED {
             ChangedNamespaces::new([NSID_ALL])
         } else {
             ChangedNamespaces::new(notes.changed.iter().copied())
-        };
-        if !retain {
-            notes.changed.clear();
         }
-        list
     }
 
     fn health(&self, subsystem: &SubsystemState, region_failed: bool) -> SmartHealth {
@@ -201,9 +201,9 @@ fn commands_effects() -> CommandsEffects {
     log
 }
 
-fn features_effects() -> FeaturesEffects {
+fn features_effects(subsystem: &SubsystemState) -> FeaturesEffects {
     let mut log = FeaturesEffects::default();
-    for kind in KINDS {
+    for kind in KINDS.into_iter().filter(|kind| kind.exists(subsystem)) {
         let scope = EffectScope::new()
             .with_namespace(kind.namespace_specific)
             .with_controller(!kind.namespace_specific);

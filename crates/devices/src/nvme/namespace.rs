@@ -65,7 +65,8 @@ pub enum MediaConfig {
     Null,
     /// A sparse file, made if it is not there, with the blocks in order and nothing else.
     File(PathBuf),
-    /// Something else. It has room for every block with its metadata.
+    /// Something else. It has room for every block with its metadata. Hosts are told that there is a
+    /// volatile cache, and flush it.
     Other(Box<dyn Media>),
 }
 
@@ -211,6 +212,8 @@ impl Store {
 pub(crate) struct Namespace {
     pub(crate) blocks: u64,
     pub(crate) format: Format,
+    /// Tells this layout from every other of the subsystem.
+    pub(crate) layout: u64,
     pub(crate) store: Store,
     /// Whether there are data to move at all.
     pub(crate) holds_data: bool,
@@ -238,7 +241,8 @@ impl Namespace {
             let allowed = "at least 1, with less than 2^62 bytes in all";
             return Err(Error::Value { what: "namespace size", value: config.blocks, allowed });
         };
-        let file = matches!(config.media, MediaConfig::File(_));
+        // Nobody knows what another medium needs.
+        let flushed = matches!(config.media, MediaConfig::File(_) | MediaConfig::Other(_));
         let media: Box<dyn Media> = match config.media {
             MediaConfig::Memory => Box::new(MemoryMedia::new(capacity)),
             MediaConfig::Null => Box::new(NullMedia),
@@ -246,7 +250,7 @@ impl Namespace {
             MediaConfig::Other(media) => media,
         };
         let holds_data = media.holds_data();
-        let volatile = file || config.cache.is_some();
+        let volatile = flushed || config.cache.is_some();
         let store = match config.cache {
             None => Store::Direct(media),
             Some(cache) => Store::Cached(CachedMedia::new(media, stride, cache.len, cache.seed)),
@@ -255,6 +259,7 @@ impl Namespace {
         Ok(Self {
             blocks: config.blocks,
             format,
+            layout: 0,
             store,
             holds_data,
             attached: 0,
@@ -276,6 +281,7 @@ impl Namespace {
         Self {
             blocks,
             format,
+            layout: 0,
             store: Store::Direct(Box::new(MemoryMedia::new(capacity))),
             holds_data: true,
             attached: 0,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use p2pdma_fabric::{BarMemory, Closed, MemoryRegion};
+use p2pdma_fabric::{BarMemory, Bell, Closed, MemoryRegion};
 use p2pdma_mem::SharedMemory;
 use p2pdma_pci::BarIndex;
 use p2pdma_pci::topology::MemoryKind;
@@ -77,6 +77,8 @@ struct Store {
     dirty: BTreeMap<u64, u64>,
     chance: Chance,
     failed: bool,
+    /// Tells the controller of the first failure.
+    bell: Option<Bell>,
 }
 
 impl PmrMemory {
@@ -102,11 +104,16 @@ impl PmrMemory {
         for (page, lines) in std::mem::take(&mut store.dirty) {
             for (at, len) in runs(page, lines) {
                 let done = store.keep(&self.bytes, at, len);
-                store.failed |= done.is_err();
+                store.note(done);
             }
         }
         let synced = store.media.flush(0, self.bytes.len() as u64);
-        store.failed |= synced.is_err();
+        store.note(synced);
+    }
+
+    /// From now on the controller is told, by a bell, when something fails.
+    pub(crate) fn warn_with(&self, bell: Bell) {
+        self.store().bell = Some(bell);
     }
 
     /// What no barrier has made persistent is kept or lost, line by line.
@@ -120,7 +127,7 @@ impl PmrMemory {
                 } else {
                     store.restore(&self.bytes, at, LINE)
                 };
-                store.failed |= done.is_err();
+                store.note(done);
             }
         }
         store.media.power_cut();
@@ -128,6 +135,16 @@ impl PmrMemory {
 }
 
 impl Store {
+    /// Remembers a failure.
+    fn note(&mut self, result: Result<(), MediaError>) {
+        if result.is_err()
+            && !std::mem::replace(&mut self.failed, true)
+            && let Some(bell) = &self.bell
+        {
+            bell.ring();
+        }
+    }
+
     fn mark(&mut self, offset: u64, len: u64) {
         if len == 0 {
             return;
@@ -229,7 +246,7 @@ impl Pmr {
             None => Box::new(MemoryMedia::new(config.len)),
         };
         let chance = Chance(config.seed);
-        let mut store = Store { media, dirty: BTreeMap::new(), chance, failed: false };
+        let mut store = Store { media, dirty: BTreeMap::new(), chance, failed: false, bell: None };
         if config.file.is_some() {
             store.failed = store.restore(&bytes, 0, config.len).is_err();
         }

@@ -19,12 +19,33 @@ impl From<Status> for Failure {
     }
 }
 
+/// Why a command is not carried out to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Failed(Failure),
+    /// It did its part of this turn's work, and is to be called again: others come first.
+    Unfinished,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Status> for Stop {
+    fn from(status: Status) -> Self {
+        Self::Failed(status.into())
+    }
+}
+
 /// Whether the same command is expected to fail again (DNR, NVMe Base 2.1 §4.2.3).
 pub(crate) fn is_final(status: Status) -> bool {
     !matches!(
         status,
         Status::DATA_TRANSFER_ERROR
             | Status::INTERNAL_ERROR
+            | Status::FORMAT_IN_PROGRESS
             | Status::ABORT_REQUESTED
             | Status::ABORTED_SQ_DELETION
             | Status::ABORTED_FAILED_FUSED

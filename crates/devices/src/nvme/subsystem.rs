@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use p2pdma_fabric::Bell;
 use p2pdma_spec::nvme::NSID_ALL;
 use p2pdma_spec::nvme::status::Status;
 
@@ -52,13 +53,18 @@ impl Subsystem {
             namespaces: Vec::new(),
             clock: config.timing.map(MediaClock::new),
             unallocated: config.spare_capacity,
+            write_cache: false,
             health: Health::default(),
             controllers: Vec::new(),
             created: 0,
+            layouts: 0,
         };
         for namespace in config.namespaces {
             let nguid = state.next_identifier();
-            state.namespaces.push(Some(Box::new(Namespace::new(namespace, nguid)?)));
+            let mut namespace = Namespace::new(namespace, nguid)?;
+            namespace.layout = state.next_layout();
+            state.write_cache |= namespace.volatile;
+            state.namespaces.push(Some(Box::new(namespace)));
         }
         state.namespaces.resize_with(config.max_namespaces as usize, || None);
         Ok(Self { state: Arc::new(Mutex::new(state)), resets: Arc::default() })
@@ -112,20 +118,30 @@ pub(crate) struct SubsystemState {
     pub(crate) clock: Option<MediaClock>,
     /// Bytes that are in no namespace.
     pub(crate) unallocated: u64,
+    /// Whether there is a volatile write cache (VWC): any namespace that it was built with has one.
+    pub(crate) write_cache: bool,
     pub(crate) health: Health,
     /// By controller identifier.
     pub(crate) controllers: Vec<ControllerNotes>,
     /// How many namespaces were ever made.
     created: u32,
+    /// How many layouts there ever were.
+    layouts: u64,
 }
 
-/// What a controller is to be told about what others did.
+/// What the subsystem knows of a controller.
 #[derive(Debug, Default)]
 pub(crate) struct ControllerNotes {
     /// Namespaces of which something changed since the log page was read.
     pub(crate) changed: BTreeSet<u32>,
     /// Whether the controller has not yet looked.
     pub(crate) news: bool,
+    /// Tells it to look, once it was enabled.
+    pub(crate) bell: Option<Bell>,
+    /// Whether it was enabled, and not shut down since: a loss of power is not expected.
+    in_use: bool,
+    /// How many losses of power it has seen.
+    power_cycles: u64,
 }
 
 /// What the health log page counts.
@@ -167,6 +183,19 @@ impl SubsystemState {
         Ok(slot.as_deref_mut())
     }
 
+    /// How a namespace is laid out: a number that no other namespace has, nor the same one once it was
+    /// formatted.
+    pub(crate) fn layout(&self, nsid: u32) -> Option<u64> {
+        let slot = self.namespaces.get(nsid.wrapping_sub(1) as usize)?;
+        slot.as_ref().map(|namespace| namespace.layout)
+    }
+
+    /// The number of a new layout.
+    pub(crate) fn next_layout(&mut self) -> u64 {
+        self.layouts += 1;
+        self.layouts
+    }
+
     /// The largest NSID.
     pub(crate) fn largest(&self) -> u32 {
         u32::try_from(self.namespaces.len()).unwrap_or(u32::MAX)
@@ -188,8 +217,43 @@ impl SubsystemState {
         for (id, notes) in self.controllers.iter_mut().enumerate() {
             if controllers >> id & 1 == 1 {
                 notes.news |= notes.changed.insert(nsid);
+                if let Some(bell) = &notes.bell {
+                    bell.ring();
+                }
             }
         }
+    }
+
+    /// A controller was enabled; `bell` wakes it for news.
+    pub(crate) fn enabled(&mut self, controller: u16, bell: Bell) {
+        if let Some(notes) = self.controllers.get_mut(usize::from(controller)) {
+            (notes.in_use, notes.bell) = (true, Some(bell));
+        }
+    }
+
+    /// A controller was told that its power may go.
+    pub(crate) fn shut_down(&mut self, controller: u16) {
+        if let Some(notes) = self.controllers.get_mut(usize::from(controller)) {
+            notes.in_use = false;
+        }
+    }
+
+    /// The controller's host has read what changed.
+    pub(crate) fn forget_changes(&mut self, controller: u16) {
+        if let Some(notes) = self.controllers.get_mut(usize::from(controller)) {
+            notes.changed.clear();
+        }
+    }
+
+    /// Makes durable what was written to a controller's namespaces: to all of them, even after one failed.
+    pub(crate) fn flush(&mut self, controller: u128) -> Result<(), Status> {
+        let mine = self.namespaces.iter_mut().flatten();
+        let mine = mine.filter(|namespace| namespace.attached & controller != 0);
+        let mut result = Ok(());
+        for namespace in mine {
+            result = result.and(namespace.flush());
+        }
+        result
     }
 
     /// An identifier that no other namespace of any run with the same serial number order has: FNV-1a of
@@ -208,8 +272,19 @@ impl SubsystemState {
         id
     }
 
-    /// Power was lost.
-    pub(crate) fn power_cut(&mut self) {
+    /// A controller lost its power. Each of them says so, one after the other; the first one counts.
+    pub(crate) fn power_cut(&mut self, controller: u16) {
+        let Some(notes) = self.controllers.get_mut(usize::from(controller)) else { return };
+        let known = notes.power_cycles < self.health.power_cycles;
+        if !known {
+            self.lose_power();
+        }
+        if let Some(notes) = self.controllers.get_mut(usize::from(controller)) {
+            notes.power_cycles = self.health.power_cycles;
+        }
+    }
+
+    fn lose_power(&mut self) {
         for namespace in self.namespaces.iter_mut().flatten() {
             namespace.power_cut();
         }
@@ -217,5 +292,9 @@ impl SubsystemState {
             clock.reset();
         }
         self.health.power_cycles += 1;
+        // NVMe Base 2.1 §5.1.12.1.3: without a shutdown notification before it, it was not expected.
+        let in_use = self.controllers.iter_mut();
+        let surprised = in_use.fold(false, |any, notes| std::mem::take(&mut notes.in_use) | any);
+        self.health.unsafe_shutdowns += u64::from(surprised);
     }
 }

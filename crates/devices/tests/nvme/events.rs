@@ -1,7 +1,8 @@
 //! Asynchronous events.
 
 use p2pdma_devices::nvme::{NamespaceConfig, NvmeConfig, Subsystem, SubsystemConfig};
-use p2pdma_fabric::Timing;
+use p2pdma_fabric::{Fabric, Timing};
+use p2pdma_pci::Function as _;
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_spec::nvme::admin::{
     AbortCdw10, AdminOpcode, AsyncErrorInfo, AsyncEventResult, AsyncEventType, AsyncHealthInfo,
@@ -11,6 +12,7 @@ use p2pdma_spec::nvme::feature::FeatureId;
 use p2pdma_spec::nvme::identify::NamespaceList;
 use p2pdma_spec::nvme::log::{CriticalWarning, ErrorEntry, LogPageId, SmartHealth};
 use p2pdma_spec::nvme::queue::SubmissionEntry;
+use p2pdma_spec::nvme::registers::offset;
 use p2pdma_spec::nvme::status::Status;
 
 use crate::host::{Board, Host, outcome};
@@ -227,38 +229,97 @@ impl Host {
     }
 }
 
-/// What one controller does to a shared namespace, the other's host hears of.
-#[test]
-fn namespace_changes_are_notices() {
-    let subsystem = Subsystem::new(SubsystemConfig {
-        namespaces: vec![NamespaceConfig { blocks: 64, ..NamespaceConfig::default() }],
-        ..SubsystemConfig::default()
-    })
-    .unwrap();
-    let mut board = Board::new(IommuMode::Translate, Timing::Ideal);
-    for name in ["a", "b"] {
-        board.plug(name, subsystem.controller(Default::default()).unwrap());
-    }
-    let fabric = board.build();
-    let [mut a, mut b] = ["a", "b"].map(|name| {
-        let mut host = Host::open(fabric.clone(), name);
-        host.enable();
-        host
-    });
-    b.set_feature(FeatureId::ASYNC_EVENT_CONFIGURATION, false, 0, 1 << 8).unwrap();
-    b.request_events(1);
-    a.admin(SubmissionEntry::new(AdminOpcode::FORMAT_NVM, 1)).unwrap();
-    // The other controller looks as soon as it has something to do.
-    b.admin.push(SubmissionEntry::new(AdminOpcode::KEEP_ALIVE, 0));
-    b.ring_tail(0, b.admin.tail);
-    let event = AsyncEventResult::new()
+fn namespace_changed() -> Result<AsyncEventResult, Status> {
+    Ok(AsyncEventResult::new()
         .with_event_type(AsyncEventType::NOTICE)
         .with_info(AsyncNoticeInfo::ATTACHED_NAMESPACE_CHANGED.into_bits())
-        .with_lid(LogPageId::CHANGED_ATTACHED_NAMESPACES);
-    let results = b.admin_completions();
-    assert_eq!(results[1], Ok(event));
-    let changed: NamespaceList = b.log(LogPageId::CHANGED_ATTACHED_NAMESPACES, 0);
-    assert_eq!(changed.iter().collect::<Vec<_>>(), [1]);
-    let changed: NamespaceList = b.log(LogPageId::CHANGED_ATTACHED_NAMESPACES, 0);
-    assert_eq!(changed.iter().count(), 0);
+        .with_lid(LogPageId::CHANGED_ATTACHED_NAMESPACES))
+}
+
+/// What one controller does to a shared namespace, the other's host hears of, though it does nothing: in
+/// the same machine, and in one of its own (a drive with two ports).
+#[test]
+fn namespace_changes_are_notices_to_an_idle_host() {
+    for machines in [1, 2] {
+        let subsystem = Subsystem::new(SubsystemConfig {
+            namespaces: vec![NamespaceConfig { blocks: 64, ..NamespaceConfig::default() }],
+            ..SubsystemConfig::default()
+        })
+        .unwrap();
+        let mut boards = [(); 2].map(|()| Board::new(IommuMode::Translate, Timing::Ideal));
+        boards[0].plug("a", subsystem.controller(Default::default()).unwrap());
+        boards[machines - 1].plug("b", subsystem.controller(Default::default()).unwrap());
+        let fabrics = boards.map(Board::build);
+        let open = |fabric: &Fabric, name| {
+            let mut host = Host::open(fabric.clone(), name);
+            host.enable();
+            host
+        };
+        let (mut a, mut b) = (open(&fabrics[0], "a"), open(&fabrics[machines - 1], "b"));
+        b.set_feature(FeatureId::ASYNC_EVENT_CONFIGURATION, false, 0, 1 << 8).unwrap();
+        b.request_events(2);
+        for _ in 0..2 {
+            a.admin(SubmissionEntry::new(AdminOpcode::FORMAT_NVM, 1)).unwrap();
+            assert_eq!(b.admin_completions(), [namespace_changed()], "{machines} machines");
+            let changed: NamespaceList = b.log(LogPageId::CHANGED_ATTACHED_NAMESPACES, 0);
+            assert_eq!(changed.iter().collect::<Vec<_>>(), [1]);
+            let changed: NamespaceList = b.log(LogPageId::CHANGED_ATTACHED_NAMESPACES, 0);
+            assert_eq!(changed.iter().count(), 0);
+        }
+        // Its bell is void after a reset, and it is heard again when it works again.
+        b.function.reset().unwrap();
+        a.admin(SubmissionEntry::new(AdminOpcode::FORMAT_NVM, 1)).unwrap();
+        let mut b = open(&fabrics[machines - 1], "b");
+        b.set_feature(FeatureId::ASYNC_EVENT_CONFIGURATION, false, 0, 1 << 8).unwrap();
+        b.request_events(1);
+        assert_eq!(b.admin_completions(), []);
+        a.admin(SubmissionEntry::new(AdminOpcode::FORMAT_NVM, 1)).unwrap();
+        assert_eq!(b.admin_completions(), [namespace_changed()]);
+    }
+}
+
+/// A region whose file cannot be written any more is reported to a host that does nothing: once, and as
+/// what the health log then says.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_failed_memory_region_is_reported_to_an_idle_host() {
+    use p2pdma_devices::nvme::{ControllerConfig, PmrConfig};
+    use p2pdma_pci::BarIndex;
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    use std::os::fd::AsRawFd as _;
+
+    for by_status in [false, true] {
+        let file = memfd_create("pmr", MemfdFlags::ALLOW_SEALING).unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let region = PmrConfig { len: 1 << 20, file: Some(path.into()), ..PmrConfig::default() };
+        let controller = ControllerConfig { pmr: Some(region), ..ControllerConfig::default() };
+        let mut host = Host::with(NvmeConfig { controller, ..NvmeConfig::default() });
+        host.bar.write32(offset::PMRCTL, 1).unwrap();
+        let memory = host.function.map_bar(BarIndex::new(4).unwrap()).unwrap();
+        let wanted = CriticalWarning::new().with_pmrro(true);
+        let id = FeatureId::ASYNC_EVENT_CONFIGURATION;
+        host.set_feature(id, false, 0, u32::from(wanted.into_bits())).unwrap();
+        host.request_events(2);
+        let barrier = |host: &Host| {
+            memory.write(0, &[7; 64]).unwrap();
+            if by_status {
+                host.bar.read32(offset::PMRSTS).unwrap();
+            } else {
+                memory.read(0, &mut [0]).unwrap();
+            }
+        };
+        barrier(&host);
+        assert_eq!(host.admin_completions(), []);
+        fcntl_add_seals(&file, SealFlags::WRITE).unwrap();
+        barrier(&host);
+        let event = AsyncEventResult::new()
+            .with_event_type(AsyncEventType::HEALTH)
+            .with_info(AsyncHealthInfo::RELIABILITY.into_bits())
+            .with_lid(LogPageId::SMART_HEALTH);
+        assert_eq!(host.admin_completions(), [Ok(event)]);
+        let health: SmartHealth = host.log(LogPageId::SMART_HEALTH, 0);
+        assert_eq!(health.critical_warning, wanted);
+        barrier(&host);
+        assert_eq!(host.admin_completions(), []);
+    }
 }

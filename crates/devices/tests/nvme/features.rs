@@ -6,8 +6,9 @@ use p2pdma_devices::nvme::{
 use p2pdma_fabric::Reset;
 use p2pdma_pci::{Clock as _, Duration, Function as _};
 use p2pdma_spec::nvme::NSID_ALL;
-use p2pdma_spec::nvme::admin::{AdminOpcode, GetFeaturesCdw10, Select, SetFeaturesCdw10};
+use p2pdma_spec::nvme::admin::{AdminOpcode, Cns, GetFeaturesCdw10, Select, SetFeaturesCdw10};
 use p2pdma_spec::nvme::feature::{FeatureCapabilities, FeatureId};
+use p2pdma_spec::nvme::identify::IdentifyController;
 use p2pdma_spec::nvme::nvm::NvmOpcode;
 use p2pdma_spec::nvme::queue::SubmissionEntry;
 use p2pdma_spec::nvme::status::Status;
@@ -121,7 +122,28 @@ fn features_that_do_not_exist() {
             }
         }
     }
-    assert_eq!(known, 17);
+    assert_eq!(known, 16);
+}
+
+/// The feature to switch a volatile write cache is where there is one (VWC), and nowhere else.
+#[test]
+fn a_write_cache_that_is_not_there_cannot_be_switched() {
+    let id = FeatureId::VOLATILE_WRITE_CACHE;
+    for (config, expected) in
+        [(cached(), Ok(1)), (NvmeConfig::default(), Err(Status::INVALID_FIELD))]
+    {
+        let mut host = Host::with(config);
+        let identify: IdentifyController = host.identify(Cns::CONTROLLER, 0).unwrap();
+        assert_eq!(identify.vwc.vwcp(), expected.is_ok());
+        for select in [Select::CURRENT, Select::DEFAULT, Select::SAVED] {
+            assert_eq!(host.get_feature(id, select, 0, 0), expected, "{select}");
+        }
+        assert_eq!(host.get_feature(id, Select::SUPPORTED, 0, 0).is_ok(), expected.is_ok());
+        for save in [false, true] {
+            let set = host.set_feature(id, save, 0, 1);
+            assert_eq!(set, expected.map(|_| 0));
+        }
+    }
 }
 
 #[test]

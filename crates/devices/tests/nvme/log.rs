@@ -1,18 +1,24 @@
 //! Log pages: contents, and every bound of offset and length (CVE-2021-3947, CVE-2023-4135).
 
-use p2pdma_devices::nvme::NvmeConfig;
+use p2pdma_devices::nvme::{
+    ControllerConfig, NamespaceConfig, NvmeConfig, Subsystem, SubsystemConfig,
+};
+use p2pdma_fabric::Timing;
+use p2pdma_pci::topology::IommuMode;
 use p2pdma_spec::nvme::NSID_ALL;
-use p2pdma_spec::nvme::admin::{AdminOpcode, LogPageRequest};
+use p2pdma_spec::nvme::admin::{AdminOpcode, Cns, LogPageRequest};
+use p2pdma_spec::nvme::feature::FeatureId;
+use p2pdma_spec::nvme::identify::{IdentifyController, Lpa, NamespaceList};
 use p2pdma_spec::nvme::log::{
     CommandsEffects, ErrorEntry, FeaturesEffects, FirmwareSlots, LogPageId, SmartHealth,
     SupportedLogPages,
 };
 use p2pdma_spec::nvme::nvm::NvmOpcode;
-use p2pdma_spec::nvme::queue::SubmissionEntry;
+use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
 use p2pdma_spec::nvme::status::Status;
 use zerocopy::FromBytes;
 
-use crate::host::{Host, Outcome, contents, outcome};
+use crate::host::{Board, Host, Outcome, contents, outcome};
 
 /// Bytes around and behind the buffer for a log page, which nobody may touch.
 const GUARD: usize = 4096;
@@ -47,7 +53,7 @@ impl Host {
     }
 }
 
-const SIZES: [(LogPageId, u64); 7] = [
+const SIZES: [(LogPageId, u64); 8] = [
     (LogPageId::SUPPORTED_LOG_PAGES, 1024),
     (LogPageId::ERROR_INFORMATION, 64 * 64),
     (LogPageId::SMART_HEALTH, 512),
@@ -55,6 +61,7 @@ const SIZES: [(LogPageId, u64); 7] = [
     (LogPageId::CHANGED_ATTACHED_NAMESPACES, 4096),
     (LogPageId::COMMANDS_EFFECTS, 4096),
     (LogPageId::FEATURES_EFFECTS, 1024),
+    (LogPageId::NVME_MI_EFFECTS, 4096),
 ];
 
 /// A host after three errors.
@@ -203,5 +210,76 @@ fn firmware_and_effects() {
     }
     assert!(effects.io[usize::from(NvmOpcode::WRITE.into_bits())].get().lbcc());
     let features: FeaturesEffects = host.log(LogPageId::FEATURES_EFFECTS, 0);
-    assert_eq!(features.iter().count(), 17);
+    // There is no volatile write cache, hence no feature to switch it.
+    assert_eq!(features.iter().count(), 16);
+    assert!(features.iter().all(|(id, _)| id != FeatureId::VOLATILE_WRITE_CACHE));
+}
+
+/// What Identify says of log pages, and what there is: no health for each namespace; a list of the pages, a
+/// scope for each command, and pages of features and of NVMe-MI commands, of which there are none.
+#[test]
+fn log_pages_are_as_identify_says() {
+    let mut host = Host::with(NvmeConfig::default());
+    let identify: IdentifyController = host.identify(Cns::CONTROLLER, 0).unwrap();
+    let expected = Lpa::new().with_cses(true).with_lpeds(true).with_mlps(true);
+    assert_eq!(identify.lpa, expected);
+    let request = LogPageRequest::new(LogPageId::SMART_HEALTH, 128);
+    assert_eq!(host.log_part(request, 1, 512).0, Err(Status::INVALID_FIELD));
+    let listed: SupportedLogPages = host.log(LogPageId::SUPPORTED_LOG_PAGES, 0);
+    for lid in [LogPageId::FEATURES_EFFECTS, LogPageId::NVME_MI_EFFECTS] {
+        assert!(listed.0[usize::from(lid.into_bits())].get().lsupp(), "{lid}");
+    }
+    let effects: CommandsEffects = host.log(LogPageId::COMMANDS_EFFECTS, 0);
+    let supported = effects.admin.iter().chain(&effects.io).filter(|entry| entry.get().csupp());
+    assert!(supported.clone().count() > 20);
+    assert!(supported.clone().all(|entry| entry.get().csp().into_bits() != 0));
+    let management: [u8; 4096] = host.log(LogPageId::NVME_MI_EFFECTS, 0);
+    assert_eq!(management, [0; 4096]);
+}
+
+/// A command that fails at the offset, the length, a pointer or the transfer itself takes nothing from the
+/// list of changed namespaces; nor does one that retains.
+#[test]
+fn a_failed_read_of_the_changed_namespaces_loses_none() {
+    let namespace = NamespaceConfig { blocks: 64, ..NamespaceConfig::default() };
+    let namespaces = vec![namespace];
+    let config = SubsystemConfig { namespaces, ..SubsystemConfig::default() };
+    let subsystem = Subsystem::new(config).unwrap();
+    let mut board = Board::new(IommuMode::Translate, Timing::Ideal);
+    for name in ["a", "b"] {
+        board.plug(name, subsystem.controller(ControllerConfig::default()).unwrap());
+    }
+    let fabric = board.build();
+    let [mut a, mut b] = ["a", "b"].map(|name| {
+        let mut host = Host::open(fabric.clone(), name);
+        host.enable();
+        host
+    });
+    a.admin(SubmissionEntry::new(AdminOpcode::FORMAT_NVM, 1)).unwrap();
+    let whole = LogPageRequest::new(LogPageId::CHANGED_ATTACHED_NAMESPACES, 1024);
+    for request in [
+        LogPageRequest { ot: true, ..whole },
+        LogPageRequest { offset: 2, ..whole },
+        LogPageRequest { offset: 8192, ..whole },
+        LogPageRequest { numd_z: u32::MAX, ..whole },
+    ] {
+        assert_eq!(b.log_part(request, 0, 4096).0, Err(Status::INVALID_FIELD));
+    }
+    // A pointer that is not aligned, and a list of pages that is out of reach.
+    let page = b.buffer(4096).iova().0;
+    let long = LogPageRequest { numd_z: 3071, ..whole };
+    for (request, pointer, status) in [
+        (whole, DataPointer::prp(3, 0), Status::PRP_OFFSET_INVALID),
+        (long, DataPointer::prp(page, 0x0123_4567_8000), Status::DATA_TRANSFER_ERROR),
+    ] {
+        let mut entry = request.command(0);
+        entry.dptr = pointer;
+        assert_eq!(b.admin(entry), Err(status));
+    }
+    let retained = b.log_part(LogPageRequest { rae: true, ..whole }, 0, 4096);
+    assert_eq!((retained.0, &retained.1[..8]), (Ok(0), &[1, 0, 0, 0, 0, 0, 0, 0][..]));
+    let changed: NamespaceList = b.log(LogPageId::CHANGED_ATTACHED_NAMESPACES, 0);
+    assert_eq!(changed.iter().collect::<Vec<_>>(), [1]);
+    let changed: NamespaceList = b.log(LogPageId::CHANGED_ATTACHED_NAMESPACES, 0);
+    assert_eq!(changed.iter().count(), 0);
 }

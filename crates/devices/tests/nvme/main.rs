@@ -23,3 +23,5 @@ mod registers;
 mod shadow;
 mod smoke;
 mod timing;
+mod waiting;
+mod witness;

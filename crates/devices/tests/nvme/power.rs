@@ -5,19 +5,21 @@ use std::ops::ControlFlow;
 
 use p2pdma_devices::Error;
 use p2pdma_devices::nvme::{
-    CacheConfig, Fill, Media, MediaConfig, MediaError, MediaTiming, NamespaceConfig, NvmeConfig,
-    NvmeController, ServiceTime, SubsystemConfig, Take,
+    CacheConfig, ControllerConfig, Fill, Media, MediaConfig, MediaError, MediaTiming,
+    NamespaceConfig, NvmeConfig, NvmeController, ServiceTime, Subsystem, SubsystemConfig, Take,
 };
 use p2pdma_fabric::{Timing, TimingModel};
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{DmaBuffer, Duration, Function as _};
 use p2pdma_spec::nvme::feature::FeatureId;
+use p2pdma_spec::nvme::log::{LogPageId, SmartHealth};
 use p2pdma_spec::nvme::nvm::NvmOpcode;
 use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
 use p2pdma_spec::nvme::registers::{Cc, ShutdownNotification, offset};
 use p2pdma_spec::nvme::status::Status;
 
 use crate::host::{Board, Host, Rng, contents, fill, outcome};
+use crate::witness::{Heard, Witness};
 
 const BLOCKS: u64 = 64;
 
@@ -139,6 +141,113 @@ fn other_ways_to_flush() {
     stamp(&buffer, 5);
     host.write(1, 9, 1, &buffer).unwrap();
     assert_eq!(host.power_cycle().block(9), 5);
+}
+
+/// With WCE = 0 whatever writes to a medium that is not in itself durable, a file for instance, ends with
+/// a flush; with WCE = 1 only FUA does. A reset takes back what was not saved, and Get Features says what
+/// is done.
+#[test]
+fn without_a_write_cache_every_write_is_flushed() {
+    let (witness, heard) = Witness::new(BLOCKS * 4096);
+    let media = MediaConfig::Other(Box::new(witness));
+    let mut host = Host::with(config(NamespaceConfig { media, ..namespace(None) }));
+    let id = FeatureId::VOLATILE_WRITE_CACHE;
+    let mut writes = 0;
+    // Saved or not, and whether the cache is on before and after a reset.
+    for (save, value, before, after) in
+        [(false, 0, 0, 1), (true, 0, 0, 0), (false, 1, 1, 0), (true, 1, 1, 1)]
+    {
+        host.set_feature(id, save, 0, value).unwrap();
+        for (reset, cached) in [(false, before), (true, after)] {
+            if reset {
+                host.disable();
+                host.enable();
+                host.create_queue(64);
+            }
+            assert_eq!(host.current(id), cached);
+            writes += host.every_write(&heard, cached == 1);
+        }
+    }
+    println!("writes: {writes}");
+}
+
+impl Host {
+    /// Every command that writes, plain and with FUA; and whether a flush was the last that the medium
+    /// heard of it.
+    fn every_write(&mut self, heard: &Heard, cached: bool) -> u32 {
+        let buffer = self.buffer(4096);
+        let mut writes = 0;
+        for opcode in [
+            NvmOpcode::WRITE,
+            NvmOpcode::WRITE_ZEROES,
+            NvmOpcode::COPY,
+            NvmOpcode::DATASET_MANAGEMENT,
+        ] {
+            for fua in [false, true] {
+                buffer.memory().fill(0, 4096, 0).unwrap();
+                let mut entry = self.rw(opcode, 1, 7, 1, &buffer);
+                entry.cdw12 = (u32::from(fua) << 30).into();
+                if opcode == NvmOpcode::DATASET_MANAGEMENT {
+                    // One range of one block, to be deallocated. There is no FUA.
+                    buffer.memory().write_value(4, &1_u32.to_le_bytes()).unwrap();
+                    (entry.cdw10, entry.cdw11) = (0.into(), 4.into());
+                }
+                heard.lock().unwrap().clear();
+                self.io(entry).unwrap();
+                let last = heard.lock().unwrap().last().map(|(what, _, _)| *what);
+                let expected = !cached || fua && opcode != NvmOpcode::DATASET_MANAGEMENT;
+                assert_eq!(last == Some("flush"), expected, "{opcode}, FUA {fua}, cache {cached}");
+                writes += 1;
+            }
+        }
+        writes
+    }
+}
+
+/// Losses of power are counted once, however many controllers there are; and as unexpected unless every
+/// controller that was in use had been shut down.
+#[test]
+fn losses_of_power_are_counted_once() {
+    let namespaces = vec![namespace(None)];
+    let config = SubsystemConfig { namespaces, ..SubsystemConfig::default() };
+    let subsystem = Subsystem::new(config).unwrap();
+    let mut board = Board::new(IommuMode::Translate, Timing::Ideal);
+    for name in ["a", "b", "c"] {
+        board.plug(name, subsystem.controller(ControllerConfig::default()).unwrap());
+    }
+    let fabric = board.build();
+    let shutdown = Host::plain_cc().with_en(true);
+    let mut unexpected = 0;
+    // Which are used, which are shut down, whether with notice.
+    let rounds: [(&[&str], &[&str], ShutdownNotification); 6] = [
+        (&[], &[], ShutdownNotification::NORMAL),
+        (&["a", "b", "c"], &["a", "b", "c"], ShutdownNotification::NORMAL),
+        (&["a", "b"], &["a"], ShutdownNotification::NORMAL),
+        (&["b"], &[], ShutdownNotification::NORMAL),
+        (&["a", "c"], &["a", "c"], ShutdownNotification::ABRUPT),
+        (&["c"], &["c"], ShutdownNotification::NONE),
+    ];
+    for (round, (used, ended, how)) in (1..).zip(rounds) {
+        for name in used {
+            let mut host = Host::open(fabric.clone(), name);
+            host.disable();
+            host.enable();
+            if ended.contains(name) {
+                host.set_cc(shutdown.with_shn(how));
+            }
+        }
+        let safe =
+            used.iter().all(|name| ended.contains(name)) && how != ShutdownNotification::NONE;
+        unexpected += u64::from(!safe);
+        fabric.power_cut();
+        fabric.enumerate().unwrap();
+        let mut host = Host::open(fabric.clone(), "b");
+        host.enable();
+        let health: SmartHealth = host.log(LogPageId::SMART_HEALTH, 0);
+        assert_eq!(health.power_cycles.get(), round);
+        assert_eq!(health.unexpected_power_losses.get(), u128::from(unexpected), "round {round}");
+        host.set_cc(shutdown.with_shn(ShutdownNotification::NORMAL));
+    }
 }
 
 /// A machine where everything takes time, with 8 blocks written, flushed and written again.

@@ -6,7 +6,7 @@ use p2pdma_spec::nvme::status::Status;
 
 use super::super::jobs::Job;
 use super::super::nvm::{self, Env};
-use super::super::reply::Failure;
+use super::super::reply::{Failure, Stop};
 use super::{Activity, BLOCKS_PER_CALL, Engine};
 
 impl Engine {
@@ -49,18 +49,36 @@ impl Engine {
         }
         match nvm::begin(&mut self.io, &self.limits, env, sqid, entry) {
             Ok(at) if at <= env.dma.now() => {
-                let result = nvm::transfer(&mut self.io, &self.limits, &mut self.scratch, env);
-                if let Err(failure) = &result {
-                    self.errors.command(sqid, entry, failure.status);
+                match nvm::transfer(&mut self.io, &self.limits, &mut self.scratch, env) {
+                    Ok(value) => {
+                        let done = nvm::done(&self.io, env);
+                        self.finish(env, sqid, entry.cid(), Ok(value), done);
+                    }
+                    Err(stop) => self.stop(env, sqid, entry, stop),
                 }
-                let done = nvm::done(&self.io, env);
-                self.finish(env, sqid, entry.cid(), result, done);
             }
             Ok(at) => {
-                let io = Box::new(std::mem::take(&mut self.io));
+                let io = self.io.pause(env.subsystem);
                 self.jobs.push(at, Job::Transfer(io));
             }
             Err(failure) => self.fail(env, sqid, entry, failure),
+        }
+    }
+
+    /// A command that does not come to its end, or not now.
+    #[cold]
+    fn stop(&mut self, env: &mut Env<'_, '_>, sqid: u16, entry: &SubmissionEntry, stop: Stop) {
+        match stop {
+            Stop::Unfinished => {
+                self.blocks += self.io.blocks();
+                let io = self.io.pause(env.subsystem);
+                self.jobs.push(env.dma.now(), Job::Transfer(io));
+            }
+            Stop::Failed(failure) => {
+                self.errors.command(sqid, entry, failure.status);
+                let done = nvm::done(&self.io, env);
+                self.finish(env, sqid, entry.cid(), Err(failure), done);
+            }
         }
     }
 
@@ -158,7 +176,13 @@ impl Engine {
             // Both at once, so that nothing comes between them; the times follow each other.
             let begun = nvm::begin(&mut self.io, &self.limits, env, sqid, entry);
             let result = begun
+                .map_err(Stop::from)
                 .and_then(|_| nvm::transfer(&mut self.io, &self.limits, &mut self.scratch, env));
+            let result = result.map_err(|stop| match stop {
+                Stop::Failed(failure) => failure,
+                // Neither of the two is ever split.
+                Stop::Unfinished => Status::INTERNAL_ERROR.into(),
+            });
             at += nvm::done(&self.io, env).since(env.dma.now());
             let failed = result.is_err();
             if let Err(failure) = &result {

@@ -27,12 +27,16 @@ const BATCH: u32 = 32;
 /// Commands that one call carries out, roughly; then others have a turn.
 const COMMANDS_PER_CALL: u32 = 256;
 /// Blocks that one call moves, roughly.
-const BLOCKS_PER_CALL: u64 = 1 << 16;
+pub(crate) const BLOCKS_PER_CALL: u64 = 1 << 16;
 
 /// The timer for jobs.
 pub(crate) const JOBS: TimerId = TimerId(0);
 /// The timer for going on with what one call did not finish.
 const AGAIN: TimerId = TimerId(1);
+/// The bell that other controllers ring when they changed something.
+pub(crate) const NEWS: TimerId = TimerId(2);
+/// The bell for when the persistent memory region fails.
+pub(crate) const WARNING: TimerId = TimerId(3);
 
 /// Whether commands are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +103,7 @@ impl Engine {
                 0 => u32::MAX,
                 mdts => 4096 << mdts,
             },
+            write_through: !features.write_cache(),
             copy_between_namespaces: false,
         };
         Self {
@@ -144,6 +149,7 @@ impl Engine {
         self.features.reset();
         self.arbiter = Arbiter::new(self.features.arbitration());
         self.limits.copy_between_namespaces = false;
+        self.limits.write_through = !self.features.write_cache();
         self.shadow = None;
         self.ready_at = None;
         self.outstanding = 0;

@@ -3,14 +3,17 @@
 use p2pdma_fabric::TimerId;
 use p2pdma_pci::Duration;
 use p2pdma_spec::nvme::admin::{AsyncEventResult, AsyncEventType, AsyncNoticeInfo};
-use p2pdma_spec::nvme::log::LogPageId;
+use p2pdma_spec::nvme::log::{CriticalWarning, LogPageId};
 use p2pdma_spec::nvme::queue::{ADMIN_QID, SUBMISSION_ENTRY_SIZE};
 use p2pdma_spec::nvme::status::Status;
 use zerocopy::IntoBytes as _;
 
 use super::super::jobs::Job;
-use super::super::nvm::{self, Env};
-use super::{AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, JOBS};
+use super::super::nvm::{self, Env, Io};
+use super::super::reply::Stop;
+use super::{
+    AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, JOBS, NEWS, WARNING,
+};
 
 impl Engine {
     /// Carries out what waits, up to a limit.
@@ -25,7 +28,6 @@ impl Engine {
             let Some((id, most)) = self.arbiter.next() else { break };
             budget = budget.saturating_sub(self.serve(env, id, most).max(1));
         }
-        self.hear_news(env);
         if self.events.is_due() {
             self.report_events(env);
         }
@@ -48,41 +50,54 @@ impl Engine {
         }
     }
 
-    /// A timer came.
+    /// A timer came, or a bell was rung.
     pub(crate) fn wake(&mut self, env: &mut Env<'_, '_>, timer: TimerId) {
-        if timer == AGAIN {
-            self.again = false;
-        } else {
-            let now = env.dma.now();
-            self.jobs.woken(now);
-            while self.activity == Activity::Running
-                && self.blocks <= BLOCKS_PER_CALL
-                && let Some(job) = self.jobs.take_due(now)
-            {
-                self.do_job(env, job);
-            }
-            self.post(env);
+        match timer {
+            AGAIN => self.again = false,
+            NEWS => self.hear_news(env),
+            WARNING => self.warn(env, CriticalWarning::new().with_pmrro(true)),
+            _ => self.do_jobs(env),
         }
         self.run(env);
+    }
+
+    fn do_jobs(&mut self, env: &mut Env<'_, '_>) {
+        let now = env.dma.now();
+        self.jobs.woken(now);
+        while self.activity == Activity::Running
+            && self.blocks <= BLOCKS_PER_CALL
+            && let Some(job) = self.jobs.take_due(now)
+        {
+            self.do_job(env, job);
+        }
+        self.post(env);
     }
 
     pub(super) fn do_job(&mut self, env: &mut Env<'_, '_>, job: Job) {
         match job {
             Job::Decode { sqid, entries } => self.execute(env, sqid, &entries),
-            Job::Transfer(mut io) => {
-                env.dma.restart();
-                let result = nvm::transfer(&mut io, &self.limits, &mut self.scratch, env);
-                let done = nvm::done(&io, env);
-                if let Err(failure) = &result {
-                    self.errors.io(&io, failure.status);
-                }
-                self.blocks += io.blocks();
-                self.finish(env, io.sqid, io.cid, result, done);
-            }
+            Job::Transfer(io) => self.transfer(env, io),
             Job::Complete { sqid, cid, result } => self.complete(env, sqid, cid, result),
             Job::Interrupt { vector } => self.features.expire(vector, &mut env.dma),
             Job::KeepAlive => self.check_keep_alive(env),
         }
+    }
+
+    /// Goes on with a command that waited for its data.
+    fn transfer(&mut self, env: &mut Env<'_, '_>, mut io: Box<Io>) {
+        env.dma.restart();
+        let result = io.resume(&self.limits, &mut self.scratch, env);
+        self.blocks += io.blocks();
+        let result = match result {
+            Ok(value) => Ok(value),
+            Err(Stop::Failed(failure)) => {
+                self.errors.io(&io, failure.status);
+                Err(failure)
+            }
+            Err(Stop::Unfinished) => return self.jobs.push(env.dma.now(), Job::Transfer(io)),
+        };
+        let done = nvm::done(&io, env);
+        self.finish(env, io.sqid, io.cid, result, done);
     }
 
     /// Lets a queue fetch up to `most` commands, and carries them out; returns how many.
@@ -163,7 +178,7 @@ impl Engine {
         }
     }
 
-    /// Other controllers may have changed what this one's host should know of.
+    /// Other controllers have changed what this one's host should know of.
     pub(super) fn hear_news(&mut self, env: &mut Env<'_, '_>) {
         let notes = env.subsystem.controllers.get_mut(usize::from(self.limits.controller));
         let news = notes.is_some_and(|notes| std::mem::take(&mut notes.news));

@@ -9,6 +9,7 @@ use p2pdma_spec::nvme::feature::{
     TemperatureThreshold, ThresholdType, Timestamp, TimestampOrigin, VolatileWriteCache,
     WriteAtomicityNormal, WriteProtection, WriteProtectionState,
 };
+use p2pdma_spec::nvme::log::CriticalWarning;
 use p2pdma_spec::nvme::queue::SubmissionEntry;
 use p2pdma_spec::nvme::status::Status;
 use zerocopy::{FromZeros as _, IntoBytes as _};
@@ -16,7 +17,6 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 use super::super::admin::{fetch_data, send_data};
 use super::super::engine::Engine;
 use super::super::jobs::Job;
-use super::super::namespace::{Store, write_status};
 use super::super::nvm::Env;
 use super::super::reply::{CommandResult, Failure};
 use super::{Features, Kind};
@@ -28,7 +28,7 @@ impl Engine {
         entry: &SubmissionEntry,
     ) -> CommandResult {
         let cdw10 = GetFeaturesCdw10::from(entry.cdw10);
-        let kind = Kind::of(cdw10.fid()).ok_or(Status::INVALID_FIELD)?;
+        let kind = Kind::of(cdw10.fid(), env.subsystem)?;
         let select = cdw10.sel();
         if select.into_bits() > Select::SUPPORTED.into_bits() {
             return Err(Status::INVALID_FIELD.into());
@@ -135,7 +135,7 @@ impl Engine {
         entry: &SubmissionEntry,
     ) -> CommandResult {
         let cdw10 = SetFeaturesCdw10::from(entry.cdw10);
-        let kind = Kind::of(cdw10.fid()).ok_or(Status::INVALID_FIELD)?;
+        let kind = Kind::of(cdw10.fid(), env.subsystem)?;
         let nsid = entry.nsid.get();
         if cdw10.sv() && !kind.saveable {
             return Err(Status::FEATURE_NOT_SAVEABLE.into());
@@ -151,7 +151,7 @@ impl Engine {
             return Err(Status::FEATURE_NOT_NAMESPACE_SPECIFIC.into());
         }
         let dword = match kind.id {
-            FeatureId::TEMPERATURE_THRESHOLD => return self.set_threshold(entry),
+            FeatureId::TEMPERATURE_THRESHOLD => return self.set_threshold(env, entry),
             FeatureId::NUMBER_OF_QUEUES => return self.set_queues(entry),
             FeatureId::INTERRUPT_VECTOR_CONFIGURATION => return self.set_vector(entry),
             FeatureId::KEEP_ALIVE_TIMER => return self.set_keep_alive(env, entry),
@@ -166,7 +166,7 @@ impl Engine {
             self.features.saved.insert(key, dword);
         }
         if kind.id == FeatureId::ASYNC_EVENT_CONFIGURATION {
-            self.warn();
+            self.warn(env, CriticalWarning::from_bits(u8::MAX));
         }
         Ok(0)
     }
@@ -195,11 +195,11 @@ impl Engine {
             }
             FeatureId::VOLATILE_WRITE_CACHE => {
                 let wanted = VolatileWriteCache::from_bits(dword).wce();
-                for namespace in env.subsystem.namespaces.iter_mut().flatten() {
-                    if let Store::Cached(cache) = &mut namespace.store {
-                        cache.enable(wanted).map_err(write_status)?;
-                    }
+                if !wanted {
+                    // What waits is written now, what comes as it comes.
+                    env.subsystem.flush(self.limits.attached)?;
                 }
+                self.limits.write_through = !wanted;
                 VolatileWriteCache::new().with_wce(wanted).into_bits()
             }
             FeatureId::INTERRUPT_COALESCING => {
@@ -273,7 +273,7 @@ impl Engine {
         Ok(0)
     }
 
-    fn set_threshold(&mut self, entry: &SubmissionEntry) -> CommandResult {
+    fn set_threshold(&mut self, env: &Env<'_, '_>, entry: &SubmissionEntry) -> CommandResult {
         let given = TemperatureThreshold::from(entry.cdw11);
         if self.features.threshold(given).is_none() {
             return Err(Status::INVALID_FIELD.into());
@@ -283,7 +283,7 @@ impl Engine {
         } else {
             self.features.under = given.tmpth();
         }
-        self.warn();
+        self.warn(env, CriticalWarning::new().with_ttc(true));
         Ok(0)
     }
 

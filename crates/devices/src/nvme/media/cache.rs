@@ -18,8 +18,6 @@ pub(crate) struct CachedMedia {
     dirty: BTreeMap<u64, Box<[u8]>>,
     /// How many granules may be dirty.
     room: usize,
-    /// Whether writes wait here; if not, they go straight to the medium.
-    enabled: bool,
     chance: Chance,
 }
 
@@ -29,7 +27,7 @@ impl CachedMedia {
     pub(crate) fn new(below: Box<dyn Media>, granule: u64, bytes: u64, seed: u64) -> Self {
         let room = length(bytes / granule).max(1);
         let (dirty, chance) = (BTreeMap::new(), Chance(seed));
-        Self { below, granule, dirty, room, enabled: true, chance }
+        Self { below, granule, dirty, room, chance }
     }
 
     /// The medium was formatted to blocks of another size: nothing of it is kept.
@@ -38,15 +36,6 @@ impl CachedMedia {
         self.dirty.clear();
         self.granule = granule;
         self.room = length(bytes / granule).max(1);
-    }
-
-    /// Switches the cache on or off (feature 06h); what waits in it is written first.
-    pub(crate) fn enable(&mut self, enabled: bool) -> Result<(), MediaError> {
-        if !enabled {
-            self.write_back(0, u64::MAX)?;
-        }
-        self.enabled = enabled;
-        Ok(())
     }
 
     /// Writes the dirty granules of a range down, first to last.
@@ -104,12 +93,6 @@ impl Media for CachedMedia {
 
     fn write(&mut self, at: u64, len: u64, fill: &mut Fill<'_>) -> Result<(), MediaError> {
         let range = self.granules(at, len);
-        if !self.enabled {
-            for index in range {
-                self.dirty.remove(&index);
-            }
-            return self.below.write(at, len, fill);
-        }
         for index in range {
             let mut data = vec![0; length(self.granule)].into_boxed_slice();
             if fill(&mut data).is_break() {

@@ -82,6 +82,21 @@ impl FileMedia {
         }
     }
 
+    /// Makes a range zero without holes, where the file system has none: all of the file by cutting it.
+    fn zero(&mut self, at: u64, len: u64) -> io::Result<()> {
+        if at == 0 && len == self.file.metadata()?.len() {
+            self.file.set_len(0)?;
+            return self.file.set_len(len);
+        }
+        for (offset, part) in parts(at, len) {
+            for start in (0..part).step_by(ZEROES.len()) {
+                let piece = &ZEROES[..ZEROES.len().min(part - start)];
+                self.file.write_all_at(piece, offset + start as u64)?;
+            }
+        }
+        Ok(())
+    }
+
     fn put(&mut self, at: u64, len: usize) -> io::Result<()> {
         if is_zero(&self.scratch[..len]) && self.find_hole(at, len) {
             return Ok(());
@@ -142,15 +157,7 @@ impl Media for FileMedia {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match fallocate(&self.file, flags, at, len) {
             Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP) => {
-                for (offset, part) in parts(at, len) {
-                    for start in (0..part).step_by(ZEROES.len()) {
-                        let piece = &ZEROES[..ZEROES.len().min(part - start)];
-                        self.file.write_all_at(piece, offset + start as u64)?;
-                    }
-                }
-                Ok(())
-            }
+            Err(Errno::OPNOTSUPP) => Ok(self.zero(at, len)?),
             Err(error) => Err(io::Error::from(error).into()),
         }
     }
@@ -205,6 +212,21 @@ mod tests {
         write(&mut media, 1 << 20, &[0; 4096]);
         assert_eq!(read(&mut media, 1 << 20, 8192), [[0; 4096], [7; 4096]].concat());
         assert!(media.file.metadata().unwrap().blocks() * 512 <= 64 << 10);
+    }
+
+    #[test]
+    fn zeroes_without_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut media = FileMedia::open(&folder.path().join("ns"), CAPACITY).unwrap();
+        write(&mut media, 0, &vec![7; length(CAPACITY)]);
+        media.zero(4096, CAPACITY - 8192).unwrap();
+        let mut expected = vec![0; length(CAPACITY)];
+        expected[..4096].fill(7);
+        expected[length(CAPACITY) - 4096..].fill(7);
+        assert!(read(&mut media, 0, expected.len()) == expected);
+        media.zero(0, CAPACITY).unwrap();
+        expected.fill(0);
+        assert!(read(&mut media, 0, expected.len()) == expected);
     }
 
     /// Blocks of zeroes and of data, discards and reads against a copy in memory.

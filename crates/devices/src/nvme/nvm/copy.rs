@@ -137,7 +137,9 @@ impl Io {
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
         env.subsystem.health.write_commands += 1;
-        self.writable(limits, env.subsystem)?;
+        // A source may have changed since the command began.
+        let format = self.writable(limits, env.subsystem)?.format;
+        self.check_copy(limits, env, &format)?;
         let settings = Settings { source: self.source_protection, target: self.protection };
         let mut done = 0;
         for index in 0..self.ranges.len() {
@@ -150,7 +152,7 @@ impl Io {
             done += range.count;
         }
         let namespace = self.writable(limits, env.subsystem)?;
-        self.settle(namespace)
+        self.settle(limits, namespace)
     }
 
     /// Copies a range to where `done` blocks are already.

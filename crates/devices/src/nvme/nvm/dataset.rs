@@ -7,7 +7,9 @@ use p2pdma_spec::nvme::queue::SubmissionEntry;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::super::dma::Use;
+use super::super::engine::BLOCKS_PER_CALL;
 use super::super::namespace::write_status;
+use super::super::reply::Stop;
 use super::{CopyRange, Env, Failure, Io, Kind, Limits, find_data};
 
 impl Io {
@@ -33,24 +35,44 @@ impl Io {
                 ranges.iter().map(|range| CopyRange::of(nsid, range.slba.get(), range.llb.get()));
             self.ranges.extend(parsed);
         }
-        (self.first, self.count, self.bytes) = (0, 0, 0);
+        (self.first, self.count, self.bytes, self.next) = (0, 0, 0, 0);
         Ok(Kind::Deallocate)
     }
 
-    /// All ranges must exist before any is deallocated.
+    /// Deallocates as many blocks as are a turn's work. All ranges must exist before any is deallocated.
     pub(super) fn deallocate(
         &mut self,
         limits: &Limits,
         env: &mut Env<'_, '_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stop> {
+        // What counts as work, and no range.
+        self.count = 0;
         let namespace = self.writable(limits, env.subsystem)?;
-        for range in &self.ranges {
+        for range in &self.ranges[self.next..] {
             namespace.check_range(range.first, u64::from(range.count))?;
         }
-        for range in self.ranges.iter().filter(|range| range.count > 0) {
-            let (at, len) = namespace.bytes(range.first, u64::from(range.count));
-            namespace.store.media().discard(at, len).map_err(write_status)?;
-            namespace.bad.heal(range.first, u64::from(range.count));
+        let mut left = BLOCKS_PER_CALL;
+        while left > 0
+            && let Some(range) = self.ranges.get_mut(self.next)
+        {
+            let count = left.min(u64::from(range.count));
+            if count > 0 {
+                let (at, len) = namespace.bytes(range.first, count);
+                namespace.store.media().discard(at, len).map_err(write_status)?;
+                namespace.bad.heal(range.first, count);
+            }
+            range.first += count;
+            // At most as much as there is.
+            range.count -= u32::try_from(count).unwrap_or(range.count);
+            left -= count;
+            self.next += usize::from(range.count == 0);
+        }
+        self.count = u32::try_from(BLOCKS_PER_CALL - left).unwrap_or(u32::MAX);
+        if self.next < self.ranges.len() {
+            return Err(Stop::Unfinished);
+        }
+        if namespace.volatile && limits.write_through {
+            namespace.flush()?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use super::dma::{Dma, Use};
 use super::media::Direction;
 use super::namespace::{Format, Namespace};
 use super::protection::Protection;
-use super::reply::{CommandResult, Failure};
+use super::reply::{Failure, Stop};
 use super::segments::Segments;
 use super::subsystem::SubsystemState;
 use super::{prp, sgl};
@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) page: u64,
     /// Largest transfer in bytes.
     pub(crate) max_transfer: u32,
+    /// Whether the host allows no volatile cache: writes are durable when they complete.
+    pub(crate) write_through: bool,
     /// Whether the host knows copy descriptors that name a namespace.
     pub(crate) copy_between_namespaces: bool,
 }
@@ -108,6 +110,10 @@ pub(crate) struct Io {
     metadata: Segments,
     /// Source ranges of Copy, and ranges of Dataset Management.
     ranges: Vec<CopyRange>,
+    /// The first range of Dataset Management that is not done.
+    next: usize,
+    /// The layout of its namespace, if its data move later.
+    layout: Option<u64>,
 }
 
 /// Parses a command and finds its memory; returns when its data can move.
@@ -175,7 +181,7 @@ pub(crate) fn transfer(
     limits: &Limits,
     scratch: &mut Scratch,
     env: &mut Env<'_, '_>,
-) -> CommandResult {
+) -> Result<u64, Stop> {
     match io.kind {
         Kind::Read => io.read(limits, scratch, env)?,
         Kind::Write => io.write(limits, scratch, env)?,
@@ -210,27 +216,48 @@ impl Io {
         self.nsid
     }
 
+    /// The command waits. What it found out holds for the namespace as it is laid out now.
+    pub(crate) fn pause(&mut self, subsystem: &SubsystemState) -> Box<Self> {
+        self.layout = subsystem.layout(self.nsid);
+        Box::new(std::mem::take(self))
+    }
+
+    /// Goes on with a command that waited. If its namespace was formatted or replaced meanwhile, neither its
+    /// blocks nor its memory are what they were.
+    pub(crate) fn resume(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        env: &mut Env<'_, '_>,
+    ) -> Result<u64, Stop> {
+        if env.subsystem.layout(self.nsid) != self.layout {
+            return Err(Status::FORMAT_IN_PROGRESS.into());
+        }
+        transfer(self, limits, scratch, env)
+    }
+
     #[inline(never)]
     fn transfer_other(
         &mut self,
         limits: &Limits,
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stop> {
         match self.kind {
-            Kind::Compare => self.compare(limits, scratch, env),
-            Kind::Verify => self.verify(limits, scratch, env),
-            Kind::WriteZeroes => self.write_zeroes(limits, scratch, env),
+            Kind::Deallocate => return self.deallocate(limits, env),
+            Kind::Compare => self.compare(limits, scratch, env)?,
+            Kind::Verify => self.verify(limits, scratch, env)?,
+            Kind::WriteZeroes => self.write_zeroes(limits, scratch, env)?,
             Kind::WriteUncorrectable => {
                 let namespace = self.writable(limits, env.subsystem)?;
-                Ok(namespace.bad.mark(self.first, u64::from(self.count))?)
+                namespace.bad.mark(self.first, u64::from(self.count))?;
             }
-            Kind::Flush => self.flush(limits, env),
-            Kind::Deallocate => self.deallocate(limits, env),
-            Kind::Copy => self.copy(limits, scratch, env),
+            Kind::Flush => self.flush(limits, env)?,
+            Kind::Copy => self.copy(limits, scratch, env)?,
             // Done by the caller.
-            Kind::Read | Kind::Write => Ok(()),
+            Kind::Read | Kind::Write => {}
         }
+        Ok(())
     }
 
     /// Read, Write and Compare: the range of blocks, and the memory of data and metadata.
@@ -273,6 +300,7 @@ impl Io {
         let prinfo = ReadWriteCdw12::from(entry.cdw12).prinfo();
         self.bytes = u64::from(self.count) * u64::from(format.stride());
         self.metadata.clear();
+        self.protection = Protection::default();
         if format.protection != ProtectionType::NONE {
             if self.kind == Kind::Compare && prinfo.pract() {
                 return Err(Status::INVALID_PROTECTION_INFORMATION.into());
@@ -330,12 +358,7 @@ impl Io {
             let namespace = env.subsystem.attached(self.nsid, limits.attached)?;
             return Ok(namespace.flush()?);
         }
-        for namespace in env.subsystem.namespaces.iter_mut().flatten() {
-            if namespace.attached & limits.attached != 0 {
-                namespace.flush()?;
-            }
-        }
-        Ok(())
+        Ok(env.subsystem.flush(limits.attached)?)
     }
 
     fn begin_zeroes(

@@ -28,14 +28,16 @@ impl Io {
         } else {
             self.write_plain(namespace, scratch, &mut env.dma)?;
         }
-        self.settle(namespace)
+        self.settle(limits, namespace)
     }
 
-    /// After data were written: they can be read again, and are made durable if that was asked for.
-    pub(super) fn settle(&self, namespace: &mut Namespace) -> Result<(), Failure> {
+    /// After data were written: they can be read again, and are made durable if that was asked for, or if
+    /// the host allows no cache (NVMe Base 2.1 §5.1.25.1.4).
+    #[inline]
+    pub(super) fn settle(&self, limits: &Limits, namespace: &mut Namespace) -> Result<(), Failure> {
         let (first, count) = (self.first, u64::from(self.count));
         namespace.bad.heal(first, count);
-        if self.fua && namespace.volatile {
+        if namespace.volatile && (self.fua || limits.write_through) {
             let (at, len) = namespace.bytes(first, count);
             namespace.store.media().flush(at, len).map_err(write_status)?;
         }

@@ -21,7 +21,7 @@ impl Io {
             // What is discarded reads as zeroes, and costs nothing.
             let (at, len) = namespace.bytes(self.first, u64::from(self.count));
             namespace.store.media().discard(at, len).map_err(write_status)?;
-            return self.settle(namespace);
+            return self.settle(limits, namespace);
         }
         let stride = format.stride() as usize;
         for (start, blocks) in self.batches(&format) {
@@ -37,6 +37,6 @@ impl Io {
             let (at, _) = namespace.bytes(self.first + u64::from(start), 0);
             store(namespace, at, batch)?;
         }
-        self.settle(namespace)
+        self.settle(limits, namespace)
     }
 }
