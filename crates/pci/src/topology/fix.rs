@@ -76,6 +76,23 @@ pub struct Fix {
 }
 
 impl Topology {
+    /// The fix by which several clients would all reach one provider; `None` if access control is in
+    /// nobody's way, or nobody is there. Its cost is that of all changes together.
+    #[must_use]
+    pub fn fix_for(&self, clients: &[Bdf], provider: Bdf) -> Option<Fix> {
+        let provider = self.find(provider)?;
+        let mut noted = Vec::new();
+        for client in clients.iter().filter_map(|client| self.find(*client)) {
+            let meeting = self.meet(provider.0, client.0);
+            for at in self.noted_nodes(client, provider, &meeting) {
+                if client != provider && !noted.contains(&at) {
+                    noted.push(at);
+                }
+            }
+        }
+        (!noted.is_empty()).then(|| self.fix(&noted))
+    }
+
     /// The fix that clears redirection on these functions.
     pub(super) fn fix(&self, noted: &[NodeId]) -> Fix {
         Fix {

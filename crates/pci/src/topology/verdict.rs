@@ -377,7 +377,12 @@ impl Topology {
     }
 
     /// The functions that [`Verdict::noted`] lists, in the order in which the kernel finds them.
-    fn noted_nodes(&self, client: NodeId, provider: NodeId, meeting: &Meeting) -> Vec<NodeId> {
+    pub(super) fn noted_nodes(
+        &self,
+        client: NodeId,
+        provider: NodeId,
+        meeting: &Meeting,
+    ) -> Vec<NodeId> {
         let mut noted = Vec::new();
         let Some(common) = meeting.common else {
             return noted;

@@ -138,6 +138,25 @@ fn rules_are_named() {
     assert_eq!(rule(switch("-", "?", "-"), "03:00.0", "04:00.0"), Rule::Undecided);
 }
 
+/// Both ends of a copy reach a third's memory only if redirection is off for both.
+#[test]
+fn a_fix_for_several_clients_counts_each_port_once() {
+    let tree = example();
+    tree.down("01:00.0", "02:18.0", "SV RR CR UF").end("02:18.0", "07:00.0");
+    let topology = tree.build();
+    let fix = topology.fix_for(&[at("03:00.0"), at("06:00.0")], at("07:00.0")).unwrap();
+    let cleared: Vec<_> = fix.now.iter().map(|setpci| setpci.bdf).collect();
+    assert_eq!(cleared, ["02:18.0", "02:08.0", "02:10.0"].map(at));
+    assert_eq!(fix.boot.paths.len(), 3);
+    let [merge] = &fix.cost[..] else { panic!("one merge: {:?}", fix.cost) };
+    assert_eq!(merge.functions, ["03:00.0", "06:00.0", "07:00.0"].map(at));
+    // For one it is the verdict's own; for oneself there is none.
+    let one = topology.fix_for(&[at("06:00.0")], at("03:00.0"));
+    assert_eq!(one, topology.explain(at("06:00.0"), at("03:00.0")).fix);
+    assert_eq!(topology.fix_for(&[at("03:00.0")], at("03:00.0")), None);
+    assert_eq!(topology.fix_for(&[at("05:00.0")], at("03:00.0")), None);
+}
+
 #[test]
 fn a_fix_is_offered_only_where_acs_is_the_obstacle() {
     assert!(explained(&root_ports("8086:29c0"), "01:00.0", "02:00.0").fix.is_none());
