@@ -50,12 +50,8 @@ impl Context {
         FabricPlatform::new(machine, storage, Allowlist::kernel()).map_err(|error| {
             let failure = Failure::from(error);
             match (storage, failure.exit()) {
-                (Storage::Folder(_), Exit::Permission | Exit::Io) if !failure.has_remedy() => {
-                    failure.remedy(
-                        "the data of namespaces are kept there: name another folder with \
-                         --state-dir, or say --ephemeral",
-                    )
-                }
+                (Storage::Folder(_), Exit::Permission) => failure.remedy(KEPT_THERE),
+                (Storage::Folder(_), Exit::Io) => failure.or_remedy(KEPT_THERE),
                 _ => failure,
             }
         })
@@ -66,7 +62,7 @@ impl Context {
 fn read(name: &str) -> Result<String> {
     let bytes = std::fs::read(name).map_err(|error| {
         Failure::file(Path::new(name), &error)
-            .remedy("'p2pdma topo --list' lists the machines that come with the command")
+            .or_remedy("'p2pdma topo --list' lists the machines that come with the command")
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -78,8 +74,11 @@ fn read(name: &str) -> Result<String> {
     })
 }
 
-const FORMAT: &str = "'p2pdma topo --source' prints a machine file to begin with; docs/guide/machines.md \
-                      and the front of the crate's module p2pdma_pci::machine describe the format";
+const KEPT_THERE: &str = "the data of namespaces are kept there: name another folder with --state-dir, or \
+                          say --ephemeral";
+
+const FORMAT: &str =
+    "'p2pdma topo --source' prints an example, docs/guide/machines.md tells about the format";
 
 fn unknown_machine(name: &str) -> Failure {
     let names = presets::ALL.iter().map(|(name, _)| *name);

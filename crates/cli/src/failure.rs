@@ -69,7 +69,8 @@ impl Failure {
 
     fn operating_system(kind: io::ErrorKind, message: String) -> Self {
         match kind {
-            io::ErrorKind::PermissionDenied => Self::new(Exit::Permission, "P2P-PERM", message),
+            io::ErrorKind::PermissionDenied => Self::new(Exit::Permission, "P2P-PERM", message)
+                .remedy("name a place that this user may use, or run it as one who may"),
             io::ErrorKind::NotFound => Self::new(Exit::Io, "NOT-FOUND", message),
             io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
                 Self::new(Exit::Io, "FULL", message).remedy("make room there, and run it again")
@@ -84,9 +85,9 @@ impl Failure {
         self
     }
 
-    /// Whether it says what to do about it.
-    pub(crate) fn has_remedy(&self) -> bool {
-        self.0.remedy.is_some()
+    /// The same with what to do about it, unless it says that already.
+    pub(crate) fn or_remedy(self, remedy: &str) -> Self {
+        if self.0.remedy.is_some() { self } else { self.remedy(remedy) }
     }
 
     /// The same with lines of detail, each with its line feed.
@@ -171,10 +172,6 @@ impl From<p2pdma::Error> for Failure {
     fn from(error: p2pdma::Error) -> Self {
         use p2pdma::Error as E;
         let message = without_code(&error.to_string());
-        if error.is_full() {
-            return Self::new(Exit::Io, "FULL", message)
-                .remedy("the file under the namespace cannot grow: make room in the state folder");
-        }
         match error {
             E::NoPath(no_path) => Self::new(Exit::NoPath, &no_path.code.to_string(), message),
             E::Refused(refusal) => Self::new(Exit::NoPath, &refusal.code.to_string(), message),
@@ -184,6 +181,10 @@ impl From<p2pdma::Error> for Failure {
             E::NoNamespace { .. } | E::NotNvme { .. } => Self::new(Exit::Usage, "OPERAND", message),
             E::OutsideMemory { .. } | E::Alignment { .. } => Self::usage(message),
             E::Mismatch { .. } => Self::new(Exit::Mismatch, "MISMATCH", message),
+            E::File { name, kind: io::ErrorKind::UnexpectedEof, .. } => {
+                Self::new(Exit::Io, "IO", format!("{name} ended before the length that it had"))
+                    .remedy("let nobody change it meanwhile, or let it come through '-'")
+            }
             E::File { kind, .. } => Self::operating_system(kind, message),
             E::Staged { .. } => Self::new(Exit::Io, "STAGED", message),
             E::Interrupted => Self::interrupted(),
@@ -212,7 +213,8 @@ fn device(error: devices::Error, message: String) -> Failure {
             path.display()
         )),
         E::Memory { .. } => Failure::new(Exit::Io, "MEMORY", message),
-        _ => Failure::new(Exit::Usage, "MACHINE", message),
+        _ => Failure::new(Exit::Usage, "MACHINE", message)
+            .remedy("change the machine file: a device cannot be as it is described"),
     }
 }
 

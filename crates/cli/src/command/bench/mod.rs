@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     /// Namespace to write [default: that of the machine's second SSD]
     #[arg(value_name = "DST")]
     destination: Option<OsString>,
-    /// Bytes of one operation, one or several [default: 4k,128k and the most, up to 1M]
+    /// Bytes of one operation, one or several [default: 4k, 128k and the most, up to 1M]
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
     #[arg(value_parser = args::size)]
     block_size: Vec<u64>,
@@ -45,9 +45,9 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8,32")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     queue_depth: Vec<u32>,
-    /// Bytes of a round
-    #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = args::size)]
-    bytes: u64,
+    /// Bytes of a round [default: 128M, or what the namespaces have]
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    bytes: Option<u64>,
     /// Rounds of each way
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -65,7 +65,8 @@ impl Bench {
         let places = self.places(&platform)?;
         let mut pair = Pair::open(&platform, places[0], places[1])?;
         let cases = self.cases(&pair)?;
-        let mut document = self.document(&machine, &pair.topology, places);
+        let bytes = cases.first().map_or(0, |case| case.bytes);
+        let mut document = self::document(&machine, &pair.topology, places, bytes);
         // Refused before the source is filled.
         let plans = cases.iter().map(|case| case.plans(&pair)).collect::<Result<Vec<_>>>()?;
         let cases = cases.into_iter().zip(plans).collect();
@@ -81,7 +82,7 @@ impl Bench {
         rows: &mut Vec<RowDocument>,
     ) -> Result<()> {
         let interrupt = Interrupt::watch()?;
-        pair.fill(self.bytes, 1, &interrupt)?;
+        pair.fill(cases.first().map_or(0, |(case, _)| case.bytes), 1, &interrupt)?;
         let mut progress = out.progress("measuring", Amount::Steps(cases.len() as u64));
         for (done, (case, plans)) in (1..).zip(cases) {
             let row = case.measure(pair, &plans, &interrupt)?;
@@ -126,41 +127,21 @@ impl Bench {
     }
 
     fn cases(&self, pair: &Pair<'_>) -> Result<Vec<Case>> {
-        if self.bytes > pair.size() {
-            let message = format!("--bytes {} is more than a namespace has", self.bytes);
-            let most = units::exact_bytes(pair.size());
-            return Err(Failure::usage(message).remedy(format!("at most {most}")));
-        }
-        let (most, unit) = pair.limits();
         let deepest = u32::try_from(pair.depth()).unwrap_or(u32::MAX);
         if let Some(depth) = self.queue_depth.iter().find(|depth| **depth > deepest) {
             let message = format!("--queue-depth {depth} is more than the device's queue takes");
             return Err(Failure::usage(message).remedy(format!("at most {deepest}")));
         }
-        let mut sizes = self.block_size.clone();
-        if sizes.is_empty() {
-            sizes = [4 << 10, 128 << 10, 1 << 20].map(|size: u64| size.min(most)).to_vec();
-            sizes.dedup();
-        }
+        let sizes = self.sizes(pair)?;
+        let bytes = self.round(pair, &sizes)?;
         let mut cases = Vec::new();
         for block in sizes {
-            if block > most || !block.is_multiple_of(unit) {
-                let message = format!("--block-size {block} is not possible here");
-                return Err(Failure::usage(message)
-                    .remedy(format!("multiples of {unit}, up to {}", units::exact_bytes(most))));
-            }
-            if !self.bytes.is_multiple_of(block) {
-                let message =
-                    format!("--bytes {} is no multiple of --block-size {block}", self.bytes);
-                let fits = self.bytes.next_multiple_of(block);
-                return Err(Failure::usage(message).remedy(format!("--bytes {fits} is")));
-            }
             // No more can be under way than there are.
-            let blocks = u32::try_from(self.bytes / block).unwrap_or(u32::MAX);
+            let blocks = u32::try_from(bytes / block).unwrap_or(u32::MAX);
             cases.extend(self.queue_depth.iter().map(|&depth| Case {
                 block,
                 depth: depth.min(blocks),
-                bytes: self.bytes,
+                bytes,
                 rounds: self.rounds,
                 time: self.time,
             }));
@@ -169,21 +150,77 @@ impl Bench {
         Ok(cases)
     }
 
-    fn document(
-        &self,
-        machine: &Machine,
-        topology: &Topology,
-        places: [Place; 2],
-    ) -> BenchDocument {
-        let [source, destination] = places.map(|(bdf, number)| {
-            let node = topology.find(bdf).map(|id| topology.node(id));
-            match node.and_then(|node| node.name.as_deref()) {
-                Some(name) => format!("fabric:{name}/ns{number}"),
-                None => format!("{bdf}/ns{number}"),
+    /// The sizes of operations.
+    fn sizes(&self, pair: &Pair<'_>) -> Result<Vec<u64>> {
+        let (most, unit) = pair.limits();
+        let mut sizes = self.block_size.clone();
+        if sizes.is_empty() {
+            let most = most.min(self.bytes.unwrap_or(pair.size()).min(pair.size()));
+            sizes = [4 << 10, 128 << 10, 1 << 20].map(|size: u64| size.min(most)).to_vec();
+            sizes.dedup();
+        }
+        match sizes.iter().find(|block| **block > most || !block.is_multiple_of(unit)) {
+            None => Ok(sizes),
+            Some(block) => {
+                let message = format!("--block-size {block} is not possible here");
+                let remedy = format!("multiples of {unit}, up to {}", units::exact_bytes(most));
+                Err(Failure::usage(message).remedy(remedy))
             }
-        });
-        BenchDocument::new(machine.name.clone(), source, destination, self.bytes)
+        }
     }
+
+    /// The bytes of a round, in whole operations of every size.
+    fn round(&self, pair: &Pair<'_>, sizes: &[u64]) -> Result<u64> {
+        const DEFAULT: u64 = 128 << 20;
+        let all = pair.size();
+        let Some(bytes) = self.bytes else {
+            let common = sizes.iter().try_fold(1, |common, size| least_common(common, *size));
+            let round = common.map_or(0, |common| DEFAULT.min(all) / common * common);
+            return match round {
+                0 => Err(Failure::usage("no round has whole operations of all these sizes")
+                    .remedy("measure the sizes one at a time")),
+                bytes => Ok(bytes),
+            };
+        };
+        if bytes > all {
+            let message = format!("--bytes {bytes} is more than a namespace has");
+            let most = units::exact_bytes(all);
+            return Err(Failure::usage(message).remedy(format!("at most {most}")));
+        }
+        match sizes.iter().find(|block| !bytes.is_multiple_of(**block)) {
+            None => Ok(bytes),
+            Some(block) => {
+                let message = format!("--bytes {bytes} is no multiple of --block-size {block}");
+                let fits = bytes.next_multiple_of(*block);
+                Err(Failure::usage(message).remedy(format!("--bytes {fits} is")))
+            }
+        }
+    }
+}
+
+fn document(
+    machine: &Machine,
+    topology: &Topology,
+    places: [Place; 2],
+    bytes: u64,
+) -> BenchDocument {
+    let [source, destination] = places.map(|(bdf, number)| {
+        let node = topology.find(bdf).map(|id| topology.node(id));
+        match node.and_then(|node| node.name.as_deref()) {
+            Some(name) => format!("fabric:{name}/ns{number}"),
+            None => format!("{bdf}/ns{number}"),
+        }
+    });
+    BenchDocument::new(machine.name.clone(), source, destination, bytes)
+}
+
+/// The least common multiple, unless it is too large for any namespace.
+fn least_common(a: u64, b: u64) -> Option<u64> {
+    let (mut gcd, mut rest) = (a, b);
+    while rest > 0 {
+        (gcd, rest) = (rest, gcd % rest);
+    }
+    (a / gcd).checked_mul(b)
 }
 
 fn place(platform: &FabricPlatform, text: &OsString) -> Result<Place> {

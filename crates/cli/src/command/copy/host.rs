@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use p2pdma::{FabricPlatform, HostClient, Platform};
 
-use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::operand::Operand;
 
@@ -47,11 +46,7 @@ pub(crate) fn open(operand: &Operand) -> Result<Option<SourceFile>> {
     let failed = |error: io::Error| Failure::file(path, &error);
     // Looked at before it is opened: opening a pipe would wait for its other end.
     let metadata = std::fs::metadata(path).map_err(|error| {
-        let failure = failed(error);
-        match failure.exit() {
-            Exit::Permission => failure,
-            _ => failure.remedy("SRC is a file that is there, or a device: fabric:nvme0/ns1"),
-        }
+        failed(error).or_remedy("SRC is a file that is there, or a device: fabric:nvme0/ns1")
     })?;
     check_kind(path, &metadata)?;
     let file = File::open(path).map_err(failed)?;

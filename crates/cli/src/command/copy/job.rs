@@ -107,12 +107,30 @@ pub(crate) fn lengths(source: &Side, sink: &Side, request: &Request) -> Result<L
         return Err(Failure::usage(message).remedy(format!("--length {room} copies what fits")));
     }
     if payload == 0 {
-        let message = format!("there is nothing to copy in {}", source.text);
-        return Err(Failure::usage(message));
+        return Err(nothing(source, sink, available));
     }
     aligned(source, from, "--src-offset")?;
     aligned(sink, to, "--dst-offset")?;
-    whole_blocks(source, sink, payload)
+    let lengths = whole_blocks(source, sink, payload)?;
+    for (side, option) in [(source, "--src-offset"), (sink, "--dst-offset")] {
+        if side.offset.checked_add(lengths.moved).is_none() {
+            let message = format!("{option} {} leads beyond 2^64 in {}", side.offset, side.text);
+            return Err(Failure::usage(message).remedy(format!("choose a smaller {option}")));
+        }
+    }
+    Ok(lengths)
+}
+
+fn nothing(source: &Side, sink: &Side, available: Option<u64>) -> Failure {
+    let (side, what, option) = match available {
+        Some(0) => (source, "nothing to copy in", "--src-offset"),
+        _ => (sink, "no room in", "--dst-offset"),
+    };
+    if side.offset == 0 {
+        return Failure::usage(format!("there is {what} {}: it is empty", side.text));
+    }
+    let message = format!("there is {what} {} from byte {} on", side.text, side.offset);
+    Failure::usage(message).remedy(format!("a smaller {option} leaves some"))
 }
 
 fn beyond_offset(side: &Side, size: Option<u64>, option: &str) -> Result<Option<u64>> {
@@ -125,7 +143,7 @@ fn beyond_offset(side: &Side, size: Option<u64>, option: &str) -> Result<Option<
     {
         let message =
             format!("{option} is not for {}: its driver decides where data are", side.text);
-        return Err(Failure::usage(message));
+        return Err(Failure::usage(message).remedy(format!("leave {option} out")));
     }
     Ok(Some(rest))
 }

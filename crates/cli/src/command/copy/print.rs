@@ -139,7 +139,7 @@ impl CopyDocument {
             "error",
         ]);
         csv.row([
-            self.headline().to_owned(),
+            word(&self.status),
             self.source.operand.clone(),
             self.destination.operand.clone(),
             word(&self.path),

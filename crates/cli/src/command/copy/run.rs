@@ -66,7 +66,7 @@ impl Transfer<'_> {
         let (bound, plan, writing) = self.bind()?;
         let before = platform.traffic();
         let began = Instant::now();
-        let mut carried = Carried { bound, interrupt: interrupt.clone(), shape };
+        let mut carried = Carried { bound, names: &names, interrupt: &interrupt, shape };
         let moved = carried.carry(platform, plan, &context.out);
         let seconds = began.elapsed().as_secs_f64();
         let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
@@ -155,13 +155,14 @@ fn lend_all(platform: &FabricPlatform, side: &Side, len: u64) -> Result<Arc<Peer
 }
 
 /// A copy under way.
-struct Carried {
+struct Carried<'a> {
     bound: Bound,
-    interrupt: Interrupt,
+    names: &'a Names,
+    interrupt: &'a Interrupt,
     shape: Shape,
 }
 
-impl Carried {
+impl Carried<'_> {
     fn carry(
         &mut self,
         platform: &FabricPlatform,
@@ -192,7 +193,7 @@ impl Carried {
     ) -> std::result::Result<Option<u64>, Ended> {
         let ended = |complete| move |failure| Ended { complete, moved: payload, failure };
         if flush && let Some(sink) = &mut self.bound.sink {
-            sink.flush().map_err(Failure::from).map_err(ended(0))?;
+            sink.flush().map_err(|error| self.names.failure(error)).map_err(ended(0))?;
         }
         if !verify {
             return Ok(None);
@@ -277,8 +278,13 @@ impl Names {
     }
 
     fn failure(&self, error: p2pdma::Error) -> Failure {
-        let p2pdma::Error::Mismatch { at } = error else { return error.into() };
         let Self { source, sink, source_offset, sink_offset, .. } = self;
+        if error.is_full() {
+            let message = format!("no room is left under {sink}: its file cannot grow");
+            return Failure::new(Exit::Io, "FULL", message)
+                .remedy("make room in the state folder, and run it again");
+        }
+        let p2pdma::Error::Mismatch { at } = error else { return error.into() };
         let at = at.saturating_sub(*sink_offset).saturating_add(*source_offset);
         let message = format!("{source} does not match {sink}: first at byte {at}");
         Failure::new(Exit::Mismatch, "MISMATCH", message)

@@ -67,7 +67,10 @@ impl Target {
                 check_folder(path)?;
                 return Ok(Self::File { path: path.to_owned(), replaces: None });
             }
-            Err(error) => return Err(Failure::file(path, &error)),
+            Err(error) => {
+                let failure = Failure::file(path, &error);
+                return Err(failure.or_remedy("name a file in a folder that is there"));
+            }
         };
         if metadata.is_symlink() {
             return Err(Failure::usage(format!("{shown} is a symbolic link"))
@@ -109,14 +112,23 @@ impl Target {
             Self::Stdout => {
                 let file = tempfile::tempfile();
                 file.map(Writing::Stdout)
-                    .map_err(|error| Failure::file(Path::new("a temporary file"), &error))
+                    .map_err(|error| Failure::file(Path::new(SPOOL), &bare(error)))
             }
             Self::File { path, replaces } => {
-                let file = beside(&path).map_err(|error| Failure::file(folder(&path), &error))?;
+                let failed = |error| Failure::file(folder(&path), &bare(error));
+                let file = beside(&path).map_err(failed)?;
                 Ok(Writing::File { file, path, replace: replaces.is_some() })
             }
         }
     }
+}
+
+/// What standard output will get waits here: blocks come in any order.
+const SPOOL: &str = "a temporary file for standard output";
+
+/// Without the temporary name that the library adds, which nobody will ever see.
+fn bare(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() { error } else { error.kind().into() }
 }
 
 /// The name of a file beside the target, as the user named the target.
@@ -190,7 +202,7 @@ impl Writing {
         };
         match self {
             Self::Elsewhere => Ok(None),
-            Self::Stdout(file) => named(file, Path::new("standard output")),
+            Self::Stdout(file) => named(file, Path::new(SPOOL)),
             Self::File { file, path, .. } => named(file.as_file(), &like(path, file.path())),
         }
     }
