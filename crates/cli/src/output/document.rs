@@ -120,7 +120,7 @@ pub(crate) struct FixDocument {
     pub(crate) commands: Vec<String>,
     /// The kernel parameter that changes it at every boot.
     pub(crate) kernel_parameter: String,
-    /// The line of a machine file, below `[os]`, that does the same on the fabric.
+    /// The table `[os]` of a machine file that does the same on the fabric.
     pub(crate) machine_file: String,
     /// The cost: functions that would no longer be isolated from one another.
     pub(crate) joins: Vec<Vec<String>>,

@@ -43,7 +43,8 @@ pub(crate) fn explain(no_path: &NoPath, topology: &Topology) -> (String, String)
         }
         let kernel = refusal.verdict.kernel_map_type.map(MapType::kernel_name);
         text.push_str(&labelled("kernel", kernel.unwrap_or("not known")));
-        text.push_str(&advice(no_path.code, &refusal.verdict, topology));
+        text.push_str(&other_leg(no_path, id, refusal, topology));
+        text.push_str(&advice(no_path.code, fix(no_path, topology).as_ref(), topology));
         text.push_str(&others(no_path, id));
     } else {
         text.push_str(&labelled("fix", general_advice(no_path.code)));
@@ -52,6 +53,36 @@ pub(crate) fn explain(no_path: &NoPath, topology: &Topology) -> (String, String)
     text.push_str(&labelled("else", "--p2p=prefer copies through host memory"));
     text.push_str(&labelled("more", &format!("p2pdma explain {}", no_path.code.code())));
     (headline, text)
+}
+
+/// The clients among the ends.
+fn clients(no_path: &NoPath) -> Vec<Bdf> {
+    let ends = [no_path.wish.source, no_path.wish.sink];
+    ends.iter()
+        .filter_map(|end| if let End::Client(bdf) = end { Some(*bdf) } else { None })
+        .collect()
+}
+
+/// What would make a path for all clients, where access control alone prevents it.
+fn fix(no_path: &NoPath, topology: &Topology) -> Option<Fix> {
+    let (_, refusal) = nearest_refused(no_path)?;
+    let clients = clients(no_path);
+    let all = clients.iter().all(|client| match topology.route(*client, refusal.provider()) {
+        Route::NotSupported(refusal) => refusal.code == ReasonCode::AcsRedirect,
+        _ => true,
+    });
+    let fix = topology.fix_for(&clients, refusal.provider());
+    fix.filter(|_| all && no_path.code == ReasonCode::AcsRedirect)
+}
+
+/// The other client, if it has no path either.
+fn other_leg(no_path: &NoPath, id: ProviderId, shown: &Refusal, topology: &Topology) -> String {
+    let others = clients(no_path).into_iter().filter(|bdf| ![shown.client(), id.bdf].contains(bdf));
+    let refused = others.filter_map(|bdf| match topology.route(bdf, id.bdf) {
+        Route::NotSupported(refusal) => Some(labelled("also", &refusal.to_string())),
+        _ => None,
+    });
+    refused.collect()
 }
 
 fn nearest_refused(no_path: &NoPath) -> Option<(ProviderId, &Refusal)> {
@@ -135,7 +166,7 @@ fn trees(verdict: &Verdict, topology: &Topology) -> Vec<Branch> {
         above = topology.parent(id);
     }
     if let Some(bridge) = verdict.host_bridges.first() {
-        tree.label = format!("{:<34} {}", tree.label, host_bridge(bridge));
+        tree.label = format!("{:<33}  {}", tree.label, host_bridge(bridge));
     }
     vec![tree]
 }
@@ -196,10 +227,14 @@ fn step_line(step: &Step, verdict: &Verdict) -> String {
             .filter(|(_, effect)| *effect == Effect::ActsOnPair)
             .map(|(bit, _)| bit)
             .collect();
+        let acts = |bit| acting.contains(&bit);
         let mark = match acting.as_slice() {
-            [] => "<-- counted by the kernel; the bus does not look at it".to_owned(),
-            [AcsBit::EgressControl] => "<-- blocks peer traffic".to_owned(),
-            _ => "<-- sends peer traffic up".to_owned(),
+            [] => "<-- counted by the kernel; the bus does not look at it",
+            // With both, requests to the peers that egress control guards are redirected.
+            _ if acts(AcsBit::EgressControl) && !acts(AcsBit::RequestRedirect) => {
+                "<-- blocks peer traffic"
+            }
+            _ => "<-- sends peer traffic up",
         };
         line.push_str(&format!("  {}", styled(WARNING, mark)));
     }
@@ -213,12 +248,13 @@ fn step_line(step: &Step, verdict: &Verdict) -> String {
 }
 
 /// What would make a path, and what that costs.
-fn advice(code: ReasonCode, verdict: &Verdict, topology: &Topology) -> String {
-    let Some(fix) = verdict.fix.as_ref().filter(|_| code == ReasonCode::AcsRedirect) else {
+fn advice(code: ReasonCode, fix: Option<&Fix>, topology: &Topology) -> String {
+    let Some(fix) = fix else {
         return labelled("fix", general_advice(code));
     };
-    let mut text =
-        labelled("fix now", &format!("in the machine file:  {}", machine_line(fix, topology)));
+    let [table, line] = machine_lines(fix, topology);
+    let mut text = labelled("fix now", &format!("in the machine file:  {table}"));
+    text.push_str(&continued(&format!("                      {line}")));
     for (index, command) in fix.now.iter().enumerate() {
         let lead = if index == 0 { "on a real machine:   " } else { "                     " };
         text.push_str(&continued(&format!("{lead} {command}")));
@@ -232,10 +268,11 @@ fn advice(code: ReasonCode, verdict: &Verdict, topology: &Topology) -> String {
     text
 }
 
-fn machine_line(fix: &Fix, topology: &Topology) -> String {
+/// A table of a machine file and the line in it.
+fn machine_lines(fix: &Fix, topology: &Topology) -> [String; 2] {
     let names: Vec<String> =
         fix.now.iter().map(|at| format!("\"{}\"", named(topology, at.bdf))).collect();
-    format!("[os] disable-acs-redir = [{}]", names.join(", "))
+    ["[os]".to_owned(), format!("disable-acs-redir = [{}]", names.join(", "))]
 }
 
 fn cost(merges: &[Merge], topology: &Topology) -> String {
@@ -273,9 +310,11 @@ fn general_advice(code: ReasonCode) -> &'static str {
 }
 
 fn remedy(no_path: &NoPath, topology: &Topology) -> String {
-    let fix = nearest_refused(no_path).and_then(|(_, refusal)| refusal.verdict.fix.as_ref());
-    match fix.filter(|_| no_path.code == ReasonCode::AcsRedirect) {
-        Some(fix) => format!("{}; or --p2p=prefer", machine_line(fix, topology)),
+    match fix(no_path, topology) {
+        Some(fix) => {
+            let [table, line] = machine_lines(&fix, topology);
+            format!("{line} in {table} of the machine file; or --p2p=prefer")
+        }
         None => format!("{}; or --p2p=prefer", general_advice(no_path.code)),
     }
 }
@@ -331,13 +370,14 @@ fn document(no_path: &NoPath, topology: &Topology) -> RefusalDocument {
     };
     RefusalDocument {
         candidates: no_path.rejected.iter().map(candidate).collect(),
-        verdict: nearest_refused(no_path)
-            .map(|(_, refusal)| verdict_document(&refusal.verdict, topology)),
+        verdict: nearest_refused(no_path).map(|(_, refusal)| {
+            verdict_document(&refusal.verdict, fix(no_path, topology).as_ref(), topology)
+        }),
     }
 }
 
 /// A verdict as data.
-pub(crate) fn verdict_document(verdict: &Verdict, topology: &Topology) -> VerdictDocument {
+fn verdict_document(verdict: &Verdict, fix: Option<&Fix>, topology: &Topology) -> VerdictDocument {
     let bridge = |bridge: &HostBridgeEvidence| HostBridgeDocument {
         id: bridge.key.map(|(_, id)| id.to_string()),
         allows: bridge.allows,
@@ -349,7 +389,7 @@ pub(crate) fn verdict_document(verdict: &Verdict, topology: &Topology) -> Verdic
         distance: verdict.distance,
         path: verdict.steps().map(step_document).collect(),
         host_bridges: verdict.host_bridges.iter().map(bridge).collect(),
-        fix: verdict.fix.as_ref().map(|fix| fix_document(fix, topology)),
+        fix: fix.map(|fix| fix_document(fix, topology)),
         hazards: verdict
             .hazards
             .iter()
@@ -378,7 +418,7 @@ fn fix_document(fix: &Fix, topology: &Topology) -> FixDocument {
     FixDocument {
         commands: fix.now.iter().map(ToString::to_string).collect(),
         kernel_parameter: fix.boot.to_string(),
-        machine_file: machine_line(fix, topology),
+        machine_file: machine_lines(fix, topology).join("\n"),
         joins: fix.cost.iter().map(joined).collect(),
     }
 }
