@@ -1,0 +1,132 @@
+//! Machine files that are wrong, and machines that cannot be.
+
+use crate::support::Place;
+
+/// The default machine with a text of its file replaced, and what is said about that.
+const WRONG: &[(&str, &str, &str)] = &[
+    // Not TOML.
+    ("model = \"pcie\"", "model = pcie", ":13:9: string values must be quoted"),
+    ("[timing]", "[timing", ":12:8: unclosed table, expected `]`"),
+    ("name = \"default\"", "name = \"default\"\nname = \"x\"", ":4:1: duplicate key"),
+    // Not the right keys and values.
+    ("cmb = ", "cnb = ", ":33:1: unknown key 'cnb' in [[nvme]]; did you mean 'cmb'?"),
+    ("name = \"default\"", "", ":1:1: the machine file needs the key 'name'"),
+    ("ports = 2", "ports = \"2\"", ":28:9: 'ports' must be an integer, not string"),
+    ("ports = 2", "ports = 33", ":28:9: 'ports' is 33: expected 1 to 32"),
+    ("cmb = \"64M\"", "cmb = \"64Q\"", ":33:7: 'cmb' is \"64Q\": expected a size such as \"64M\""),
+    ("\"60us\"", "\"60\"", ":34:16: 'read-latency' is \"60\": expected a time such as \"80us\""),
+    ("= 7\n", "= -7\n", ":36:18: 'read-bandwidth' is \"-7\": expected a rate in GB/s"),
+    ("\"8086:4c43\"", "\"8086\"", ":18:6: 'id' is \"8086\": expected vendor and device such as"),
+    ("\"refuse\"", "\"deny\"", ":19:7: 'p2p' is \"deny\": expected \"forward\" or \"refuse\""),
+    ("size = \"1G\"", "size = \"0\"", ":39:8: 'size' is \"0\": expected a multiple of the block"),
+    ("size = \"1G\"", "size = \"1000\"", ":39:8: 'size' is \"1000\": expected a multiple of the"),
+    ("memory = \"1G\"", "memory = \"900T\"", ":7:10: 'memory' is \"900T\": expected 16M to 16T"),
+    // Names that lead out of the folder where the machine's data are.
+    ("name = \"default\"", "name = \"../escaped\"", ":3:8: "),
+    ("name = \"default\"", "name = \"/tmp/escaped\"", ":3:8: "),
+    ("name = \"default\"", "name = \"\"", ":3:8: "),
+    ("name = \"nvme1\"", "name = \"../nvme1\"", ":42:8: \"../nvme1\" cannot be a name"),
+    // Machines that cannot be.
+    (
+        "below = \"sw0.1\"",
+        "below = \"sw0.0\"",
+        ":42:8: nvme1 cannot be function 0 below sw0.0: nvme0 is",
+    ),
+    ("below = \"sw0.1\"", "below = \"sw0.2\"", ":43:9: sw0 has no port 2: it has ports 0 to 1"),
+    ("below = \"sw0.1\"", "below = \"sw1.1\"", ":43:9: there is no switch \"sw1\"; did you mean"),
+    ("below = \"rp0\"", "below = \"sw0.0\"", "cannot be below sw0.0"),
+    ("name = \"nvme1\"", "name = \"nvme0\"", ":42:8: the name \"nvme0\" is taken: see line 31"),
+    (
+        "cmb = \"64M\"",
+        "cmb = { size = \"64M\", bar-size = \"32M\" }",
+        ":33:16: cmb ends at 0x4000000 bytes, beyond its BAR of 0x2000000 bytes",
+    ),
+    (
+        "cmb = \"64M\"",
+        "cmb = { size = \"64M\", bar-size = \"64M\", offset = \"4k\" }",
+        ":33:16: cmb ends at 0x4001000 bytes, beyond its BAR of 0x4000000 bytes",
+    ),
+    (
+        "cmb = \"64M\"",
+        "cmb = \"64T\"",
+        "0000:03:00.0 needs 0x400000000000 bytes of prefetchable address space, and no window has them",
+    ),
+];
+
+#[test]
+fn wrong_machines_are_refused_with_the_place_and_what_was_expected() {
+    let place = Place::new();
+    for (right, wrong, said) in WRONG {
+        place.machine("wrong.toml", "default", &[(right, wrong)]);
+        let copy = "--fabric ./wrong.toml copy zero: fabric:nvme0/ns1 --length 4k";
+        let ran = place.run(copy).ends(2).prints_nothing().complains(&[said, "\nhelp: "]);
+        if said.starts_with(':') {
+            ran.complains(&[&format!("./wrong.toml{said}"), " | ", "^"]);
+        }
+        let error = place.run(&format!("-o json {copy}")).ends(2).json();
+        assert_eq!(error["error"]["code"], "MACHINE", "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(said), "{error}");
+    }
+    // Neither state nor anything else was written, here or beside.
+    let names = place.names("");
+    assert!(names == ["wrong.toml"] || names == ["wrong.toml", "xdg"], "{names:?}");
+    println!("cases: {}", WRONG.len());
+}
+
+#[test]
+fn the_line_is_shown_with_a_mark_below_its_column() {
+    let place = Place::new();
+    place.machine("wrong.toml", "default", &[("ports = 2", "\tports =\t\u{fc}")]);
+    let ran = place.run("--fabric ./wrong.toml topo").ends(2).prints_nothing();
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(
+        lines[1..4],
+        ["   |", "28 | \tports =\t\u{fc}", "   | \t       \t^"],
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn machine_files_that_are_none() {
+    let place = Place::new();
+    place.write("binary.toml", b"name = \"x\"\nabout = \"\xff\"");
+    place
+        .run("--fabric binary.toml topo")
+        .ends(2)
+        .prints_nothing()
+        .complains(&["binary.toml:2:10: expected UTF-8 text", "help: "]);
+    place.write("empty.toml", "");
+    let empty = place.run("--fabric empty.toml topo").ends(2).prints_nothing();
+    empty.complains(&["empty.toml:1:1: the machine file needs the key 'name'"]);
+    place
+        .run("--fabric ./none.toml topo")
+        .ends(1)
+        .prints_nothing()
+        .complains(&["./none.toml: No such file", "topo --list"]);
+    place.run("--fabric ./ topo").ends(1).prints_nothing().complains(&["./: Is a directory"]);
+    let meant = place.run("--fabric defualt topo").ends(2).prints_nothing();
+    meant.complains(&[
+        "there is no machine 'defualt'",
+        "did you mean --fabric default?",
+        "eight-ssds",
+    ]);
+    let file = place.run("--fabric mine topo").ends(2).prints_nothing();
+    file.complains(&["there is no machine 'mine'", "for a file say --fabric ./mine"]);
+}
+
+#[test]
+fn other_platforms_are_not_in_this_version() {
+    let place = Place::new();
+    for name in ["linux", "vfio"] {
+        for command in ["topo", "demo", "bench", "copy zero: fabric:nvme0/ns1"] {
+            let ran = place.run(&format!("--platform {name} {command}"));
+            ran.ends(2).prints_nothing().complains(&[
+                name,
+                "not in this version",
+                "--platform fabric",
+            ]);
+        }
+    }
+    place.run("--platform fabric topo").ok();
+}

@@ -1,0 +1,19 @@
+//! The command from end to end: the built binary, run as people and scripts run it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
+#![expect(clippy::print_stdout, reason = "counts are printed")]
+
+mod bad_files;
+mod bad_machines;
+mod bad_operands;
+mod bad_state;
+mod done_when;
+mod interrupt;
+mod output;
+mod pages;
+mod persistence;
+mod pipes;
+mod presets;
+mod refusals;
+mod schemas;
+mod support;
