@@ -134,6 +134,9 @@ impl Copy {
         let platform = context.platform(&machine, &storage)?;
         let mut source = Side::source(&platform, &source, source_file, self.src_offset)?;
         let sink = Side::sink(&platform, &destination, self.dst_offset)?;
+        if self.flush && sink.is_volatile() {
+            return Err(nothing_durable(&sink.text));
+        }
 
         let request = self.request();
         let pieces = job::pieces(&source, &sink, &request)?;
@@ -174,6 +177,9 @@ impl Copy {
             return Err(Failure::usage("null: keeps nothing that could be verified")
                 .remedy("pattern:seed=N and zero: check what arrives"));
         }
+        if self.flush && !destination.is_device() && !matches!(destination, Operand::File(_)) {
+            return Err(nothing_durable(&destination.to_string()));
+        }
         let whole = matches!(destination, Operand::File(_) | Operand::Stdio);
         if whole && self.dst_offset > 0 {
             let message = "--dst-offset is for devices: a file is written as a whole";
@@ -204,6 +210,11 @@ impl Copy {
         let pieces = pieces.within(&plan, &candidates);
         Ok((plan, pieces))
     }
+}
+
+fn nothing_durable(sink: &str) -> Failure {
+    Failure::usage(format!("{sink} keeps nothing that could be made durable"))
+        .remedy("leave --flush out")
 }
 
 /// The memory that `--via` names.
