@@ -34,11 +34,26 @@ struct Copy {
     descriptor: Descriptor,
     /// Bytes that were asked for.
     started: u32,
-    /// Bytes that arrived.
+    /// Bytes that arrived, from the beginning and without a gap.
     copied: u32,
+    /// Pieces that arrived behind a gap: where each begins, and its length.
+    ahead: Vec<(u32, u32)>,
     /// Slots that are its.
     slots: u32,
     status: MoverStatus,
+}
+
+impl Copy {
+    /// A piece arrived. Pieces are asked for in order, and may arrive in any.
+    fn arrive(&mut self, start: u32, len: u32) {
+        if start != self.copied {
+            return self.ahead.push((start, len));
+        }
+        self.copied += len;
+        while let Some(next) = self.ahead.iter().position(|(start, _)| *start == self.copied) {
+            self.copied += self.ahead.swap_remove(next).1;
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +61,8 @@ struct Slot {
     data: Box<[u8]>,
     len: usize,
     index: u32,
+    /// Where in its copy the piece begins.
+    start: u32,
     target: u64,
 }
 
@@ -76,7 +93,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(ring: u64, completions: u64, entries: u32) -> Self {
-        let slot = Slot { data: vec![0; PIECE].into(), len: 0, index: 0, target: 0 };
+        let slot = Slot { data: vec![0; PIECE].into(), len: 0, index: 0, start: 0, target: 0 };
         Self {
             ring,
             completions,
@@ -145,14 +162,15 @@ impl Engine {
 
     /// Fetches descriptors; false if there are none, or enough.
     fn fetch(&mut self, port: &mut Port<'_>) -> bool {
-        let end = if self.tail >= self.head { self.tail } else { self.entries };
-        // Completion records have the indexes of descriptors, so that no index is under way twice.
-        let room = self.entries - 1 - self.unfinished.min(self.entries - 1);
-        let count = (end - self.head).min(BATCH).min(room);
+        let first = self.head;
+        let end = if self.tail >= first { self.tail } else { self.entries };
+        // Completion records have the indexes of descriptors: none is under way twice, wherever the tail
+        // goes.
+        let busy = self.copies.range(first..).next().map_or(end, |(&index, _)| index.min(end));
+        let count = busy.saturating_sub(first).min(BATCH);
         if count == 0 || self.fetching || self.unfinished >= BATCH {
             return false;
         }
-        let first = self.head;
         self.fetched.resize(count as usize, Descriptor::default());
         let at = self.ring + u64::from(first) * size_of::<Descriptor>() as u64;
         let bytes = self.fetched.as_mut_slice().as_mut_bytes();
@@ -160,7 +178,7 @@ impl Engine {
             self.failed = true;
             return false;
         };
-        self.head = if end == self.entries && first + count == end { 0 } else { first + count };
+        self.head = if first + count == self.entries { 0 } else { first + count };
         self.unfinished += count;
         if done > port.now() {
             self.fetching = true;
@@ -184,7 +202,8 @@ impl Engine {
                 && fits(descriptor.target.get());
             let status = if valid { MoverStatus::Success } else { MoverStatus::InvalidDescriptor };
             let descriptor = *descriptor;
-            let copy = Copy { descriptor, started: 0, copied: 0, slots: 0, status };
+            let (started, copied, slots, ahead) = (0, 0, 0, Vec::new());
+            let copy = Copy { descriptor, started, copied, ahead, slots, status };
             self.copies.insert(index, copy);
             if valid {
                 self.reading.push_back(index);
@@ -205,6 +224,7 @@ impl Engine {
         let slot = &mut self.slots[number];
         slot.len = PIECE.min(left as usize);
         slot.index = index;
+        slot.start = copy.started;
         slot.target = copy.descriptor.target.get() + u64::from(copy.started);
         let source = copy.descriptor.source.get() + u64::from(copy.started);
         let read = port.read(Iova(source), &mut slot.data[..slot.len], Attributes::DATA);
@@ -251,11 +271,12 @@ impl Engine {
     }
 
     fn written(&mut self, number: usize, port: &mut Port<'_>) {
-        let (index, len) = (self.slots[number].index, self.slots[number].len);
+        let Slot { index, start, len, .. } = self.slots[number];
         self.free.push(number);
         if let Some(copy) = self.copies.get_mut(&index) {
             copy.slots -= 1;
-            copy.copied += u32::try_from(len).unwrap_or(0);
+            // A slot is at most 64 KiB.
+            copy.arrive(start, u32::try_from(len).unwrap_or(0));
         }
         self.finish_if_idle(index, port);
     }
