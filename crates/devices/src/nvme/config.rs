@@ -33,7 +33,8 @@ pub struct SubsystemConfig {
     pub namespaces: Vec<NamespaceConfig>,
     /// The largest NSID there can be (NN): 1 to 4096, and no less than there are namespaces.
     pub max_namespaces: u32,
-    /// Bytes of capacity that are not in a namespace, from which hosts can make some.
+    /// Bytes of capacity that are not in a namespace, from which hosts can make some, in memory: less than
+    /// 2^62, and at most 64 TiB for each namespace.
     pub spare_capacity: u64,
     /// How long the media take; without it, no time at all.
     pub timing: Option<MediaTiming>,

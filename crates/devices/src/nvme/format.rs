@@ -13,6 +13,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::admin::fetch_data;
 use super::engine::Engine;
+use super::media::MOST_MEMORY;
 use super::namespace::{Format, Namespace, write_status};
 use super::nvm::Env;
 use super::reply::CommandResult;
@@ -99,7 +100,7 @@ impl Engine {
         let format = Format::of(flbas.format_index(), flbas.mtelba(), dps.pit(), dps.pip());
         let format = format.ok_or(Status::INVALID_FORMAT)?;
         let bytes = u128::from(blocks) * u128::from(format.stride());
-        if bytes > u128::from(subsystem.unallocated) {
+        if bytes > u128::from(subsystem.unallocated.min(MOST_MEMORY)) {
             return Err(Status::NAMESPACE_INSUFFICIENT_CAPACITY.into());
         }
         let free = subsystem.namespaces.iter().position(Option::is_none);

@@ -8,7 +8,9 @@ use p2pdma_spec::nvme::namespace::LbaFormat;
 use p2pdma_spec::nvme::protection::ProtectionType;
 use p2pdma_spec::nvme::status::Status;
 
-use super::media::{CachedMedia, FileMedia, Media, MediaError, MemoryMedia, NullMedia};
+use super::media::{
+    CachedMedia, FileMedia, MOST_MEMORY, Media, MediaError, MemoryMedia, NullMedia,
+};
 use super::protection::INFO_SIZE;
 use crate::Error;
 
@@ -58,8 +60,8 @@ impl Default for NamespaceConfig {
 
 /// What a namespace's blocks are kept on.
 pub enum MediaConfig {
-    /// Memory of the device, zeroed, of which only what is written costs anything. It survives a loss of
-    /// power and goes with the device.
+    /// Memory of the device, zeroed, of which only what is written costs anything: at most 64 TiB. It
+    /// survives a loss of power and goes with the device.
     Memory,
     /// Nothing: reads move no data, writes are dropped. For benchmarks.
     Null,
@@ -244,6 +246,10 @@ impl Namespace {
         // Nobody knows what another medium needs.
         let flushed = matches!(config.media, MediaConfig::File(_) | MediaConfig::Other(_));
         let media: Box<dyn Media> = match config.media {
+            MediaConfig::Memory if capacity > MOST_MEMORY => {
+                let (what, value) = ("the size of a namespace in memory", capacity);
+                return Err(Error::Value { what, value, allowed: "at most 64 TiB" });
+            }
             MediaConfig::Memory => Box::new(MemoryMedia::new(capacity)),
             MediaConfig::Null => Box::new(NullMedia),
             MediaConfig::File(path) => Box::new(FileMedia::open(&path, capacity)?),

@@ -1,5 +1,6 @@
 //! Namespaces made, attached, formatted and deleted by a host.
 
+use p2pdma_devices::Error;
 use p2pdma_devices::nvme::{NamespaceConfig, NvmeConfig, Subsystem, SubsystemConfig};
 use p2pdma_fabric::Timing;
 use p2pdma_pci::topology::IommuMode;
@@ -166,6 +167,52 @@ fn namespaces_that_cannot_be_made() {
     host.delete_namespace(NSID_ALL).unwrap();
     let left: NamespaceList = host.identify(Cns::ALLOCATED_NAMESPACES, 0).unwrap();
     assert_eq!(left.iter().count(), 0);
+}
+
+/// A namespace in memory has at most 64 TiB, whoever makes it: its last block can be written at the cost of
+/// what is written, and a larger one is refused before anything is allocated.
+#[test]
+fn memory_has_a_bound() {
+    const MOST: u64 = (64 << 40) / 4096;
+    for (blocks, possible) in [
+        (MOST, true),
+        (MOST + 1, false),
+        (1_000_000 << 28, false),
+        ((1 << 62) / 4096 - 1, false),
+        ((1 << 62) / 4096, false),
+        (u64::MAX / 4096, false),
+        (u64::MAX, false),
+    ] {
+        let namespace = NamespaceConfig { blocks, ..NamespaceConfig::default() };
+        let subsystem =
+            SubsystemConfig { namespaces: vec![namespace], ..SubsystemConfig::default() };
+        match Subsystem::new(subsystem) {
+            Ok(_) => assert!(possible, "{blocks} blocks"),
+            Err(error) => {
+                assert!(!possible && matches!(error, Error::Value { .. }), "{blocks}: {error}");
+            }
+        }
+    }
+    let subsystem = SubsystemConfig { spare_capacity: 1 << 61, ..config() };
+    let mut host = Host::with(NvmeConfig { subsystem, ..NvmeConfig::default() });
+    for blocks in [MOST + 1, 1 << 45] {
+        let wanted = NamespaceCreation { nsze: blocks.into(), ncap: blocks.into(), ..creation() };
+        let refused = Err(Status::NAMESPACE_INSUFFICIENT_CAPACITY);
+        assert_eq!(host.create_namespace(&wanted), refused);
+    }
+    let wanted = NamespaceCreation { nsze: MOST.into(), ncap: MOST.into(), ..creation() };
+    assert_eq!(host.create_namespace(&wanted), Ok(2));
+    host.attach(2, 0, &[0]).unwrap();
+    let (from, to) = (host.buffer(4096), host.buffer(4096));
+    fill(from.memory(), 1);
+    host.write(2, MOST - 1, 1, &from).unwrap();
+    host.read(2, MOST - 1, 1, &to).unwrap();
+    assert_eq!(contents(from.memory()), contents(to.memory()));
+    host.read(2, MOST / 2, 1, &to).unwrap();
+    assert_eq!(contents(to.memory()), [0; 4096]);
+    host.format(2, FormatNvmCdw10::new().with_format_index(0)).unwrap();
+    host.read(2, 8 * MOST - 8, 8, &to).unwrap();
+    assert_eq!(contents(to.memory()), [0; 4096]);
 }
 
 #[test]

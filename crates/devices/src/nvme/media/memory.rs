@@ -11,6 +11,8 @@ const CHUNK: u64 = 256 << 20;
 /// Within a chunk, pieces of this size are known to be zeroes until they are written: 128 of them,
 /// a bit each.
 const PIECE: u64 = CHUNK / 128;
+/// The most bytes: half of what a process can address, so that all of it can be written, in principle.
+pub(crate) const MOST_MEMORY: u64 = 64 << 40;
 /// Up to this size huge pages are asked for: they make random access a third faster, but a single
 /// block then costs 2 MiB, which a sparse terabyte could not bear.
 const HUGE_UP_TO: u64 = 4 << 30;
@@ -19,7 +21,10 @@ const HUGE_UP_TO: u64 = 4 << 30;
 /// not.
 #[derive(Debug)]
 pub(crate) struct MemoryMedia {
+    /// As many as were needed so far.
     chunks: Vec<Option<Chunk>>,
+    /// How many there can be.
+    limit: usize,
     huge: bool,
 }
 
@@ -31,9 +36,20 @@ struct Chunk {
 }
 
 impl MemoryMedia {
+    /// A medium of at most [`MOST_MEMORY`] bytes, which costs nothing yet.
     pub(crate) fn new(capacity: u64) -> Self {
-        let chunks = length(capacity.div_ceil(CHUNK));
-        Self { chunks: (0..chunks).map(|_| None).collect(), huge: capacity <= HUGE_UP_TO }
+        let limit = length(capacity.min(MOST_MEMORY).div_ceil(CHUNK));
+        Self { chunks: Vec::new(), limit, huge: capacity <= HUGE_UP_TO }
+    }
+
+    /// Makes a place for a chunk further up than any before.
+    #[cold]
+    fn grow(&mut self, index: usize) -> Result<(), MediaError> {
+        if index >= self.limit {
+            return Err(MediaError::Full);
+        }
+        self.chunks.resize_with(index + 1, || None);
+        Ok(())
     }
 }
 
@@ -107,7 +123,10 @@ impl Media for MemoryMedia {
 
     fn write(&mut self, at: u64, len: u64, fill: &mut Fill<'_>) -> Result<(), MediaError> {
         for (index, offset, part) in parts(at, len) {
-            let slot = self.chunks.get_mut(index).ok_or(MediaError::Full)?;
+            if index >= self.chunks.len() {
+                self.grow(index)?;
+            }
+            let slot = &mut self.chunks[index];
             let chunk = match slot {
                 Some(chunk) => chunk,
                 None => slot.insert(Chunk::new(self.huge)?),

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 pub(crate) use cache::{CachedMedia, Chance};
 pub(crate) use file::FileMedia;
-pub(crate) use memory::MemoryMedia;
+pub(crate) use memory::{MOST_MEMORY, MemoryMedia};
 pub(crate) use null::NullMedia;
 pub(crate) use timing::{Direction, MediaClock};
 pub use timing::{MediaTiming, ServiceTime};
