@@ -4,6 +4,7 @@
 //!   functions; a driver brings everything else.
 //! - The **topology** and its peer-to-peer verdict: [`topology`].
 //! - The **machine file** that describes a machine once, for the fabric and for the lab: [`machine`].
+//! - **Users' lists** of host bridges, which add to the kernel's: [`lists`].
 //!
 //! Pure: this crate does no I/O, holds no device and reads no clock. Below it are `p2pdma-spec` (words)
 //! and `p2pdma-mem` (shared bytes).
@@ -15,6 +16,7 @@ mod bar;
 mod config;
 mod error;
 mod function;
+pub mod lists;
 pub mod machine;
 mod suggest;
 mod time;

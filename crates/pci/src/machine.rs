@@ -113,7 +113,7 @@ mod error;
 mod model;
 mod parts;
 mod ports;
-mod reader;
+pub(crate) mod reader;
 mod resolve;
 mod value;
 

@@ -54,7 +54,7 @@ mod verdict;
 
 pub use acs::{Acs, AcsBit, EgressVector, ISOLATING, REDIRECTING};
 pub use allowlist::{
-    AllowEntry, Allowlist, KernelRange, KernelVersion, ParseKernelVersionError, Source,
+    AllowEntry, Allowlist, BlockEntry, KernelRange, KernelVersion, ParseKernelVersionError, Source,
 };
 pub use build::TopologyError;
 pub use bus::{BusPath, BusPaths, Decision, TlpClass};

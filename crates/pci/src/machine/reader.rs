@@ -12,13 +12,13 @@ type Result<T> = std::result::Result<T, MachineError>;
 
 /// The text that is read.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl Source<'_> {
-    pub(super) fn position(&self, offset: usize) -> Position {
+    pub(crate) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Position {
@@ -27,7 +27,7 @@ impl Source<'_> {
         }
     }
 
-    pub(super) fn error(&self, offset: usize, problem: Problem) -> MachineError {
+    pub(crate) fn error(&self, offset: usize, problem: Problem) -> MachineError {
         MachineError {
             file: self.file.to_owned(),
             position: self.position(offset),
@@ -38,19 +38,19 @@ impl Source<'_> {
 
 /// A text with its place.
 #[derive(Debug, Clone)]
-pub(super) struct Name {
-    pub(super) text: String,
-    pub(super) at: usize,
+pub(crate) struct Name {
+    pub(crate) text: String,
+    pub(crate) at: usize,
 }
 
 /// What a kind of table is called, and the keys it may have.
-pub(super) struct Form {
-    pub(super) place: &'static str,
-    pub(super) keys: &'static [&'static str],
+pub(crate) struct Form {
+    pub(crate) place: &'static str,
+    pub(crate) keys: &'static [&'static str],
 }
 
 /// A table all of whose keys are known.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     source: Source<'a>,
     place: &'static str,
     at: usize,
@@ -58,7 +58,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn open(
+    pub(crate) fn open(
         source: Source<'a>,
         form: &Form,
         span: &Range<usize>,
@@ -81,26 +81,26 @@ impl<'a> Table<'a> {
     }
 
     /// Where it begins.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    pub(super) fn error(&self, problem: Problem) -> MachineError {
+    pub(crate) fn error(&self, problem: Problem) -> MachineError {
         self.source.error(self.at, problem)
     }
 
-    pub(super) fn get(&self, key: &'static str) -> Option<Field<'a>> {
+    pub(crate) fn get(&self, key: &'static str) -> Option<Field<'a>> {
         let (_, value) = self.entries.iter().find(|(own, _)| own.get_ref() == key)?;
         Some(Field { source: self.source, key: key.to_owned(), value })
     }
 
-    pub(super) fn need(&self, key: &'static str) -> Result<Field<'a>> {
+    pub(crate) fn need(&self, key: &'static str) -> Result<Field<'a>> {
         let place = self.place;
         self.get(key).ok_or_else(|| self.error(Problem::MissingKey { key, place }))
     }
 
     /// What a key says, read by `read`; `None` without the key.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         key: &'static str,
         read: impl FnOnce(&Field<'a>) -> Result<T>,
@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
     }
 
     /// The tables of an array, none without the key.
-    pub(super) fn tables(&self, key: &'static str, form: &Form) -> Result<Vec<Table<'a>>> {
+    pub(crate) fn tables(&self, key: &'static str, form: &Form) -> Result<Vec<Table<'a>>> {
         match self.get(key) {
             Some(field) => field.tables(form),
             None => Ok(Vec::new()),
@@ -118,23 +118,23 @@ impl<'a> Table<'a> {
 }
 
 /// A key with its value.
-pub(super) struct Field<'a> {
-    pub(super) source: Source<'a>,
-    pub(super) key: String,
+pub(crate) struct Field<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) key: String,
     value: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Field<'a> {
     /// Where the value begins.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.value.span().start
     }
 
-    pub(super) fn error(&self, problem: Problem) -> MachineError {
+    pub(crate) fn error(&self, problem: Problem) -> MachineError {
         self.source.error(self.at(), problem)
     }
 
-    pub(super) fn wrong_type(&self, expected: &'static str) -> MachineError {
+    pub(crate) fn wrong_type(&self, expected: &'static str) -> MachineError {
         self.error(Problem::WrongType {
             key: self.key.clone(),
             expected,
@@ -142,7 +142,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn bad_value(&self, value: &str, expected: impl Into<String>) -> MachineError {
+    pub(crate) fn bad_value(&self, value: &str, expected: impl Into<String>) -> MachineError {
         self.error(Problem::BadValue {
             key: self.key.clone(),
             value: value.to_owned(),
@@ -150,21 +150,21 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn value(&self) -> &'a DeValue<'a> {
+    pub(crate) fn value(&self) -> &'a DeValue<'a> {
         self.value.get_ref()
     }
 
-    pub(super) fn text(&self, expected: &'static str) -> Result<&'a str> {
+    pub(crate) fn text(&self, expected: &'static str) -> Result<&'a str> {
         self.value().as_str().ok_or_else(|| self.wrong_type(expected))
     }
 
     /// A text with its place.
-    pub(super) fn name(&self, expected: &'static str) -> Result<Name> {
+    pub(crate) fn name(&self, expected: &'static str) -> Result<Name> {
         Ok(Name { text: self.text(expected)?.to_owned(), at: self.at() })
     }
 
     /// A text that is one of a few, each with its meaning.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T> {
+    pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T> {
         let text = self.text("a string")?;
         if let Some(&(_, meaning)) = choices.iter().find(|(name, _)| *name == text) {
             return Ok(meaning);
@@ -173,7 +173,7 @@ impl<'a> Field<'a> {
         Err(self.bad_value(text, names.join(" or ")))
     }
 
-    pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Result<u64> {
+    pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Result<u64> {
         let Some(integer) = self.value().as_integer() else {
             return Err(self.wrong_type("an integer"));
         };
@@ -192,33 +192,33 @@ impl<'a> Field<'a> {
     }
 
     /// An integer of at most 255.
-    pub(super) fn small(&self, range: RangeInclusive<u8>) -> Result<u8> {
+    pub(crate) fn small(&self, range: RangeInclusive<u8>) -> Result<u8> {
         let wide = u64::from(*range.start())..=u64::from(*range.end());
         let value = self.integer(wide)?;
         // The range has excluded everything above 255.
         Ok(u8::try_from(value).unwrap_or(u8::MAX))
     }
 
-    pub(super) fn list(&self, expected: &'static str) -> Result<Vec<Field<'a>>> {
+    pub(crate) fn list(&self, expected: &'static str) -> Result<Vec<Field<'a>>> {
         let array = self.value().as_array();
         let array = array.ok_or_else(|| self.wrong_type(expected))?;
         let item = |value| Field { source: self.source, key: self.key.clone(), value };
         Ok(array.iter().map(item).collect())
     }
 
-    pub(super) fn table(&self, form: &Form) -> Result<Table<'a>> {
+    pub(crate) fn table(&self, form: &Form) -> Result<Table<'a>> {
         let table = self.value().as_table();
         let table = table.ok_or_else(|| self.wrong_type("a table"))?;
         Table::open(self.source, form, &self.value.span(), table)
     }
 
-    pub(super) fn tables(&self, form: &Form) -> Result<Vec<Table<'a>>> {
+    pub(crate) fn tables(&self, form: &Form) -> Result<Vec<Table<'a>>> {
         let items = self.list("an array of tables")?;
         items.iter().map(|item| item.table(form)).collect()
     }
 
     /// A table whose keys are numbers of one's own choice: its entries, by their place.
-    pub(super) fn entries(&self) -> Result<Vec<(Name, Field<'a>)>> {
+    pub(crate) fn entries(&self) -> Result<Vec<(Name, Field<'a>)>> {
         let table = self.value().as_table();
         let table = table.ok_or_else(|| self.wrong_type("a table"))?;
         let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {

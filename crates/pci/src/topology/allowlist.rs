@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::PciId;
+use super::{Known, Lists, PciId};
 
 /// The version of a Linux kernel, `7.3`: the second number is what a list entry is tied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,11 @@ pub struct KernelVersion {
     pub major: u16,
     /// The second number.
     pub minor: u16,
+}
+
+impl KernelVersion {
+    /// The newest whose list this project knows.
+    pub const NEWEST: Self = Self { major: 7, minor: 3 };
 }
 
 impl fmt::Display for KernelVersion {
@@ -55,12 +60,17 @@ pub struct KernelRange {
 }
 
 impl KernelRange {
-    /// Whether a kernel has the entry. One of unknown version is taken to.
+    /// Whether a kernel has the entry; `None` if that depends on its version and the version is not
+    /// known. No kernel at all stands for the newest that this project knows.
     #[must_use]
-    pub fn contains(&self, kernel: Option<KernelVersion>) -> bool {
-        let Some(kernel) = kernel else { return true };
-        self.since.is_none_or(|since| since <= kernel)
-            && self.until.is_none_or(|until| kernel <= until)
+    pub fn contains(&self, kernel: Option<Known<KernelVersion>>) -> Option<bool> {
+        match kernel.unwrap_or(Known::Value(KernelVersion::NEWEST)) {
+            Known::Value(kernel) => Some(
+                self.since.is_none_or(|since| since <= kernel)
+                    && self.until.is_none_or(|until| kernel <= until),
+            ),
+            Known::Unknown(_) => (self.since.is_none() && self.until.is_none()).then_some(true),
+        }
     }
 }
 
@@ -111,13 +121,41 @@ impl AllowEntry {
     }
 }
 
-/// The list of host bridges that may carry peer-to-peer traffic.
+/// A host bridge that must not carry peer-to-peer traffic although the kernel would let it: a user knows
+/// that it loses or changes data. The kernel has no such list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockEntry {
+    /// The vendor of the first device of its root bus.
+    pub vendor: u16,
+    /// That device's ID; `None` for every device of the vendor.
+    pub device: Option<u16>,
+    /// Only pairs below two different host bridges are blocked.
+    pub across_only: bool,
+    /// The kernels under which it is.
+    pub kernels: KernelRange,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+impl BlockEntry {
+    /// Whether it is about this device and a pair below one host bridge (`same_bridge`) or two.
+    #[must_use]
+    pub fn matches(&self, id: PciId, same_bridge: bool) -> bool {
+        self.vendor == id.vendor
+            && self.device.is_none_or(|device| device == id.device)
+            && !(same_bridge && self.across_only)
+    }
+}
+
+/// The list of host bridges that may carry peer-to-peer traffic, and of those that must not.
 ///
-/// The kernel searches its table in order and takes the first entry that matches; entries of users
-/// only ever add to what it allows.
+/// The kernel searches its table in order and takes the first entry that matches. Entries of users add
+/// to what it allows; to take away they need entries that block, which count before everything that
+/// allows and never change what is said of the kernel's own answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowlist {
     entries: Vec<AllowEntry>,
+    blocks: Vec<BlockEntry>,
 }
 
 /// Vendor, device, same bridge only, and the release that first has it.
@@ -177,7 +215,7 @@ impl Allowlist {
                 },
                 source: Source::Kernel,
             };
-        Self { entries: KERNEL.iter().map(entry).collect() }
+        Self { entries: KERNEL.iter().map(entry).collect(), blocks: Vec::new() }
     }
 
     /// Adds a user's entry.
@@ -185,41 +223,148 @@ impl Allowlist {
         self.entries.push(entry);
     }
 
-    /// All entries, the kernel's first.
+    /// Adds a user's entry that blocks.
+    pub fn block(&mut self, entry: BlockEntry) {
+        self.blocks.push(entry);
+    }
+
+    /// All entries that allow, the kernel's first.
     #[must_use]
     pub fn entries(&self) -> &[AllowEntry] {
         &self.entries
     }
 
-    /// The entry by which a kernel's own table decides about a device: the first that matches.
+    /// All entries that block.
     #[must_use]
-    pub fn kernel_entry(&self, id: PciId, kernel: Option<KernelVersion>) -> Option<&AllowEntry> {
-        self.entries.iter().find(|entry| {
-            entry.source == Source::Kernel && entry.kernels.contains(kernel) && entry.matches(id)
+    pub fn blocks(&self) -> &[BlockEntry] {
+        &self.blocks
+    }
+
+    /// The entry by which a kernel's own table decides about a device: the first that matches. Where the
+    /// kernel's version is not known, one that it may have counts.
+    #[must_use]
+    pub fn kernel_entry(
+        &self,
+        id: PciId,
+        kernel: Option<Known<KernelVersion>>,
+    ) -> Option<&AllowEntry> {
+        self.kernel_entries(id).find(|entry| entry.kernels.contains(kernel) != Some(false))
+    }
+
+    fn kernel_entries(&self, id: PciId) -> impl Iterator<Item = &AllowEntry> {
+        self.entries.iter().filter(move |entry| entry.source == Source::Kernel && entry.matches(id))
+    }
+
+    fn user_entries(&self, id: PciId, same_bridge: bool) -> impl Iterator<Item = &AllowEntry> {
+        self.entries.iter().filter(move |entry| {
+            entry.source != Source::Kernel && entry.matches(id) && entry.allows(same_bridge)
         })
     }
 
     /// The entry that decides when users' entries count too: one that allows the pair, the kernel's
-    /// before a user's; else the kernel's, which does not.
+    /// before a user's; else the kernel's, which does not. Entries that block are not looked at.
     #[must_use]
     pub fn entry(
         &self,
         id: PciId,
-        kernel: Option<KernelVersion>,
+        kernel: Option<Known<KernelVersion>>,
         same_bridge: bool,
     ) -> Option<&AllowEntry> {
         let own = self.kernel_entry(id, kernel);
         let allows = |entry: &&AllowEntry| entry.allows(same_bridge);
-        own.filter(allows)
-            .or_else(|| {
-                self.entries.iter().find(|entry| {
-                    entry.source != Source::Kernel
-                        && entry.kernels.contains(kernel)
-                        && entry.matches(id)
-                        && entry.allows(same_bridge)
-                })
-            })
-            .or(own)
+        let there = |entry: &&AllowEntry| entry.kernels.contains(kernel) != Some(false);
+        own.filter(allows).or_else(|| self.user_entries(id, same_bridge).find(there)).or(own)
+    }
+
+    /// The entry that blocks a pair.
+    #[must_use]
+    pub fn block_entry(
+        &self,
+        id: PciId,
+        kernel: Option<Known<KernelVersion>>,
+        same_bridge: bool,
+    ) -> Option<&BlockEntry> {
+        self.blocks.iter().find(|entry| {
+            entry.matches(id, same_bridge) && entry.kernels.contains(kernel) != Some(false)
+        })
+    }
+
+    /// Whether a device's entries allow a pair; `None` if that depends on the kernel's version and the
+    /// version is not known.
+    #[must_use]
+    pub fn allows(
+        &self,
+        id: PciId,
+        kernel: Option<Known<KernelVersion>>,
+        same_bridge: bool,
+        lists: Lists,
+    ) -> Option<bool> {
+        let own = self.kernel_allows(id, kernel, same_bridge);
+        if own == Some(true) || lists == Lists::Kernel {
+            return own;
+        }
+        let users = self.user_entries(id, same_bridge).map(|entry| entry.kernels.contains(kernel));
+        // One that is there settles it; one that may be there leaves it open.
+        users.fold(own, |answer, there| match (answer, there) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (answer, Some(false)) => answer,
+            (_, None) => None,
+        })
+    }
+
+    /// The first entry that matches decides: those before it that may be there must agree.
+    fn kernel_allows(
+        &self,
+        id: PciId,
+        kernel: Option<Known<KernelVersion>>,
+        same_bridge: bool,
+    ) -> Option<bool> {
+        let mut possible = None;
+        for entry in self.kernel_entries(id) {
+            let there = entry.kernels.contains(kernel);
+            let answer = entry.allows(same_bridge);
+            if there == Some(false) {
+                continue;
+            }
+            if possible.is_some_and(|possible| possible != answer) {
+                return None;
+            }
+            if there == Some(true) {
+                return Some(answer);
+            }
+            possible = Some(answer);
+        }
+        (possible != Some(true)).then_some(false)
+    }
+
+    /// Whether a pair is blocked; `None` as for [`Allowlist::allows`].
+    #[must_use]
+    pub fn is_blocked(
+        &self,
+        id: PciId,
+        kernel: Option<Known<KernelVersion>>,
+        same_bridge: bool,
+    ) -> Option<bool> {
+        let about = self.blocks.iter().filter(|entry| entry.matches(id, same_bridge));
+        about.map(|entry| entry.kernels.contains(kernel)).fold(Some(false), any)
+    }
+}
+
+/// Whether one of two is so, as far as that is known.
+pub(super) fn any(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether both are so, as far as that is known.
+pub(super) fn both(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
     }
 }
 
@@ -233,7 +378,7 @@ impl Default for Allowlist {
 mod tests {
     use super::*;
 
-    const NEW: Option<KernelVersion> = Some(KernelVersion { major: 7, minor: 3 });
+    const NEW: Option<Known<KernelVersion>> = Some(Known::Value(KernelVersion::NEWEST));
 
     fn id(vendor: u16, device: u16) -> PciId {
         PciId { vendor, device }
@@ -259,7 +404,7 @@ mod tests {
         assert!(allows(id(0x1ae0, 0x1234), false), "any device of Google");
         assert!(!allows(id(0x8086, 0x29c0), true), "QEMU's q35");
         assert!(!allows(id(0x10de, 0x2f94), true));
-        let old = Some(KernelVersion { major: 6, minor: 12 });
+        let old = Some(Known::Value(KernelVersion { major: 6, minor: 12 }));
         assert!(list.entry(id(0x10de, 0x2f95), old, true).is_none());
         assert!(list.entry(id(0x8086, 0x2030), old, true).is_some());
         assert!(list.entry(id(0x10de, 0x2f95), None, true).is_some());

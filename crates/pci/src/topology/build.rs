@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Host, HostBridge, Known, Node, NodeId, Topology, Upstream};
+use super::{Host, HostBridge, Known, Lists, Node, NodeId, Topology, Upstream};
 use crate::Bdf;
 
 /// Why a list of functions is no topology.
@@ -83,20 +83,38 @@ impl Place {
     pub(super) const NONE: u32 = u32::MAX;
 }
 
-/// What the two host-bridge rules say about a pair below host bridges.
+/// What the lists of host bridges say about pairs below one. What depends on something unknown is
+/// `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RootRule {
-    /// The device that the list is searched for: the first of the root bus, if it is 00.0 or a root
-    /// port.
+    /// The device that the lists are searched for: the first of the root bus, if it is 00.0 or a root
+    /// port, or may be one.
     pub(super) key: Option<u32>,
-    /// Allowed by the kernel's table for pairs below this one host bridge.
-    pub(super) kernel_same: bool,
-    /// Allowed by the kernel's table for pairs across host bridges.
-    pub(super) kernel_cross: bool,
-    /// As `kernel_same`, with users' entries.
-    pub(super) any_same: bool,
-    /// As `kernel_cross`, with users' entries.
-    pub(super) any_cross: bool,
+    /// For pairs below this one host bridge.
+    pub(super) same: ListRule,
+    /// For pairs across host bridges.
+    pub(super) across: ListRule,
+}
+
+/// What the lists say about one kind of pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ListRule {
+    /// Allowed by the kernel's table.
+    pub(super) kernel: Option<bool>,
+    /// Allowed by that or by users' entries.
+    pub(super) any: Option<bool>,
+    /// Blocked by users' entries.
+    pub(super) blocked: Option<bool>,
+}
+
+impl ListRule {
+    const UNLISTED: Self = Self { kernel: Some(false), any: Some(false), blocked: Some(false) };
+
+    /// The same where it is not known whether the lists are searched at all.
+    fn if_searched(self) -> Self {
+        let open = |answer: Option<bool>| answer.filter(|&listed| !listed);
+        Self { kernel: open(self.kernel), any: open(self.any), blocked: open(self.blocked) }
+    }
 }
 
 impl Topology {
@@ -273,34 +291,28 @@ fn root_rules(
     nodes: &[Node],
     places: &[Place],
 ) -> Vec<RootRule> {
-    let mut rules = vec![
-        RootRule {
-            key: None,
-            kernel_same: false,
-            kernel_cross: false,
-            any_same: false,
-            any_cross: false,
-        };
-        bridges.len()
-    ];
+    let unlisted = ListRule::UNLISTED;
+    let mut rules = vec![RootRule { key: None, same: unlisted, across: unlisted }; bridges.len()];
     let mut first_seen = vec![false; bridges.len()];
     for (at, (place, node)) in (0..).zip(places.iter().zip(nodes)) {
         let index = usize::from(place.host_bridge);
         if place.parent != Place::NONE || std::mem::replace(&mut first_seen[index], true) {
             continue;
         }
-        if !super::kernel::keys_the_list(node) {
+        let searched = super::kernel::keys_the_list(node);
+        if searched == Some(false) {
             continue;
         }
-        let entry = |same| host.allowlist.entry(node.id, host.kernel, same);
-        let own = host.allowlist.kernel_entry(node.id, host.kernel);
-        rules[index] = RootRule {
-            key: Some(at),
-            kernel_same: own.is_some_and(|entry| entry.allows(true)),
-            kernel_cross: own.is_some_and(|entry| entry.allows(false)),
-            any_same: entry(true).is_some_and(|entry| entry.allows(true)),
-            any_cross: entry(false).is_some_and(|entry| entry.allows(false)),
+        let rule = |same| {
+            let (list, kernel) = (&host.allowlist, host.kernel);
+            let rule = ListRule {
+                kernel: list.allows(node.id, kernel, same, Lists::Kernel),
+                any: list.allows(node.id, kernel, same, Lists::WithUsers),
+                blocked: list.is_blocked(node.id, kernel, same),
+            };
+            if searched.is_some() { rule } else { rule.if_searched() }
         };
+        rules[index] = RootRule { key: Some(at), same: rule(true), across: rule(false) };
     }
     rules
 }

@@ -172,6 +172,10 @@ impl Topology {
         let turn = self.bdf_at(near);
         match self.turn(near, far, class) {
             Turn::Direct => BusPath::Local { turn, sent_up: None },
+            // What may be a conventional bus has no ports to redirect at.
+            _ if self.kind_at(common) == Kind::UnreadBridge => {
+                BusPath::Unknown { at: self.bdf_at(common) }
+            }
             Turn::SentUp(bit) => self.climb(common, Decision { at: turn, bit }, class),
             Turn::Blocked(bit) => BusPath::Blocked(Decision { at: turn, bit }),
             Turn::Unknown => BusPath::Unknown { at: turn },
@@ -182,6 +186,9 @@ impl Topology {
     fn climb(&self, from: u32, sent_up: Decision, class: TlpClass) -> BusPath {
         let mut at = from;
         loop {
+            if self.kind_at(at) == Kind::UnreadBridge {
+                return BusPath::Unknown { at: self.bdf_at(at) };
+            }
             if self.kind_at(at).faces_down() {
                 let bdf = self.bdf_at(at);
                 if let Some(blocked) = self.translation_blocked_at(at, class) {
@@ -213,13 +220,15 @@ impl Topology {
         }
         let alone = BusPath::ThroughRoot { sent_up: None };
         let one_complex = self.place(near).host_bridge == self.place(far).host_bridge;
-        let ports = [near, far].map(|at| self.kind_at(at) == Kind::RootPort);
-        if !one_complex || ports != [true, true] {
+        let kinds = [near, far].map(|at| self.kind_at(at));
+        let may_be_port = |kind| matches!(kind, Kind::RootPort | Kind::UnreadBridge);
+        if !one_complex || !kinds.into_iter().all(may_be_port) {
             return alone;
         }
         let at = self.bdf_at(near);
         match self.turn(near, far, class) {
             Turn::Direct => alone,
+            _ if kinds != [Kind::RootPort; 2] => BusPath::Unknown { at },
             Turn::SentUp(bit) => BusPath::ThroughRoot { sent_up: Some(Decision { at, bit }) },
             Turn::Blocked(bit) => BusPath::Blocked(Decision { at, bit }),
             Turn::Unknown => BusPath::Unknown { at },
@@ -239,14 +248,16 @@ impl Topology {
     }
 
     fn translation_blocked_at(&self, at: u32, class: TlpClass) -> Option<BusPath> {
-        if class != TlpClass::Translated || !self.kind_at(at).faces_down() {
+        let kind = self.kind_at(at);
+        let may_face_down = kind.faces_down() || kind == Kind::UnreadBridge;
+        if class != TlpClass::Translated || !may_face_down {
             return None;
         }
         let (bdf, bit) = (self.bdf_at(at), AcsBit::TranslationBlocking);
         match self.control_at(at, bit) {
             Some(false) => None,
-            Some(true) => Some(BusPath::Blocked(Decision { at: bdf, bit })),
-            None => Some(BusPath::Unknown { at: bdf }),
+            Some(true) if kind.faces_down() => Some(BusPath::Blocked(Decision { at: bdf, bit })),
+            _ => Some(BusPath::Unknown { at: bdf }),
         }
     }
 
@@ -287,6 +298,9 @@ impl Topology {
     pub(super) fn lists(&self, acs: &Acs, near: u32, far: u32) -> Option<bool> {
         let vector = acs.egress.value()?;
         let peer = &self.nodes[far as usize];
+        if [self.kind_at(near), peer.kind].contains(&Kind::UnreadBridge) {
+            return None;
+        }
         let number = if self.kind_at(near).faces_down() {
             peer.kind.faces_down().then_some(peer.port_number)
         } else {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::build::Place;
 use super::kernel::Meeting;
 use super::{
-    IommuMode, Known, LentMemory, Link, MapType, MemoryKind, NodeId, ReasonCode, Topology,
+    IommuMode, Kind, Known, LentMemory, Link, MapType, MemoryKind, NodeId, ReasonCode, Topology,
 };
 use crate::Bdf;
 
@@ -104,7 +104,10 @@ impl Topology {
     fn link_hazard(&self, at: u32) -> Option<Hazard> {
         let node = &self.nodes[at as usize];
         let port = self.nodes.get(self.place(at).parent as usize)?;
-        if !port.kind.faces_down() {
+        // Above what has a link of its own and is no downstream port there is one that faces down.
+        let ends_link =
+            matches!(node.kind, Kind::Endpoint | Kind::UnreadFunction | Kind::UpstreamPort);
+        if !(port.kind.faces_down() || port.kind == Kind::UnreadBridge && ends_link) {
             return None;
         }
         let status = (*node.link.value()?)?;

@@ -72,11 +72,13 @@ impl Topology {
             let kind = self.kind_at(at);
             let above = (at != top).then(|| turned_back[(self.place(at).parent - top) as usize]);
             let forwards = self.control_at(at, AcsBit::UpstreamForwarding) == Some(true);
-            let here = above.unwrap_or(false) || kind == Kind::DownstreamPort && !forwards;
+            let may_turn_back = matches!(kind, Kind::DownstreamPort | Kind::UnreadBridge);
+            let here = above.unwrap_or(false) || may_turn_back && !forwards;
             turned_back[(at - top) as usize] = here;
             let reaches_all = |child| {
                 joined.has_ends(child)
-                    && (kind == Kind::PciBridge || self.reaches_all_peers(child, here, cleared))
+                    && (matches!(kind, Kind::PciBridge | Kind::UnreadBridge)
+                        || self.reaches_all_peers(child, here, cleared))
             };
             if self.children(at).any(reaches_all) {
                 joined.join_all(self.children(at));

@@ -1,6 +1,7 @@
 //! The kernel's rule: `calc_map_type_and_dist()` in drivers/pci/p2pdma.c of Linux 7.3.4.
 
-use super::build::Place;
+use super::allowlist::{any, both};
+use super::build::{ListRule, Place};
 use super::{Kind, Node, NodeId, Topology};
 
 /// What the kernel makes of a pair: `enum pci_p2pdma_map_type`.
@@ -49,9 +50,12 @@ pub struct Mapping {
 }
 
 /// Whether the list of host bridges is searched for this device, being the first of a root bus: if it
-/// is 00.0, or a root port anywhere.
-pub(super) fn keys_the_list(first: &Node) -> bool {
-    (first.bdf.device(), first.bdf.function()) == (0, 0) || first.kind == Kind::RootPort
+/// is 00.0, or a root port anywhere. `None` if it may be a root port.
+pub(super) fn keys_the_list(first: &Node) -> Option<bool> {
+    if (first.bdf.device(), first.bdf.function()) == (0, 0) {
+        return Some(true);
+    }
+    (first.kind != Kind::UnreadBridge).then_some(first.kind == Kind::RootPort)
 }
 
 /// Where the paths of two functions meet.
@@ -142,27 +146,51 @@ impl Topology {
 
     /// The rule for requests that go through the root complex.
     fn through_root(&self, client: NodeId, provider: NodeId, lists: Lists) -> Option<MapType> {
-        if self.list_allows(client, provider, lists) {
-            return Some(MapType::ThroughHostBridge);
-        }
-        let cpu = self.host.cpu.value()?;
-        Some(if cpu.carries_peer_traffic() {
-            MapType::ThroughHostBridge
-        } else {
-            MapType::NotSupported
-        })
+        let permitted = self.permitted(client, provider, lists);
+        let blocked = match lists {
+            Lists::Kernel => Some(false),
+            Lists::WithUsers => self.list_blocks(client, provider),
+        };
+        let passes = both(permitted, blocked.map(|blocked| !blocked))?;
+        Some(if passes { MapType::ThroughHostBridge } else { MapType::NotSupported })
+    }
+
+    /// Whether the processor or a list permits it, entries that block left out.
+    pub(super) fn permitted(&self, client: NodeId, provider: NodeId, lists: Lists) -> Option<bool> {
+        let cpu = self.host.cpu.value().map(|cpu| cpu.carries_peer_traffic());
+        any(cpu, self.list_allows(client, provider, lists))
     }
 
     /// Whether the list allows the host bridges of a pair.
-    pub(super) fn list_allows(&self, client: NodeId, provider: NodeId, lists: Lists) -> bool {
+    pub(super) fn list_allows(
+        &self,
+        client: NodeId,
+        provider: NodeId,
+        lists: Lists,
+    ) -> Option<bool> {
+        let answer = |rule: &ListRule| match lists {
+            Lists::Kernel => rule.kernel,
+            Lists::WithUsers => rule.any,
+        };
+        match self.root_rules(client, provider) {
+            (near, None) => answer(near),
+            (near, Some(far)) => both(answer(near), answer(far)),
+        }
+    }
+
+    /// Whether users' entries block the host bridges of a pair.
+    pub(super) fn list_blocks(&self, client: NodeId, provider: NodeId) -> Option<bool> {
+        match self.root_rules(client, provider) {
+            (near, None) => near.blocked,
+            (near, Some(far)) => any(near.blocked, far.blocked),
+        }
+    }
+
+    /// What the lists say of the client's host bridge and, if it is another, of the provider's.
+    fn root_rules(&self, client: NodeId, provider: NodeId) -> (&ListRule, Option<&ListRule>) {
         let bridge = |node: NodeId| usize::from(self.place(node.0).host_bridge);
         let (client, provider) = (bridge(client), bridge(provider));
         let (near, far) = (&self.roots[client], &self.roots[provider]);
-        match (lists, client == provider) {
-            (Lists::Kernel, true) => near.kernel_same,
-            (Lists::Kernel, false) => near.kernel_cross && far.kernel_cross,
-            (Lists::WithUsers, true) => near.any_same,
-            (Lists::WithUsers, false) => near.any_cross && far.any_cross,
-        }
+        if client == provider { (&near.same, None) } else { (&near.across, Some(&far.across)) }
     }
 }

@@ -80,6 +80,10 @@ pub enum Kind {
     IntegratedEndpoint,
     /// A function without a PCI Express capability, such as most host bridges' own device 00.0.
     Conventional,
+    /// A bridge or port whose capabilities could not be read: any of the four above that are bridges.
+    UnreadBridge,
+    /// A function that is no bridge and whose capabilities could not be read.
+    UnreadFunction,
 }
 
 impl Kind {
@@ -103,10 +107,18 @@ impl Kind {
     /// Whether other functions can be below it.
     #[must_use]
     pub const fn is_bridge(self) -> bool {
-        matches!(self, Self::RootPort | Self::UpstreamPort | Self::DownstreamPort | Self::PciBridge)
+        matches!(
+            self,
+            Self::RootPort
+                | Self::UpstreamPort
+                | Self::DownstreamPort
+                | Self::PciBridge
+                | Self::UnreadBridge
+        )
     }
 
-    /// Whether it is a port whose secondary side is a link: a root port or a downstream port.
+    /// Whether it is known to be a port whose secondary side is a link: a root port or a downstream
+    /// port.
     #[must_use]
     pub const fn faces_down(self) -> bool {
         matches!(self, Self::RootPort | Self::DownstreamPort)
@@ -123,6 +135,8 @@ impl fmt::Display for Kind {
             Self::Endpoint => "endpoint",
             Self::IntegratedEndpoint => "integrated endpoint",
             Self::Conventional => "conventional function",
+            Self::UnreadBridge => "bridge, type not read",
+            Self::UnreadFunction => "function, type not read",
         })
     }
 }
@@ -323,8 +337,9 @@ pub struct Host {
     pub cpu: Known<Cpu>,
     /// The IOMMU.
     pub iommu: Known<IommuMode>,
-    /// The running kernel; `None` takes the newest that this project knows.
-    pub kernel: Option<KernelVersion>,
+    /// The running kernel, whose list of host bridges counts; `None` where there is none to ask, as in
+    /// the software fabric: the newest that this project knows.
+    pub kernel: Option<Known<KernelVersion>>,
     /// The host bridges that may carry peer-to-peer traffic.
     pub allowlist: Allowlist,
 }

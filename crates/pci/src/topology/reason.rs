@@ -82,6 +82,15 @@ What helps: put both devices below one switch. Or, if a data probe of this very
 path succeeds, allow the host bridge in a user list: that opens the paths which
 this project drives itself, and changes nothing for the kernel."
 
+    RootBlocked "RC-BLOCKED"
+"A user's list blocks the host bridge, although the kernel would let traffic pass."
+"The transfer would go through the root complex. The kernel allows that, by its
+rule for AMD processors or by its list of host bridges, but a user's list says
+that this host bridge loses or changes peer-to-peer data. The kernel does not
+know that list: what it drives itself is not stopped by it.
+What helps: put both devices below one switch; or, if the entry is out of date,
+take it out of the list and probe the path with data."
+
     DifferentRoot "DIFF-ROOT"
 "The functions are below different host bridges, and at least one of them does not allow that."
 "Requests between host bridges cross the processor's own interconnect. The

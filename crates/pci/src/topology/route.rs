@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Lists, MapType, NodeId, ReasonCode, Topology, Verdict};
+use super::{HostBridgeEvidence, Lists, MapType, NodeId, ReasonCode, Rule, Topology, Verdict};
 use crate::Bdf;
 
 /// Whether and how a client reaches a provider's memory.
@@ -112,6 +112,11 @@ impl fmt::Display for Refusal {
         }
         let refusing = verdict.host_bridges.iter().find(|bridge| !bridge.allows);
         match refusing {
+            Some(HostBridgeEvidence { block: Some(block), .. })
+                if verdict.rule == Rule::Blocked =>
+            {
+                write!(f, "the {} blocks this host bridge", block.source)
+            }
             Some(bridge) if bridge.entry.is_some() => {
                 write!(f, "{bridge} is listed for pairs below itself only")
             }
@@ -194,7 +199,7 @@ impl Topology {
         let cpu = self.host.cpu.value();
         if cpu.is_some_and(|cpu| cpu.carries_peer_traffic()) {
             Permission::Cpu
-        } else if self.list_allows(client, provider, Lists::Kernel) {
+        } else if self.list_allows(client, provider, Lists::Kernel) == Some(true) {
             Permission::KernelList
         } else {
             Permission::UserList

@@ -8,8 +8,8 @@ use p2pdma_spec::pci::acs::AcsControl;
 use super::build::Place;
 use super::kernel::Meeting;
 use super::{
-    AcsBit, AllowEntry, BusPath, BusPaths, Cause, Decision, Fix, Hazard, Kind, Known, Lists,
-    MapType, NodeId, PciId, ReasonCode, Topology,
+    AcsBit, AllowEntry, BlockEntry, BusPath, BusPaths, Cause, Decision, Fix, Hazard, Kind, Known,
+    Lists, MapType, NodeId, PciId, ReasonCode, Topology,
 };
 use crate::Bdf;
 
@@ -24,6 +24,8 @@ pub enum Rule {
     Allowlist,
     /// Traffic would go through the root complex, and neither rule allows it.
     NotAllowed,
+    /// Traffic would go through the root complex, and a rule allows it; but a user's entry blocks it.
+    Blocked,
     /// It depends on what is not known: [`Verdict::gaps`].
     Undecided,
 }
@@ -94,7 +96,9 @@ pub struct HostBridgeEvidence {
     pub key: Option<(Bdf, PciId)>,
     /// The entry that decides.
     pub entry: Option<AllowEntry>,
-    /// Whether it allows this pair.
+    /// The user's entry that blocks this pair, whatever allows it.
+    pub block: Option<BlockEntry>,
+    /// Whether `entry` is known to allow this pair and nothing blocks it.
     pub allows: bool,
 }
 
@@ -123,6 +127,19 @@ pub enum Gap {
         /// Why.
         cause: Cause,
     },
+    /// The running kernel's version, and so what its list of host bridges says.
+    Kernel {
+        /// Why.
+        cause: Cause,
+    },
+    /// Whether the first function of a root bus is a root port, by which the list would know its host
+    /// bridge.
+    RootDevice {
+        /// The function.
+        at: Bdf,
+        /// Why.
+        cause: Cause,
+    },
     /// The function itself: the topology has none at this address.
     Absent {
         /// The address.
@@ -135,7 +152,10 @@ impl Gap {
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::Acs { cause, .. } | Self::Cpu { cause } => cause.remedy(),
+            Self::Acs { cause, .. }
+            | Self::Cpu { cause }
+            | Self::Kernel { cause }
+            | Self::RootDevice { cause, .. } => cause.remedy(),
             Self::Absent { .. } => "check the address; if the device is new, scan again",
         }
     }
@@ -148,6 +168,10 @@ impl fmt::Display for Gap {
                 write!(f, "the ACS registers of {at} are not known: {cause}")
             }
             Self::Cpu { cause } => write!(f, "the processor is not known: {cause}"),
+            Self::Kernel { cause } => write!(f, "the kernel's version is not known: {cause}"),
+            Self::RootDevice { at, cause } => {
+                write!(f, "whether {at} is a root port is not known: {cause}")
+            }
             Self::Absent { at } => write!(f, "there is no function at {at}"),
         }
     }
@@ -206,7 +230,9 @@ impl Verdict {
     /// Whether the pair passes only because of a user's entry in the list of host bridges.
     #[must_use]
     pub fn by_user_entry(&self) -> bool {
-        self.map_type != self.kernel_map_type
+        let passes =
+            matches!(self.map_type, Some(MapType::BusAddress | MapType::ThroughHostBridge));
+        passes && self.map_type != self.kernel_map_type
     }
 
     /// The code for the answer, if it is not a path.
@@ -215,6 +241,9 @@ impl Verdict {
         match self.map_type {
             None => Some(ReasonCode::UnknownNeedRoot),
             Some(MapType::BusAddress | MapType::ThroughHostBridge) => None,
+            Some(MapType::NotSupported) if self.rule == Rule::Blocked => {
+                Some(ReasonCode::RootBlocked)
+            }
             Some(MapType::NotSupported) if self.common.is_some() => Some(ReasonCode::AcsRedirect),
             Some(MapType::NotSupported) if self.host_bridges.len() > 1 => {
                 Some(ReasonCode::DifferentRoot)
@@ -296,7 +325,12 @@ impl Topology {
         match map_type {
             None => Rule::Undecided,
             Some(MapType::BusAddress) => Rule::SharedBridge,
-            Some(MapType::NotSupported) => Rule::NotAllowed,
+            Some(MapType::NotSupported) => {
+                match self.permitted(client, provider, Lists::WithUsers) {
+                    Some(true) => Rule::Blocked,
+                    _ => Rule::NotAllowed,
+                }
+            }
             // The kernel asks the processor first.
             Some(MapType::ThroughHostBridge) => match self.permission(client, provider) {
                 super::Permission::Cpu => Rule::Cpu,
@@ -338,16 +372,15 @@ impl Topology {
         let evidence = |index: usize| {
             let key = self.roots[index].key.map(|at| &self.nodes[at as usize]);
             let same = near == far;
-            let entry = key.and_then(|node| {
-                let host = &self.host;
-                host.allowlist.entry(node.id, host.kernel, same).cloned()
-            });
+            let (list, kernel) = (&self.host.allowlist, self.host.kernel);
+            let rule = if same { self.roots[index].same } else { self.roots[index].across };
             HostBridgeEvidence {
                 domain: self.host_bridges[index].domain,
                 bus: self.host_bridges[index].bus,
                 key: key.map(|node| (node.bdf, node.id)),
-                allows: entry.as_ref().is_some_and(|entry| entry.allows(same)),
-                entry,
+                entry: key.and_then(|node| list.entry(node.id, kernel, same).cloned()),
+                block: key.and_then(|node| list.block_entry(node.id, kernel, same).cloned()),
+                allows: rule.any == Some(true) && rule.blocked == Some(false),
             }
         };
         let mut bridges = vec![evidence(near)];
@@ -372,6 +405,37 @@ impl Topology {
             && verdict.rule == Rule::Undecided
         {
             gaps.push(Gap::Cpu { cause });
+        }
+        if through_root && verdict.rule == Rule::Undecided {
+            gaps.extend(self.list_gaps(verdict));
+        }
+        gaps
+    }
+
+    /// What is missing to tell what the lists of host bridges say.
+    fn list_gaps(&self, verdict: &Verdict) -> Vec<Gap> {
+        let same = verdict.host_bridges.len() < 2;
+        let place = |bridge: &HostBridgeEvidence| {
+            let is = |own: &super::HostBridge| (own.domain, own.bus) == (bridge.domain, bridge.bus);
+            self.host_bridges.iter().position(is)
+        };
+        let rules = verdict.host_bridges.iter().filter_map(place).map(|index| &self.roots[index]);
+        let mut gaps = Vec::new();
+        for rule in rules {
+            let lists = if same { &rule.same } else { &rule.across };
+            let Some(first) = rule.key.map(|at| &self.nodes[at as usize]) else { continue };
+            if lists.any.is_some() && lists.blocked.is_some() {
+                continue;
+            }
+            if super::kernel::keys_the_list(first).is_none() {
+                let cause = first.acs.cause().unwrap_or(Cause::Unreadable);
+                gaps.push(Gap::RootDevice { at: first.bdf, cause });
+            }
+            if let Some(Known::Unknown(cause)) = self.host.kernel
+                && !gaps.contains(&Gap::Kernel { cause })
+            {
+                gaps.push(Gap::Kernel { cause });
+            }
         }
         gaps
     }

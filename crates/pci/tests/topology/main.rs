@@ -15,3 +15,4 @@ mod random;
 mod reference;
 mod scenarios;
 mod tree;
+mod unknowns;

@@ -234,7 +234,7 @@ fn a_function_that_is_not_there_is_unknown() {
 fn the_kernel_has_an_entry_from_a_release_on() {
     let on = |major, minor| {
         let mut tree = root_ports("10de:2f96");
-        tree.host.kernel = Some(KernelVersion { major, minor });
+        tree.host.kernel = Some(Known::Value(KernelVersion { major, minor }));
         answer_on(&tree, "01:00.0", "02:00.0")
     };
     assert_eq!(on(7, 3), "H4 KernelList");
