@@ -19,7 +19,7 @@ fn route(tree: &Tree) -> Route {
 fn gaps(route: Route) -> Vec<Gap> {
     match route {
         Route::Unknown(missing) => missing.verdict.gaps,
-        other => panic!("{other:?}"),
+        _ => Vec::new(),
     }
 }
 
