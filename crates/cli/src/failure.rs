@@ -212,6 +212,14 @@ fn device(error: devices::Error, message: String) -> Failure {
             "another machine of the same name left it: remove {}, or name another --state-dir",
             path.display()
         )),
+        E::FileFormat { path, .. } => Failure::new(Exit::Usage, "STATE", message).remedy(format!(
+            "describe the namespace as before, remove {0} and {0}.label, or name another --state-dir",
+            path.display()
+        )),
+        E::Label { path, .. } => Failure::new(Exit::Usage, "STATE", message).remedy(format!(
+            "remove {}, if the namespace was never formatted to anything else than is described",
+            path.display()
+        )),
         E::Memory { .. } => Failure::new(Exit::Io, "MEMORY", message),
         _ => Failure::new(Exit::Usage, "MACHINE", message)
             .remedy("change the machine file: a device cannot be as it is described"),

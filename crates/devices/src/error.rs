@@ -67,6 +67,31 @@ pub enum Error {
         /// The namespace's size in bytes.
         expected: u64,
     },
+    /// A file was made for a namespace of another format than is described now: its blocks would be misread.
+    #[error(
+        "{} was made for {made}, and has {formatted} now; described are {described}",
+        path.display()
+    )]
+    FileFormat {
+        /// The file.
+        path: PathBuf,
+        /// For what it was made.
+        made: String,
+        /// As what it was formatted last.
+        formatted: String,
+        /// What it is to be used as.
+        described: String,
+    },
+    /// The file beside a namespace's file, which says how that is formatted, cannot be understood.
+    #[error("{}, line {line}: {what}", path.display())]
+    Label {
+        /// The label's file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Memory for a device's BAR cannot be had.
     #[error("{len} bytes of device memory: {source}")]
     Memory {

@@ -14,7 +14,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 use super::admin::fetch_data;
 use super::engine::Engine;
 use super::media::MOST_MEMORY;
-use super::namespace::{Format, Namespace, write_status};
+use super::namespace::{Format, Namespace};
 use super::nvm::Env;
 use super::reply::CommandResult;
 use super::subsystem::SubsystemState;
@@ -53,7 +53,7 @@ impl Engine {
             let layout = env.subsystem.next_layout();
             let namespace = env.subsystem.attached(nsid, controller)?;
             namespace.layout = layout;
-            namespace.reformat(format).map_err(write_status)?;
+            namespace.reformat(format)?;
             let others = namespace.attached & !controller;
             env.subsystem.note_change(nsid, others);
         }
@@ -123,11 +123,13 @@ impl Engine {
             .filter(|&each| nsid == NSID_ALL || each == nsid)
             .collect();
         for nsid in gone {
-            let slot = subsystem.namespaces.get_mut(nsid as usize - 1);
-            if let Some(namespace) = slot.and_then(Option::take) {
-                subsystem.unallocated += namespace.capacity;
-                subsystem.note_change(nsid, namespace.attached & !self.limits.attached);
-            }
+            let Some(slot) = subsystem.namespaces.get_mut(nsid as usize - 1) else { continue };
+            let Some(namespace) = slot else { continue };
+            namespace.clear()?;
+            let (capacity, attached) = (namespace.capacity, namespace.attached);
+            *slot = None;
+            subsystem.unallocated += capacity;
+            subsystem.note_change(nsid, attached & !self.limits.attached);
         }
         Ok(0)
     }

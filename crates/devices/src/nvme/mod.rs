@@ -13,6 +13,7 @@
 
 mod admin;
 mod arbitration;
+mod bad_blocks;
 mod cmb;
 mod config;
 mod controller;
@@ -23,6 +24,7 @@ mod feature;
 mod format;
 mod identify;
 mod jobs;
+mod label;
 mod log;
 mod media;
 mod namespace;

@@ -1,6 +1,5 @@
 //! Namespaces: blocks with a format, on a medium.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,6 +7,8 @@ use p2pdma_spec::nvme::namespace::LbaFormat;
 use p2pdma_spec::nvme::protection::ProtectionType;
 use p2pdma_spec::nvme::status::Status;
 
+use super::bad_blocks::BadBlocks;
+use super::label::Label;
 use super::media::{
     CachedMedia, FileMedia, MOST_MEMORY, Media, MediaError, MemoryMedia, NullMedia,
 };
@@ -66,6 +67,11 @@ pub enum MediaConfig {
     /// Nothing: reads move no data, writes are dropped. For benchmarks.
     Null,
     /// A sparse file, made if it is not there, with the blocks in order and nothing else.
+    ///
+    /// What hosts change about the namespace is in a text file beside it, whose name has `.label` behind it:
+    /// its format, write protection, blocks that cannot be read. A file without one is taken as described
+    /// here, and gets one; one that was made for another description is refused. Namespaces that hosts make
+    /// last as long as the device; one that they delete is empty when it is built again.
     File(PathBuf),
     /// Something else. It has room for every block with its metadata. Hosts are told that there is a
     /// volatile cache, and flush it.
@@ -149,18 +155,20 @@ impl Format {
         })
     }
 
+    /// The index of the format with blocks of so many bytes of data and metadata.
+    pub(crate) fn index_of(data: u32, metadata: u32) -> Option<u8> {
+        let wanted = |&(lbads, ms): &(u8, u16)| 1_u32 << lbads == data && u32::from(ms) == metadata;
+        FORMATS.iter().position(wanted).and_then(|index| u8::try_from(index).ok())
+    }
+
     fn configured(config: &NamespaceConfig) -> Result<Self, Error> {
-        let wanted = |&(lbads, ms): &(u8, u16)| {
-            1_u32 << lbads == config.block_size && ms == config.metadata_size
-        };
         let wrong = |what, value, allowed| Err(Error::Value { what, value, allowed });
-        let Some(index) = FORMATS.iter().position(wanted) else {
+        let Some(index) = Self::index_of(config.block_size, u32::from(config.metadata_size)) else {
             if !matches!(config.block_size, 512 | 4096) {
                 return wrong("block size", u64::from(config.block_size), "512 or 4096");
             }
             return wrong("metadata size", u64::from(config.metadata_size), "0, 8, 16 or 64");
         };
-        let index = u8::try_from(index).unwrap_or(u8::MAX);
         let format = Self::of(index, config.extended, config.protection, config.protection_first);
         let Some(format) = format else {
             let value = u64::from(config.protection.into_bits());
@@ -188,6 +196,21 @@ impl Format {
     /// Whether protection information is all that the metadata are.
     pub(crate) fn only_information(&self) -> bool {
         self.protection != ProtectionType::NONE && self.metadata == INFO_SIZE
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "blocks of {} bytes", self.data)?;
+        if self.metadata > 0 {
+            let place = if self.extended { "extended" } else { "separate" };
+            write!(f, " with {} of {place} metadata", self.metadata)?;
+        }
+        if self.protection != ProtectionType::NONE {
+            let end = if self.information_first { "first" } else { "last" };
+            write!(f, ", protection type {}, {end}", self.protection.into_bits())?;
+        }
+        Ok(())
     }
 }
 
@@ -226,6 +249,8 @@ pub(crate) struct Namespace {
     pub(crate) attach_new: bool,
     pub(crate) write_protected: bool,
     pub(crate) bad: BadBlocks,
+    /// What is kept beside the medium's file.
+    pub(crate) label: Option<Label>,
     /// Room on the medium, in bytes.
     pub(crate) capacity: u64,
     pub(crate) nguid: [u8; 16],
@@ -245,6 +270,7 @@ impl Namespace {
         };
         // Nobody knows what another medium needs.
         let flushed = matches!(config.media, MediaConfig::File(_) | MediaConfig::Other(_));
+        let mut label = None;
         let media: Box<dyn Media> = match config.media {
             MediaConfig::Memory if capacity > MOST_MEMORY => {
                 let (what, value) = ("the size of a namespace in memory", capacity);
@@ -252,7 +278,12 @@ impl Namespace {
             }
             MediaConfig::Memory => Box::new(MemoryMedia::new(capacity)),
             MediaConfig::Null => Box::new(NullMedia),
-            MediaConfig::File(path) => Box::new(FileMedia::open(&path, capacity)?),
+            MediaConfig::File(path) => {
+                let media = FileMedia::lock(&path, capacity)?;
+                label = Some(Label::open(&path, media.is_new(), format, capacity)?);
+                media.extend(&path, capacity)?;
+                Box::new(media)
+            }
             MediaConfig::Other(media) => media,
         };
         let holds_data = media.holds_data();
@@ -262,7 +293,7 @@ impl Namespace {
             Some(cache) => Store::Cached(CachedMedia::new(media, stride, cache.len, cache.seed)),
         };
         let [_, _, _, _, _, _, _, _, eui64 @ ..] = nguid;
-        Ok(Self {
+        let mut namespace = Self {
             blocks: config.blocks,
             format,
             layout: 0,
@@ -273,11 +304,18 @@ impl Namespace {
             attach_new: config.attached,
             write_protected: false,
             bad: BadBlocks::default(),
+            label: None,
             capacity,
             nguid,
             eui64,
             volatile,
-        })
+        };
+        if let Some((label, kept)) = label {
+            namespace.lay_out(kept.format);
+            namespace.write_protected = kept.write_protected;
+            (namespace.bad, namespace.label) = (kept.bad, Some(label));
+        }
+        Ok(namespace)
     }
 
     /// A namespace that a host created, on memory.
@@ -295,6 +333,7 @@ impl Namespace {
             attach_new: false,
             write_protected: false,
             bad: BadBlocks::default(),
+            label: None,
             capacity,
             nguid,
             eui64,
@@ -317,26 +356,79 @@ impl Namespace {
     }
 
     /// Erases everything and lays the blocks out anew.
-    pub(crate) fn reformat(&mut self, format: Format) -> Result<(), MediaError> {
-        self.store.media().discard(0, self.capacity)?;
-        self.store.media().flush(0, self.capacity)?;
+    pub(crate) fn reformat(&mut self, format: Format) -> Result<(), Status> {
+        self.erase()?;
+        // What is erased is all zeroes in either format.
+        let before = self.format;
+        self.lay_out(format);
+        self.bad.clear();
+        self.keep_label().inspect_err(|_| self.lay_out(before))
+    }
+
+    fn erase(&mut self) -> Result<(), Status> {
+        let capacity = self.capacity;
+        self.store.media().discard(0, capacity).map_err(write_status)?;
+        self.store.media().flush(0, capacity).map_err(write_status)
+    }
+
+    fn lay_out(&mut self, format: Format) {
         let stride = u64::from(format.stride());
         if let Store::Cached(cached) = &mut self.store {
             cached.reformat(stride);
         }
         self.format = format;
         self.blocks = self.capacity / stride;
-        self.bad = BadBlocks::default();
+    }
+
+    /// The namespace is about to be deleted: nothing of it is found in its file.
+    pub(crate) fn clear(&mut self) -> Result<(), Status> {
+        self.erase()?;
+        if let Some(label) = &self.label {
+            label.remove().map_err(write_status)?;
+        }
+        self.label = None;
         Ok(())
     }
 
+    pub(crate) fn set_write_protected(&mut self, protected: bool) -> Result<(), Status> {
+        if protected {
+            self.flush()?;
+        }
+        let before = std::mem::replace(&mut self.write_protected, protected);
+        self.keep_label().inspect_err(|_| self.write_protected = before)
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), Status> {
-        let capacity = self.capacity;
-        self.store.media().flush(0, capacity).map_err(write_status)
+        self.flush_range(0, self.capacity)
+    }
+
+    /// Makes bytes durable, and which blocks are bad.
+    pub(crate) fn flush_range(&mut self, at: u64, len: u64) -> Result<(), Status> {
+        self.store.media().flush(at, len).map_err(write_status)?;
+        if self.bad.changed { self.keep_label() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn keep_label(&mut self) -> Result<(), Status> {
+        if let Some(label) = &self.label {
+            let kept = label.save(self.capacity, &self.format, self.write_protected, &self.bad);
+            kept.map_err(write_status)?;
+        }
+        self.bad.changed = false;
+        Ok(())
     }
 
     pub(crate) fn power_cut(&mut self) {
         self.store.media().power_cut();
+    }
+}
+
+impl Drop for Namespace {
+    /// What was not flushed may be lost, but need not.
+    fn drop(&mut self) {
+        if self.bad.changed {
+            let _ = self.keep_label();
+        }
     }
 }
 
@@ -350,105 +442,5 @@ pub(crate) fn write_status(error: MediaError) -> Status {
     match error {
         MediaError::Full => Status::CAPACITY_EXCEEDED,
         MediaError::Failed(_) => Status::WRITE_FAULT,
-    }
-}
-
-/// Blocks that Write Uncorrectable made unreadable, as runs: start to end.
-#[derive(Debug, Default)]
-pub(crate) struct BadBlocks {
-    runs: BTreeMap<u64, u64>,
-    /// How many blocks there are in all runs.
-    total: u64,
-}
-
-/// No host can make more blocks bad than this, so that it cannot make the device eat all memory.
-pub(crate) const MOST_BAD_BLOCKS: u64 = 1 << 20;
-
-impl BadBlocks {
-    /// Whether any of the blocks is bad.
-    #[inline]
-    pub(crate) fn any(&self, first: u64, count: u64) -> bool {
-        !self.runs.is_empty() && self.search(first, count)
-    }
-
-    fn search(&self, first: u64, count: u64) -> bool {
-        let before = self.runs.range(..first + count).next_back();
-        before.is_some_and(|(_, &end)| end > first)
-    }
-
-    /// Blocks were written, and can be read again.
-    #[inline]
-    pub(crate) fn heal(&mut self, first: u64, count: u64) {
-        if self.any(first, count) {
-            self.cut(first, first + count);
-        }
-    }
-
-    fn cut(&mut self, first: u64, end: u64) {
-        while let Some((&start, &stop)) = self.runs.range(..end).next_back() {
-            if stop <= first {
-                break;
-            }
-            self.runs.remove(&start);
-            self.total -= stop.min(end) - start.max(first);
-            if start < first {
-                self.runs.insert(start, first);
-            }
-            if stop > end {
-                self.runs.insert(end, stop);
-            }
-        }
-    }
-
-    /// Makes blocks bad.
-    pub(crate) fn mark(&mut self, first: u64, count: u64) -> Result<(), Status> {
-        if self.total + count > MOST_BAD_BLOCKS {
-            return Err(Status::WRITE_FAULT);
-        }
-        let (mut start, mut end) = (first, first + count);
-        self.cut(start, end);
-        if let Some((&before, &stop)) = self.runs.range(..start).next_back()
-            && stop == start
-        {
-            start = before;
-        }
-        if let Some(stop) = self.runs.remove(&end) {
-            end = stop;
-        }
-        self.runs.insert(start, end);
-        self.total += count;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// Against a bitmap.
-        #[test]
-        fn bad_blocks_are_those_that_were_marked_and_not_healed(
-            steps in proptest::collection::vec((any::<bool>(), 0_u64..100, 1_u64..30), 1..60),
-        ) {
-            let (mut bad, mut bitmap) = (BadBlocks::default(), [false; 130]);
-            for (mark, first, count) in steps {
-                let range = usize::try_from(first).unwrap()..usize::try_from(first + count).unwrap();
-                bitmap[range].fill(mark);
-                if mark {
-                    bad.mark(first, count).unwrap();
-                } else {
-                    bad.heal(first, count);
-                }
-                for (block, expected) in (0..).zip(bitmap) {
-                    prop_assert_eq!(bad.any(block, 1), expected);
-                }
-                let total = bitmap.iter().filter(|is_bad| **is_bad).count();
-                prop_assert_eq!(bad.total, total as u64);
-                let runs: Vec<_> = bad.runs.iter().collect();
-                prop_assert!(runs.windows(2).all(|pair| pair[0].1 < pair[1].0));
-            }
-        }
     }
 }

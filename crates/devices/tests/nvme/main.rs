@@ -8,6 +8,7 @@ mod cmb;
 mod commands;
 mod events;
 mod features;
+mod files;
 mod host;
 mod hostile;
 mod identify;

@@ -263,10 +263,7 @@ impl Engine {
         };
         for nsid in mine {
             let namespace = env.subsystem.attached(nsid, controller)?;
-            if protect {
-                namespace.flush()?;
-            }
-            namespace.write_protected = protect;
+            namespace.set_write_protected(protect)?;
             let others = namespace.attached & !controller;
             env.subsystem.note_change(nsid, others);
         }

@@ -25,11 +25,19 @@ pub(crate) struct FileMedia {
     scratch: Box<[u8]>,
     /// A hole, found when something within it was last looked at. The file is locked: nobody else fills it.
     hole: Range<u64>,
+    is_new: bool,
 }
 
 impl FileMedia {
     /// Opens a file, or makes it, with `capacity` bytes. It is locked for as long as it is open.
     pub(crate) fn open(path: &Path, capacity: u64) -> Result<Self, Error> {
+        let media = Self::lock(path, capacity)?;
+        media.extend(path, capacity)?;
+        Ok(media)
+    }
+
+    /// The first half: a file that is not too long, or new, and nothing is changed.
+    pub(crate) fn lock(path: &Path, capacity: u64) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let open =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
@@ -46,10 +54,17 @@ impl FileMedia {
             let path = path.to_owned();
             return Err(Error::FileTooLong { path, len, expected: capacity });
         }
-        if len < capacity {
-            file.set_len(capacity).map_err(failed)?;
-        }
-        Ok(Self { file, scratch: vec![0; PIECE].into(), hole: 0..0 })
+        Ok(Self { file, scratch: vec![0; PIECE].into(), hole: 0..0, is_new: len == 0 })
+    }
+
+    /// The second half: the file gets its length, by a hole at its end.
+    pub(crate) fn extend(&self, path: &Path, capacity: u64) -> Result<(), Error> {
+        self.file.set_len(capacity).map_err(|source| Error::File { path: path.to_owned(), source })
+    }
+
+    /// Whether there was nothing in the file.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Whether a range is known to lie in a hole.

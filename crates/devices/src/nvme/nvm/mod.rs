@@ -251,6 +251,9 @@ impl Io {
             Kind::WriteUncorrectable => {
                 let namespace = self.writable(limits, env.subsystem)?;
                 namespace.bad.mark(self.first, u64::from(self.count))?;
+                if limits.write_through {
+                    namespace.flush_range(0, 0)?;
+                }
             }
             Kind::Flush => self.flush(limits, env)?,
             Kind::Copy => self.copy(limits, scratch, env)?,

@@ -39,7 +39,7 @@ impl Io {
         namespace.bad.heal(first, count);
         if namespace.volatile && (self.fua || limits.write_through) {
             let (at, len) = namespace.bytes(first, count);
-            namespace.store.media().flush(at, len).map_err(write_status)?;
+            namespace.flush_range(at, len)?;
         }
         Ok(())
     }
