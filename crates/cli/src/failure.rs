@@ -201,6 +201,10 @@ impl From<p2pdma::Error> for Failure {
 fn device(error: devices::Error, message: String) -> Failure {
     use devices::Error as E;
     match error {
+        // A label that is no text is as wrong as one that says nothing.
+        E::File { path, source } if source.kind() == io::ErrorKind::InvalidData => {
+            Failure::new(Exit::Usage, "STATE", message).remedy(label_remedy(&path))
+        }
         E::File { source, .. } => Failure::operating_system(source.kind(), message),
         E::FileInUse { path } => {
             let message = format!("{} is in use by another process", path.display());
@@ -216,14 +220,20 @@ fn device(error: devices::Error, message: String) -> Failure {
             "describe the namespace as before, remove {0} and {0}.label, or name another --state-dir",
             path.display()
         )),
-        E::Label { path, .. } => Failure::new(Exit::Usage, "STATE", message).remedy(format!(
-            "remove {}, if the namespace was never formatted to anything else than is described",
-            path.display()
-        )),
+        E::Label { path, .. } => {
+            Failure::new(Exit::Usage, "STATE", message).remedy(label_remedy(&path))
+        }
         E::Memory { .. } => Failure::new(Exit::Io, "MEMORY", message),
         _ => Failure::new(Exit::Usage, "MACHINE", message)
             .remedy("change the machine file: a device cannot be as it is described"),
     }
+}
+
+fn label_remedy(path: &Path) -> String {
+    format!(
+        "remove {}, if the namespace was never formatted to anything else than is described",
+        path.display()
+    )
 }
 
 /// A message without the reason code that some begin with: it is shown before them.

@@ -104,6 +104,38 @@ fn state_of_another_size() {
     place.run("--fabric small.toml copy fabric:nvme0/ns1 pattern:seed=7 --length 512").ok();
 }
 
+/// Beside a namespace's file stands how it is formatted.
+#[test]
+fn state_that_is_formatted_otherwise_or_not_to_be_understood() {
+    let place = Place::new().small();
+    place.run(FILL).ok();
+    let check = "--fabric small.toml copy fabric:nvme0/ns1 pattern:seed=7";
+    let label = format!("{FILE}.label");
+    let good = place.read(&label);
+    for wrong in [&b"garbage\n"[..], b"", b"\xff\xfe\0", &good[..good.len() / 2]] {
+        place.write(&label, wrong);
+        let ran = place.run(check).ends(2).prints_nothing();
+        ran.complains(&[&label, "\nhelp: remove ", "never formatted to anything else"]);
+        assert_eq!(place.run(&format!("{check} -o json")).ends(2).json_error()["code"], "STATE");
+    }
+    place.write(&label, &good);
+    place.run(check).ok();
+    let larger = "size = \"16M\"\nblock = 4096";
+    place.machine(
+        "blocks.toml",
+        "default",
+        &[("\"default\"", "\"small\""), ("size = \"1G\"", larger)],
+    );
+    let ran = place.run(&check.replace("small", "blocks")).ends(2).prints_nothing();
+    ran.complains(&[
+        FILE,
+        "blocks of 512 bytes",
+        "blocks of 4096 bytes",
+        "help: describe the namespace as before",
+    ]);
+    place.run(check).ok();
+}
+
 #[test]
 fn state_folders_that_are_none() {
     let place = Place::new().small();
