@@ -27,16 +27,32 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Two SSDs, one switch: peer to peer beside the bounce, in seconds
+    ///
+    /// Moves 256 MiB between two SSDs of the fabric, peer to peer and then through host memory, verifies
+    /// both, and shows a machine on which there is no path. It keeps nothing.
     Demo(demo::Demo),
     /// Copy SRC to DST, device to device
+    ///
+    /// A transfer between devices is peer to peer, or it is refused: --p2p=prefer allows the way through
+    /// host memory where there is no other, and every report states the bytes by path.
     Copy(copy::Copy),
     /// Devices, links, and who can reach whom
+    ///
+    /// Prints the machine as a tree, or as a matrix of who reaches whose memory. It opens no device.
     Topo(topo::Topo),
     /// Explain a reason code
+    ///
+    /// Tells what a reason code means, how it is found, and what helps. Without a code it lists them all.
     Explain(explain::Explain),
     /// Measure peer to peer against the bounce through host memory
+    ///
+    /// Both ways are measured in turns within one run, on a copy of the machine that keeps nothing.
+    /// Modelled figures are by the fabric's clock; measured ones are what the simulation costs on this
+    /// machine.
     Bench(bench::Bench),
     /// Print the JSON schemas of what the commands print
+    ///
+    /// Those (draft 2020-12) of what commands print with -o json and -o jsonl, and of --progress json.
     Schema(schema::Schema),
     /// Print a script that completes commands in a shell
     Completions(completions::Completions),

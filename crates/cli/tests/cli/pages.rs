@@ -75,7 +75,8 @@ fn the_help_of_the_whole_lists_commands_statuses_and_variables() {
     for status in [0, 1, 2, 3, 4, 5, 6, 130] {
         assert!(help.text().lines().any(|line| line.trim().starts_with(&format!("{status}  "))));
     }
-    let copy = place.run("copy --help").ok();
+    place.run("bench --help").ok().prints(&["Modelled figures are by the fabric's clock"]);
+    let copy = place.run("copy --help").ok().prints(&["peer to peer, or it is refused"]);
     copy.prints(&[
         "[env: P2PDMA_STATE]",
         "fabric:nvme0/ns1",
@@ -140,7 +141,16 @@ fn manual_pages_are_rendered_for_every_command() {
         let text = String::from_utf8(place.read(&format!("pages/{name}"))).unwrap();
         let whole = name.trim_end_matches(".1");
         assert!(text.contains(&format!(".TH {whole} 1")), "{name}");
-        assert!(text.contains(".SH SYNOPSIS") && text.contains("\\-\\-fabric"), "{name}");
+        for part in [
+            ".SH SYNOPSIS",
+            "\\-\\-fabric",
+            ".SH \"EXIT STATUS\"",
+            "refused for safety",
+            ".SH ENVIRONMENT",
+            "P2PDMA_STATE",
+        ] {
+            assert!(text.contains(part), "{name}: {part}");
+        }
         // The usage line is that of the command as it is typed.
         let typed = whole.replacen('-', " ", 1);
         assert!(
@@ -149,6 +159,11 @@ fn manual_pages_are_rendered_for_every_command() {
         );
     }
     assert_eq!(String::from_utf8(place.read("pages/p2pdma.1")).unwrap(), page.text());
+    let copy = String::from_utf8(place.read("pages/p2pdma-copy.1")).unwrap();
+    assert!(copy.contains(".SH OPERANDS") && copy.contains("pattern:seed=7"), "{copy}");
+    // A formatter finds nothing to complain about.
+    let groff = "command -v groff > /dev/null || exit 0; groff -man -Tutf8 -ww pages/* > /dev/null";
+    assert_eq!(place.shell(groff).ok().stderr, "");
     place.run("man --out ./none").ends(1).complains(&["./none/p2pdma.1: No such file"]);
     println!("pages: {}", expected.len());
 }
