@@ -150,7 +150,10 @@ pub(crate) fn index(function: usize) -> u32 {
 /// The bytes of a register write; almost always a doorbell.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    Small { len: u8, bytes: [u8; 8] },
+    Small {
+        len: u8,
+        bytes: [u8; 8],
+    },
     /// Rare, and one word here, so that the many small ones make small events.
     #[expect(clippy::box_collection, reason = "a box of a slice has two words")]
     Large(Box<Vec<u8>>),

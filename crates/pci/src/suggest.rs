@@ -1,7 +1,7 @@
 //! Which of several names somebody probably meant.
 
 /// The candidate nearest to `text` in single-character edits (Levenshtein distance), if that is within
-/// a third of its length or one edit, or if one begins with the other.
+/// a third of its length, or if one begins with the other.
 #[must_use]
 pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer texts are not typing errors; the cost of comparing them is quadratic.
@@ -11,7 +11,7 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     let begins = |name: &str| name.starts_with(text) || text.starts_with(name);
     let near = |&(edits, name): &(usize, &str)| {
-        edits <= text.len().max(name.len()) / 3 + 1 && edits < text.len() || begins(name)
+        edits <= (text.len().max(name.len()) / 3).max(1) && edits < text.len() || begins(name)
     };
     candidates
         .into_iter()
@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(nearest("func", names), Some("function"));
         assert_eq!(nearest("sw0", ["rp0", "sw0.0"]), Some("sw0.0"));
         assert_eq!(nearest("size", names), None);
+        assert_eq!(nearest("foo", ["FS".to_lowercase().as_str()]), None);
         assert_eq!(nearest("", names), None);
     }
 }

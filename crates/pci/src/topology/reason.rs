@@ -213,9 +213,11 @@ on a bridge above it. Writes to its memory are then lost while their
 completions still say OK, and reads return all ones."
 
     LinkDown "LINK-DOWN"
-"A link on the path is down."
-"The device does not answer: not powered, in reset, removed, or its link did not
-train. Requests end as unsupported requests or completion timeouts."
+"A link on the path is down, or slower than it could be."
+"Down: the device does not answer. It is not powered, in reset, removed, or its
+link did not train; requests end as unsupported requests or completion timeouts.
+Slower: the link trained to a lower speed or fewer lanes than both ends can have.
+Data are right, and take longer: reseat the card, or look at riser and retimer."
 
     Permission "PERM"
 "This process may not do that."
