@@ -1,9 +1,13 @@
 //! What waits for its time.
 
+mod row;
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 use p2pdma_pci::Instant;
+
+use row::{Key, Row};
 
 /// Things that wait for an instant: they come in the order of their instants, and of their making where
 /// those are equal.
@@ -16,22 +20,19 @@ pub struct Agenda<T> {
     /// The instant of the first; [`Instant::NEVER`] if there is nothing.
     first: Instant,
     made: u64,
-    row: VecDeque<Key>,
+    row: Row,
     heap: BinaryHeap<Reverse<Key>>,
-    slots: Vec<Option<T>>,
-    free: Vec<u32>,
+    slots: Vec<Slot<T>>,
+    /// The first free slot; beyond the last if there is none.
+    free: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    at: Instant,
-    /// The how-manieth thing it is.
-    made: u64,
-    slot: u32,
+#[derive(Debug, Clone)]
+enum Slot<T> {
+    Taken(T),
+    /// Which slot is the next free one.
+    Free(u32),
 }
-
-/// How many keys are looked at from each of the row's ends to find a place.
-const REACH: usize = 6;
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
@@ -46,50 +47,38 @@ impl<T> Agenda<T> {
         Self {
             first: Instant::NEVER,
             made: 0,
-            row: VecDeque::new(),
+            row: Row::new(),
             heap: BinaryHeap::new(),
             slots: Vec::new(),
-            free: Vec::new(),
+            free: 0,
         }
     }
 
     /// Puts something on it. What has the last instant of all never comes.
     #[inline]
     pub fn push(&mut self, at: Instant, thing: T) {
-        self.made += 1;
-        let key = Key { at, made: self.made, slot: self.keep(thing) };
-        self.first = self.first.min(at);
-        if self.row.back().is_none_or(|last| last.at <= at) {
-            self.row.push_back(key);
-        } else {
-            self.insert(key);
-        }
-    }
-
-    /// Finds the place of a key that is not the last.
-    fn insert(&mut self, key: Key) {
-        let near_front = self.row.iter().take(REACH).position(|other| other.at > key.at);
-        let place = near_front.or_else(|| {
-            let behind = self.row.iter().rev().take(REACH).position(|other| other.at <= key.at);
-            behind.map(|behind| self.row.len() - behind)
-        });
-        match place {
-            Some(place) => self.row.insert(place, key),
-            None => self.heap.push(Reverse(key)),
-        }
-    }
-
-    #[inline]
-    fn keep(&mut self, thing: T) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            if let Some(place) = self.slots.get_mut(slot as usize) {
-                *place = Some(thing);
+        let slot = self.free;
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => {
+                if let Slot::Free(next) = std::mem::replace(place, Slot::Taken(thing)) {
+                    self.free = next;
+                }
             }
-            return slot;
+            None => self.grow(thing),
         }
-        self.slots.push(Some(thing));
-        // As many would not fit memory.
-        u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        self.made += 1;
+        self.first = self.first.min(at);
+        let key = Key { at, made: self.made, slot };
+        if !self.row.insert(key) {
+            self.heap.push(Reverse(key));
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, thing: T) {
+        self.slots.push(Slot::Taken(thing));
+        // As many as do not fit would not fit memory.
+        self.free = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
     }
 
     /// The instant of the first; [`Instant::NEVER`] if there is nothing.
@@ -108,6 +97,22 @@ impl<T> Agenda<T> {
     /// Takes the first off.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
+        let key = if self.heap.is_empty() {
+            let key = self.row.pop_front()?;
+            self.first = self.row.front().map_or(Instant::NEVER, |key| key.at);
+            key
+        } else {
+            self.pop_of_both()?
+        };
+        let free = Slot::Free(std::mem::replace(&mut self.free, key.slot));
+        match std::mem::replace(self.slots.get_mut(key.slot as usize)?, free) {
+            Slot::Taken(thing) => Some(thing),
+            Slot::Free(_) => None,
+        }
+    }
+
+    #[inline(never)]
+    fn pop_of_both(&mut self) -> Option<Key> {
         let key = match self.heap.peek() {
             Some(Reverse(key)) if self.row.front().is_none_or(|front| key < front) => {
                 self.heap.pop()?.0
@@ -116,8 +121,7 @@ impl<T> Agenda<T> {
         };
         let next = self.row.front().map_or(Instant::NEVER, |key| key.at);
         self.first = self.heap.peek().map_or(next, |Reverse(key)| key.at.min(next));
-        self.free.push(key.slot);
-        self.slots.get_mut(key.slot as usize)?.take()
+        Some(key)
     }
 
     /// Takes off everything for which `is_meant` says so, in order.

@@ -13,7 +13,7 @@ use crate::plug;
 use crate::registers;
 use crate::route::boundaries::Boundaries;
 use crate::state::{Machine, State};
-use crate::timing::{LinkState, Packets, Timing};
+use crate::timing::{Lanes, LinkState, Packets, Timing};
 use crate::tree::{Acs, BridgeDecode, HostBridge, Port, PortKind, Tree};
 
 /// A host bridge in a [`Builder`].
@@ -203,6 +203,7 @@ impl Builder {
         self.host.iommu = Known::Value(iommu);
         let mut machine = Machine {
             tree: self.tree,
+            lanes: Lanes::of(&self.links),
             links: self.links,
             host_memory,
             iommu_mode: iommu,

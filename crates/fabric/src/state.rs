@@ -21,7 +21,7 @@ use crate::port::Port;
 use crate::registers::show_link;
 use crate::route::boundaries::Boundaries;
 use crate::route::{Reporter, Routes};
-use crate::timing::{HostChannels, LinkState, Packets, Timing, TimingModel};
+use crate::timing::{HostChannels, Lanes, LinkState, Packets, Timing, TimingModel, Wires};
 use crate::trace::Trace;
 use crate::tree::{PortKind, Tree};
 
@@ -30,6 +30,7 @@ use crate::tree::{PortKind, Tree};
 pub(crate) struct Machine {
     pub(crate) tree: Tree,
     pub(crate) links: Vec<LinkState>,
+    pub(crate) lanes: Lanes,
     pub(crate) host_memory: HostMemory,
     /// What the verdict needs to know of the host.
     pub(crate) host: Host,
@@ -52,6 +53,12 @@ impl Machine {
             self.boundaries = Boundaries::of(&self.tree, &self.host_memory);
             self.bounded = self.generation;
         }
+    }
+
+    /// The links, to be passed.
+    #[inline]
+    pub(crate) fn wires(&mut self) -> Wires<'_> {
+        Wires { links: &self.links, lanes: &mut self.lanes }
     }
 
     /// What a packet meets after it went up the link below `port`.
@@ -423,6 +430,7 @@ impl State {
         port.link_config.current = Some(port.link_config.max.common_with(device));
         show_link(&mut port.config, port.link_config.current);
         self.machine.links[port.link] = LinkState::new(port.link_config);
+        self.machine.lanes.clear(port.link);
     }
 
     /// Takes a link down, which resets all that is below it (PCIe 6.0 §6.6.1), or brings it up again.

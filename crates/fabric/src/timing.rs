@@ -12,7 +12,7 @@ use p2pdma_pci::Duration;
 use p2pdma_spec::pci::express::TlpSize;
 
 pub(crate) use channels::HostChannels;
-pub(crate) use links::{Hop, LinkState, Trip};
+pub(crate) use links::{Hop, Lanes, LinkState, Trip, Wires};
 pub(crate) use packets::{Burst, Packets};
 
 /// Whether transfers take time.

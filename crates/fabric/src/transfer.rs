@@ -135,7 +135,9 @@ impl State {
         let now = self.events.now();
         Some(match &mut self.channels {
             None => now,
-            Some(channels) => way.time_read(&mut self.machine.links, channels, now, (offset, len)),
+            Some(channels) => {
+                way.time_read(&mut self.machine.wires(), channels, now, (offset, len))
+            }
         })
     }
 
@@ -174,7 +176,9 @@ impl State {
         let now = self.events.now();
         let done = match &mut self.channels {
             None => now,
-            Some(channels) => way.time_write(&mut self.machine.links, channels, now, (offset, len)),
+            Some(channels) => {
+                way.time_write(&mut self.machine.wires(), channels, now, (offset, len))
+            }
         };
         if let (Target::Registers { function, bar }, Some(data)) = (target, small) {
             self.post((function, bar), (offset, done), data, requester == Requester::HOST);
@@ -272,11 +276,15 @@ impl State {
         let reach = way.reach(at, len);
         let (target, offset, len) = (way.target, way.offset(at), reach as u64);
         way.count(attributes.class, len);
-        let links = &mut self.machine.links;
+        let mut wires = self.machine.wires();
         let done = match (&mut self.channels, access) {
             (None, _) => now,
-            (Some(channels), Access::Read) => way.time_read(links, channels, now, (offset, len)),
-            (Some(channels), Access::Write) => way.time_write(links, channels, now, (offset, len)),
+            (Some(channels), Access::Read) => {
+                way.time_read(&mut wires, channels, now, (offset, len))
+            }
+            (Some(channels), Access::Write) => {
+                way.time_write(&mut wires, channels, now, (offset, len))
+            }
         };
         Ok((Leg { target, offset, done }, reach))
     }

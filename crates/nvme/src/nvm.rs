@@ -56,6 +56,13 @@ impl Command {
         self
     }
 
+    /// From now on it is about the blocks from `slba` on, if it is a command that names a first block:
+    /// one that is submitted again and again need not be built again.
+    #[inline]
+    pub fn aim(&mut self, slba: u64) {
+        self.entry.set_cdw10_11(slba);
+    }
+
     /// How many bytes its data pointer has to describe.
     #[must_use]
     pub fn data_len(&self) -> u64 {

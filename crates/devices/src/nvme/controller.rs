@@ -11,18 +11,18 @@ use p2pdma_spec::pci::class::ClassCode;
 use super::cmb::Cmb;
 use super::config::{ControllerConfig, NvmeConfig};
 use super::dma::{Dma, OwnMemory};
-use super::engine::{Activity, Engine, JOBS, NEWS, WARNING};
+use super::engine::{Activity, Engine, NEWS, READY, WARNING};
 use super::nvm::Env;
 use super::pmr::Pmr;
 use super::registers::{Effect, Registers};
-use super::subsystem::Subsystem;
+use super::subsystem::{Access, Subsystem};
 use crate::Error;
 
 /// An NVMe controller, to be plugged into a fabric.
 #[derive(Debug)]
 pub struct NvmeController {
     config: ControllerConfig,
-    subsystem: Subsystem,
+    subsystem: Access,
     registers: Registers,
     own: OwnMemory,
     engine: Engine,
@@ -46,7 +46,9 @@ impl NvmeController {
     /// # Errors
     /// What is wrong with the description, or with a file under a namespace.
     pub fn new(config: NvmeConfig) -> Result<Self, Error> {
-        Subsystem::new(config.subsystem)?.controller(config.controller)
+        let mut controller = Subsystem::new(config.subsystem)?.controller(config.controller)?;
+        controller.subsystem = controller.subsystem.alone();
+        Ok(controller)
     }
 
     /// A controller with an identifier, in a subsystem.
@@ -69,17 +71,12 @@ impl NvmeController {
         }
         let pmr = pmr.map(Pmr::new).transpose()?;
         let engine = Engine::new(id, &config);
-        let resets = subsystem.resets();
+        let subsystem = Access::Shared(subsystem);
+        let resets = subsystem.signals().resets();
         let own = OwnMemory::new(cmb, pmr);
         let controller = Self { config, subsystem, registers, own, engine, resets };
         controller.check_layout()?;
         Ok(controller)
-    }
-
-    /// The subsystem, to add controllers to it.
-    #[must_use]
-    pub fn subsystem(&self) -> &Subsystem {
-        &self.subsystem
     }
 
     /// Where the MSI-X table, the pending bits and the free space behind them begin in BAR 0.
@@ -129,9 +126,8 @@ impl NvmeController {
 
     /// Runs the engine with all that a command acts on.
     fn act(&mut self, port: &mut Port<'_>, action: impl FnOnce(&mut Engine, &mut Env<'_, '_>)) {
-        let mut subsystem = self.subsystem.lock();
         let dma = Dma::new(port, &self.own);
-        let mut env = Env { dma, subsystem: &mut subsystem };
+        let mut env = Env { dma, subsystem: self.subsystem.open() };
         action(&mut self.engine, &mut env);
         if self.engine.activity == Activity::Fatal {
             self.registers.csts.set_cfs(true);
@@ -159,7 +155,7 @@ impl NvmeController {
             Effect::Nothing => {}
             Effect::Configured(before) => self.configure(before, port),
             Effect::SubsystemReset => {
-                self.subsystem.reset_all();
+                self.subsystem.signals().reset_all();
                 self.notice_reset();
             }
         }
@@ -199,7 +195,7 @@ impl NvmeController {
             return;
         }
         self.engine.start(self.registers.cc, asq, acq, sizes, port.now());
-        self.subsystem.lock().enabled(self.engine.limits.controller, port.bell(NEWS));
+        self.subsystem.open().enabled(self.engine.limits.controller, port.bell(NEWS));
         if let Some(pmr) = &self.own.pmr {
             pmr.memory.warn_with(port.bell(WARNING));
         }
@@ -208,13 +204,13 @@ impl NvmeController {
         } else {
             let at = port.now() + self.config.ready_after;
             self.engine.ready_at = Some(at);
-            port.wake_at(at, JOBS);
+            port.wake_at(at, READY);
         }
     }
 
     /// Makes everything durable, and stops (NVMe Base 2.1 §3.6).
     fn shut_down(&mut self) {
-        let mut subsystem = self.subsystem.lock();
+        let mut subsystem = self.subsystem.open();
         let failed = subsystem.flush(self.engine.limits.attached).is_err();
         subsystem.shut_down(self.engine.limits.controller);
         self.engine.activity = Activity::Stopped;
@@ -224,7 +220,7 @@ impl NvmeController {
 
     /// A reset of the subsystem that another controller, or this one, was told to do.
     fn notice_reset(&mut self) {
-        let resets = self.subsystem.resets();
+        let resets = self.subsystem.signals().resets();
         if self.resets != resets {
             self.resets = resets;
             self.engine.reset();
@@ -326,7 +322,7 @@ impl Endpoint for NvmeController {
             Reset::Cold => {
                 self.registers.csts.set_nssro(false);
                 self.engine.power_cut();
-                self.subsystem.lock().power_cut(self.engine.limits.controller);
+                self.subsystem.open().power_cut(self.engine.limits.controller);
                 if let Some(cmb) = &mut self.own.cmb {
                     cmb.power_cut();
                 }

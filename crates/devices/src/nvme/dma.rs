@@ -245,7 +245,7 @@ impl<'a, 'p> Dma<'a, 'p> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(
         &mut self,
         at: u64,
@@ -258,7 +258,7 @@ impl<'a, 'p> Dma<'a, 'p> {
         self.port.read(Iova(at), data, attributes).map_err(|_| Status::DATA_TRANSFER_ERROR)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, at: u64, data: &[u8], attributes: Attributes) -> Result<Instant, Status> {
         if self.own.is_mapped() {
             return self.write_mapped(at, data, attributes);
@@ -267,6 +267,7 @@ impl<'a, 'p> Dma<'a, 'p> {
     }
 
     /// The controller recognises its own addresses, and sends nothing for them.
+    #[inline(never)]
     fn read_mapped(
         &mut self,
         at: u64,
@@ -297,6 +298,7 @@ impl<'a, 'p> Dma<'a, 'p> {
         Ok(done)
     }
 
+    #[inline(never)]
     fn write_mapped(
         &mut self,
         at: u64,

@@ -68,7 +68,7 @@ impl Engine {
         match NamespaceManagementCdw10::from(entry.cdw10).sel() {
             NamespaceManagementSelect::CREATE => self.create_namespace(env, entry),
             NamespaceManagementSelect::DELETE => {
-                self.delete_namespaces(env.subsystem, entry.nsid.get())
+                self.delete_namespaces(&mut env.subsystem, entry.nsid.get())
             }
             _ => Err(Status::INVALID_FIELD.into()),
         }

@@ -1,6 +1,6 @@
 //! What waits for its time.
 
-use p2pdma_fabric::Agenda;
+use p2pdma_fabric::TimerId;
 use p2pdma_pci::Instant;
 use p2pdma_spec::nvme::queue::SubmissionEntry;
 
@@ -48,59 +48,134 @@ impl Job {
     }
 }
 
-/// All of them, by time, and by order of making where times are equal.
+/// All of them. The fabric's event queue is what keeps their order: each has a timer, or follows another
+/// that waits for the same instant.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    agenda: Agenda<Job>,
-    /// For when the controller has asked to be woken, the next time last.
-    armed: Vec<Instant>,
+    slots: Vec<Slot>,
+    /// The first free slot; beyond the last if there is none.
+    free: u32,
+    made: u64,
+    /// The last that was made, as long as it waits.
+    last: u32,
 }
+
+#[derive(Debug)]
+enum Slot {
+    Waits {
+        at: Instant,
+        made: u64,
+        /// None if it was taken out; its timer comes all the same.
+        job: Option<Job>,
+        /// The one that follows at the same instant.
+        next: u32,
+    },
+    /// Which slot is the next free one.
+    Free(u32),
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+/// The timers of jobs have their slots' numbers, from here on.
+const FIRST_TIMER: u32 = 16;
 
 impl Jobs {
     pub(crate) fn new() -> Self {
-        Self { agenda: Agenda::new(), armed: Vec::new() }
+        Self { slots: Vec::new(), free: 0, made: 0, last: NONE }
     }
 
     pub(crate) fn clear(&mut self) {
         *self = Self::new();
     }
 
+    /// Lets a job wait; returns the timer that must be set for its instant, if it follows no other.
     #[inline]
-    pub(crate) fn push(&mut self, at: Instant, job: Job) {
-        self.agenda.push(at, job);
-    }
-
-    /// The next job that is due.
-    #[inline]
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Job> {
-        self.agenda.pop_due(now)
-    }
-
-    /// For when the controller must ask to be woken, if it has not done so already.
-    #[inline]
-    pub(crate) fn arm(&mut self) -> Option<Instant> {
-        let at = self.agenda.first_at();
-        if at == Instant::NEVER || self.armed.last().is_some_and(|&armed| armed <= at) {
-            return None;
+    #[must_use]
+    pub(crate) fn push(&mut self, at: Instant, job: Job) -> Option<TimerId> {
+        self.made += 1;
+        let slot = self.free;
+        let waits = Slot::Waits { at, made: self.made, job: Some(job), next: NONE };
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => {
+                if let Slot::Free(next) = std::mem::replace(place, waits) {
+                    self.free = next;
+                }
+            }
+            None => {
+                self.slots.push(waits);
+                // No controller has so many outstanding commands.
+                self.free = u32::try_from(self.slots.len()).unwrap_or(NONE);
+            }
         }
-        self.armed.push(at);
-        Some(at)
+        let before = std::mem::replace(&mut self.last, slot);
+        match self.slots.get_mut(before as usize) {
+            Some(Slot::Waits { at: same, next, .. }) if *same == at => {
+                *next = slot;
+                None
+            }
+            _ => Some(Self::timer(slot)),
+        }
     }
 
-    /// The controller was woken.
-    pub(crate) fn woken(&mut self, now: Instant) {
-        while self.armed.pop_if(|armed| *armed <= now).is_some() {}
+    /// The timer of a slot.
+    #[inline]
+    pub(crate) fn timer(slot: u32) -> TimerId {
+        TimerId(slot.saturating_add(FIRST_TIMER))
+    }
+
+    /// The slot of the job whose timer came. What was set for slots that were cleared since does not count
+    /// before the job that is there now is due.
+    #[inline]
+    pub(crate) fn due(&self, timer: TimerId, now: Instant) -> Option<u32> {
+        let slot = timer.0.checked_sub(FIRST_TIMER)?;
+        match self.slots.get(slot as usize)? {
+            Slot::Waits { at, .. } if *at <= now => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// Empties a slot: the job, if it was not taken out before, and the slot that follows.
+    #[inline]
+    pub(crate) fn take(&mut self, slot: u32) -> (Option<Job>, Option<u32>) {
+        let Some(place) = self.slots.get_mut(slot as usize) else { return (None, None) };
+        match std::mem::replace(place, Slot::Free(self.free)) {
+            Slot::Waits { job, next, .. } => {
+                self.free = slot;
+                if self.last == slot {
+                    self.last = NONE;
+                }
+                (job, (next != NONE).then_some(next))
+            }
+            Slot::Free(next) => {
+                *place = Slot::Free(next);
+                (None, None)
+            }
+        }
+    }
+
+    /// Takes out everything for which `is_meant` says so, in the order of its time.
+    fn take_all(&mut self, is_meant: impl Fn(&Job) -> bool) -> Vec<Job> {
+        let mut found: Vec<(Instant, u64, Job)> = Vec::new();
+        for place in &mut self.slots {
+            if let Slot::Waits { at, made, job, .. } = place
+                && let Some(job) = job.take_if(|job| is_meant(job))
+            {
+                found.push((*at, *made, job));
+            }
+        }
+        found.sort_by_key(|(at, made, _)| (*at, *made));
+        found.into_iter().map(|(.., job)| job).collect()
     }
 
     /// Takes out everything that belongs to a submission queue, in the order of its time.
     pub(crate) fn take_queue(&mut self, queue: u16) -> Vec<Job> {
-        self.agenda.take(|job| job.is_of(queue))
+        self.take_all(|job| job.is_of(queue))
     }
 
     /// Takes out a command whose data have not moved yet.
     pub(crate) fn take_command(&mut self, queue: u16, cid: u16) -> bool {
         let waits =
             |job: &Job| matches!(job, Job::Transfer(io) if io.sqid == queue && io.cid == cid);
-        !self.agenda.take(waits).is_empty()
+        !self.take_all(waits).is_empty()
     }
 }

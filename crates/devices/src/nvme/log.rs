@@ -51,7 +51,7 @@ impl Engine {
     ) -> CommandResult {
         let request = LogPageRequest::parse(entry);
         let failed = env.dma.own().pmr.as_ref().is_some_and(Pmr::has_failed);
-        let page = self.page(env.subsystem, &request, entry.nsid.get(), failed)?;
+        let page = self.page(&mut env.subsystem, &request, entry.nsid.get(), failed)?;
         if request.ot || !request.offset.is_multiple_of(4) {
             return Err(Status::INVALID_FIELD.into());
         }

@@ -1,5 +1,7 @@
 //! What controllers share: namespaces, their media, and what is counted about them.
 
+mod access;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +16,35 @@ use super::media::MediaClock;
 use super::namespace::Namespace;
 use crate::Error;
 
+pub(crate) use access::{Access, Opened};
+
 /// An NVM subsystem: one set of namespaces, one or more controllers.
 ///
 /// Cloning gives another handle to the same subsystem.
 #[derive(Debug, Clone)]
 pub struct Subsystem {
     state: Arc<Mutex<SubsystemState>>,
-    /// How many NVM subsystem resets there were. Beside the lock, since a register read must not wait
-    /// for it: it may happen while another controller of the subsystem runs.
-    resets: Arc<AtomicU32>,
+    signals: Arc<Signals>,
+}
+
+/// What controllers tell each other beside the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// How many NVM subsystem resets there were. A register read must not wait for the lock: it may
+    /// happen while another controller of the subsystem runs.
+    resets: AtomicU32,
+}
+
+impl Signals {
+    /// Resets every controller: each notices before it does anything else.
+    pub(crate) fn reset_all(&self) {
+        self.resets.fetch_add(1, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn resets(&self) -> u32 {
+        self.resets.load(Relaxed)
+    }
 }
 
 /// As many bits as there are in a namespace's set of controllers.
@@ -48,8 +70,10 @@ impl Subsystem {
             let (what, value) = ("the spare capacity", config.spare_capacity);
             return Err(Error::Value { what, value, allowed: "less than 2^62 bytes" });
         }
+        let signals = Arc::<Signals>::default();
         let mut state = SubsystemState {
             names,
+            signals: Arc::clone(&signals),
             namespaces: Vec::new(),
             clock: config.timing.map(MediaClock::new),
             unallocated: config.spare_capacity,
@@ -67,7 +91,7 @@ impl Subsystem {
             state.namespaces.push(Some(Box::new(namespace)));
         }
         state.namespaces.resize_with(config.max_namespaces as usize, || None);
-        Ok(Self { state: Arc::new(Mutex::new(state)), resets: Arc::default() })
+        Ok(Self { state: Arc::new(Mutex::new(state)), signals })
     }
 
     /// Adds a controller.
@@ -90,16 +114,6 @@ impl Subsystem {
             }
         }
         Ok(controller)
-    }
-
-    /// Resets every controller: each notices before it does anything else.
-    pub(crate) fn reset_all(&self) {
-        self.resets.fetch_add(1, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn resets(&self) -> u32 {
-        self.resets.load(Relaxed)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SubsystemState> {
@@ -127,6 +141,7 @@ pub(crate) struct SubsystemState {
     created: u32,
     /// How many layouts there ever were.
     layouts: u64,
+    signals: Arc<Signals>,
 }
 
 /// What the subsystem knows of a controller.

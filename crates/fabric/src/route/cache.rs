@@ -8,7 +8,7 @@ use p2pdma_pci::Instant;
 use crate::counters::{Counters, Traffic};
 use crate::endpoint::BarMemory;
 use crate::route::{Request, Requester, Resolution, Target, Via};
-use crate::timing::{Burst, HostChannels, LinkState, Packets, Trip};
+use crate::timing::{Burst, HostChannels, Packets, Trip, Wires};
 use crate::tlp::{Access, AddressType, Attributes, PayloadClass};
 
 /// A way that packets take, and what has taken it.
@@ -77,29 +77,29 @@ impl Route {
     #[inline(always)]
     pub(crate) fn time_read(
         &mut self,
-        links: &mut [LinkState],
+        wires: &mut Wires<'_>,
         channels: &mut HostChannels,
         now: Instant,
         (offset, len): (u64, u64),
     ) -> Instant {
-        let there = self.out.send(links, now, len);
+        let there = self.out.send(wires, now, len);
         let ready = match self.target {
             Target::Host => channels.access(offset, len, now, there),
             _ => there,
         };
-        self.back.send(links, ready, len)
+        self.back.send(wires, ready, len)
     }
 
     /// Charges a posted write: when its last byte is there.
     #[inline(always)]
     pub(crate) fn time_write(
         &mut self,
-        links: &mut [LinkState],
+        wires: &mut Wires<'_>,
         channels: &mut HostChannels,
         now: Instant,
         (offset, len): (u64, u64),
     ) -> Instant {
-        let there = self.out.send(links, now, len);
+        let there = self.out.send(wires, now, len);
         match self.target {
             Target::Host => channels.access(offset, len, now, there),
             _ => there,

@@ -5,12 +5,11 @@ use p2pdma_pci::{Duration, Instant};
 
 use super::{Burst, Packets};
 
-/// A link: speed in each direction, and until when each direction is busy.
+/// A link, and its speed in each direction.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkState {
     pub(crate) up: bool,
     picos_per_kib: u64,
-    busy: [Instant; 2],
 }
 
 /// The share of a link's raw rate that is left beside flow control, acknowledgements and skip ordered
@@ -25,13 +24,38 @@ impl LinkState {
         let usable = raw * u128::from(EFFICIENCY_PERCENT) / 100;
         let picos = 1024 * 1_000_000_000_000_u128 / usable.max(1);
         let picos_per_kib = u64::try_from(picos).unwrap_or(u64::MAX);
-        Self { up, picos_per_kib, busy: [Instant::ZERO; 2] }
+        Self { up, picos_per_kib }
     }
 
     /// How long `bytes` take to pass.
     fn passage(&self, bytes: u64) -> Duration {
         Duration::from_picos(bytes.saturating_mul(self.picos_per_kib) >> 10)
     }
+}
+
+/// Until when each direction of each link is busy.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(Vec<Instant>);
+
+impl Lanes {
+    /// All links are idle.
+    pub(crate) fn of(links: &[LinkState]) -> Self {
+        Self(vec![Instant::ZERO; links.len() * 2])
+    }
+
+    /// A link begins anew.
+    pub(crate) fn clear(&mut self, link: usize) {
+        for up in [false, true] {
+            if let Some(busy) = self.0.get_mut(lane(link, up)) {
+                *busy = Instant::ZERO;
+            }
+        }
+    }
+}
+
+/// The place of a link's direction.
+fn lane(link: usize, up: bool) -> usize {
+    link * 2 + usize::from(up)
 }
 
 /// One link of a path, and the direction in which it is passed.
@@ -58,15 +82,17 @@ pub(crate) struct Trip {
 #[derive(Debug)]
 struct Stage {
     hop: Hop,
-    /// What the first packet takes to pass the link.
+    lane: usize,
+    /// What the first packet takes to pass the link and what is behind it.
     first: Duration,
-    /// What all packets take.
+    /// What all packets take to pass the link.
     all: Duration,
 }
 
 impl Trip {
     pub(crate) fn new(burst: Burst, packets: Packets, hops: Vec<Hop>) -> Self {
-        let stage = |hop| Stage { hop, first: Duration::ZERO, all: Duration::ZERO };
+        let (first, all) = (Duration::ZERO, Duration::ZERO);
+        let stage = |hop: Hop| Stage { hop, lane: lane(hop.link, hop.up), first, all };
         // A transfer of nothing takes nothing.
         Self { burst, packets, len: 0, stages: hops.into_iter().map(stage).collect() }
     }
@@ -78,18 +104,17 @@ impl Trip {
     /// Sends the packets of a transfer of `len` bytes, not before `from`; returns when the last byte
     /// arrives.
     #[inline]
-    pub(crate) fn send(&mut self, links: &mut [LinkState], from: Instant, len: u64) -> Instant {
+    pub(crate) fn send(&mut self, wires: &mut Wires<'_>, from: Instant, len: u64) -> Instant {
         if self.len != len {
-            self.measure(links, len);
+            self.measure(wires.links, len);
         }
         let (mut head, mut tail) = (from, from);
         for stage in &self.stages {
-            let Some(link) = links.get_mut(stage.hop.link) else { continue };
-            let busy = &mut link.busy[usize::from(stage.hop.up)];
+            let Some(busy) = wires.lanes.0.get_mut(stage.lane) else { continue };
             let begin = head.max(*busy);
             let end = begin + stage.all;
             *busy = end;
-            head = begin + stage.first + stage.hop.then;
+            head = begin + stage.first;
             tail = tail.max(end) + stage.hop.then;
         }
         tail
@@ -100,9 +125,17 @@ impl Trip {
         let (first, all) = self.packets.wire(self.burst, len);
         for stage in &mut self.stages {
             if let Some(link) = links.get(stage.hop.link) {
-                (stage.first, stage.all) = (link.passage(first), link.passage(all));
+                stage.first = link.passage(first) + stage.hop.then;
+                stage.all = link.passage(all);
             }
         }
         self.len = len;
     }
+}
+
+/// What transfers pass: the links, and how busy they are.
+#[derive(Debug)]
+pub(crate) struct Wires<'a> {
+    pub(crate) links: &'a [LinkState],
+    pub(crate) lanes: &'a mut Lanes,
 }

@@ -118,8 +118,10 @@ unsafe fn copy_narrow(source: *const u8, target: *mut u8, len: usize) {
         }
     }
     let done = blocks * 64;
-    // SAFETY: `done <= len`, so the rest lies within the promised ranges.
-    unsafe { super::copy_words(source.add(done), target.add(done), len - done) }
+    if done < len {
+        // SAFETY: `done <= len`, so the rest lies within the promised ranges.
+        unsafe { super::copy_words(source.add(done), target.add(done), len - done) }
+    }
 }
 
 /// Copies 64 bytes with 16-byte moves.

@@ -253,6 +253,13 @@ impl<T> QueuePair<T> {
         self.raw.ring()
     }
 
+    /// Whether there are commands that [`QueuePair::ring`] would tell the controller of.
+    #[inline]
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.raw.is_pending()
+    }
+
     /// The next command that is over, if there is one. When there is none, the controller is told by one
     /// write of the other doorbell which completions were taken, unless that can wait for those that are
     /// still to come.
@@ -270,6 +277,13 @@ impl<T> QueuePair<T> {
         self.poll_rarely()
     }
 
+    /// Whether a poll would find nothing, as far as that is known at the cost of one look at memory.
+    #[inline]
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        !self.attention && self.raw.is_drained() && self.shared.epoch() == self.epoch
+    }
+
     /// Takes all commands that are over and hands each to `each`; then the controller is told by one
     /// write of the other doorbell, unless that can wait. Returns how many there were. [`QueuePair::poll`], for many at a time.
     ///
@@ -284,7 +298,7 @@ impl<T> QueuePair<T> {
                     each(Completion { id: CommandId(cid), token, outcome: Ok(result) });
                     count = count.wrapping_add(1);
                 }
-                if self.raw.is_drained() && self.shared.epoch() == self.epoch {
+                if self.is_drained() {
                     self.raw.acknowledge()?;
                     return Ok(count);
                 }

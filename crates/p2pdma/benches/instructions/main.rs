@@ -68,7 +68,8 @@ fn main() {
 }
 
 fn copies(timing: &str, batches: u64) {
-    let mut copier = Copier::new(timing, 8 << 20, 4096, 32);
+    let mib: u64 = std::env::args().nth(3).and_then(|word| word.parse().ok()).unwrap_or(4);
+    let mut copier = Copier::new(timing, mib << 20, 4096, 32);
     let before = copier.platform.fabric().events();
     copy_blocks(&mut copier, batches * DEPTH);
     let events = copier.platform.fabric().events() - before;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use p2pdma_nvme::{Controller, Data, Namespace, QueueOptions, QueuePair, Segment};
+use p2pdma_nvme::{Command, Controller, Data, Namespace, QueueOptions, QueuePair, Segment};
 use p2pdma_pci::{Bdf, Duration, Iova};
 
 use crate::Error;
@@ -17,10 +17,22 @@ use crate::platform::{Attachment, Capabilities, Client, Done, Mapping, Op, Ticke
 pub(crate) struct NvmeClient {
     queue: QueuePair<Ticket>,
     namespace: Namespace,
+    /// The size of a block, as a power of two.
+    shift: u32,
+    /// Of the operations of a length: the commands, to be aimed at their blocks.
+    prepared: Option<Prepared>,
     controller: Controller,
     /// What attached memory this queue's commands may name: kept until none is in flight.
     attached: Vec<(Arc<PeerMemory>, Keep)>,
     turns: u32,
+}
+
+/// The commands that move so many bytes.
+#[derive(Clone, Copy)]
+struct Prepared {
+    len: u64,
+    fill: Command,
+    drain: Command,
 }
 
 /// What keeps a mapping valid.
@@ -39,7 +51,9 @@ impl NvmeClient {
     pub(crate) fn new(controller: Controller, namespace: Namespace) -> Result<Self, Error> {
         let entries = ENTRIES.min(controller.max_queue_entries());
         let queue = controller.queue_pair(&QueueOptions::entries(entries))?;
-        Ok(Self { queue, namespace, controller, attached: Vec::new(), turns: 0 })
+        let shift = namespace.format().data.trailing_zeros();
+        let (prepared, attached) = (None, Vec::new());
+        Ok(Self { queue, namespace, shift, prepared, controller, attached, turns: 0 })
     }
 
     fn block(&self) -> u64 {
@@ -65,6 +79,17 @@ impl NvmeClient {
         }
     }
 
+    /// Collects what has ended.
+    #[inline(never)]
+    fn take(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
+        self.turns = 0;
+        self.queue.reap(|completion| {
+            let result = completion.outcome.map(drop).map_err(Error::Command);
+            done.push(Done { ticket: completion.token, result });
+        })?;
+        Ok(())
+    }
+
     /// Nothing came for a while: what has been in flight for too long is given up.
     #[cold]
     fn check_overdue(&mut self) -> Result<(), Error> {
@@ -74,6 +99,14 @@ impl NvmeClient {
         }
         Ok(())
     }
+}
+
+/// The commands for operations of `len` bytes: a whole number of blocks.
+#[cold]
+fn prepare(namespace: &Namespace, len: u64, shift: u32) -> Result<Prepared, Error> {
+    // More blocks than 32 bits count are refused by the command's own limit.
+    let blocks = u32::try_from(len >> shift).unwrap_or(u32::MAX);
+    Ok(Prepared { len, fill: namespace.read(0, blocks)?, drain: namespace.write(0, blocks)? })
 }
 
 impl Client for NvmeClient {
@@ -112,44 +145,41 @@ impl Client for NvmeClient {
         if self.queue.in_flight() >= self.queue.capacity() {
             return Err(Error::Busy);
         }
-        let block = self.block();
         let (at, len) = match op {
             Op::Fill { from, len } => (from, len),
             Op::Drain { to, len } => (to, len),
         };
-        if !at.is_multiple_of(block) || !len.is_multiple_of(block) || range.end - range.start < len
-        {
-            return Err(Error::Alignment { at, len, block });
+        // A block is a power of two.
+        let within = (1_u64 << self.shift) - 1;
+        if (at | len) & within != 0 || range.end.saturating_sub(range.start) < len {
+            return Err(Error::Alignment { at, len, block: self.block() });
         }
-        // More blocks than 32 bits count are refused by the command's own limit.
-        let blocks = u32::try_from(len / block).unwrap_or(u32::MAX);
-        let command = match op {
-            Op::Fill { .. } => self.namespace.read(at / block, blocks),
-            Op::Drain { .. } => self.namespace.write(at / block, blocks),
+        let prepared = match &mut self.prepared {
+            Some(prepared) if prepared.len == len => prepared,
+            prepared => prepared.insert(prepare(&self.namespace, len, self.shift)?),
         };
         let whole = Segment::new(*iova, memory.memory.len());
         let outside = || Error::OutsideMemory { offset: range.start, len, size: whole.len };
-        let segment = whole.slice(range.start..range.start + len).ok_or_else(outside)?;
-        let submitted = self.queue.submit(&command?, Data::Contiguous(segment), ticket);
+        let end = range.start.checked_add(len).ok_or_else(outside)?;
+        let segment = whole.slice(range.start..end).ok_or_else(outside)?;
+        let command = match op {
+            Op::Fill { .. } => &mut prepared.fill,
+            Op::Drain { .. } => &mut prepared.drain,
+        };
+        command.aim(at >> self.shift);
+        let submitted = self.queue.submit(command, Data::Contiguous(segment), ticket);
         submitted.map(drop).map_err(|rejected| Error::Nvme(rejected.error))
     }
 
     fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
-        self.queue.ring()?;
-        let before = done.len();
-        self.queue.reap(|completion| {
-            let result = completion.outcome.map(drop).map_err(Error::Command);
-            done.push(Done { ticket: completion.token, result });
-        })?;
-        if done.len() == before && self.queue.in_flight() > 0 {
-            self.turns += 1;
-            if self.turns >= TURNS_PER_CHECK {
-                self.check_overdue()?;
-            }
-        } else {
-            self.turns = 0;
+        if self.queue.is_pending() {
+            self.queue.ring()?;
         }
-        Ok(())
+        if !self.queue.is_drained() {
+            return self.take(done);
+        }
+        self.turns += 1;
+        if self.turns < TURNS_PER_CHECK { Ok(()) } else { self.check_overdue() }
     }
 
     fn flush(&mut self) -> Result<(), Error> {

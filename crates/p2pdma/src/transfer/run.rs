@@ -133,6 +133,8 @@ struct Attached<'a> {
     attachment: Attachment,
     /// Where the job begins at this end.
     base: u64,
+    /// Whether operations were started that the client may still hold back.
+    fresh: bool,
 }
 
 struct Run<'a> {
@@ -163,7 +165,7 @@ impl<'a> Run<'a> {
             None => Ok(None),
             Some(client) => {
                 let attachment = client.attach(memory)?;
-                Ok::<_, Error>(Some(Attached { client, attachment, base }))
+                Ok::<_, Error>(Some(Attached { client, attachment, base, fresh: false }))
             }
         };
         let needed = match plan.shape {
@@ -193,17 +195,18 @@ impl<'a> Run<'a> {
     }
 
     fn drive(&mut self, watch: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), Error> {
-        let mut failure = None;
+        let (clock, mut failure, mut waited) = (self.platform.clock(), None, true);
         loop {
             // One look at the clock per round, not per operation.
-            let now = self.platform.clock().now();
+            let now = clock.now();
             let finished = failure.is_some() || self.start_all(now, &mut failure);
-            let ended = self.collect(now, &mut failure)?;
+            let ended = self.collect(now, waited, &mut failure)?;
             if finished && self.pipeline.under_way() == 0 {
                 break;
             }
-            if ended == 0 {
-                self.platform.clock().relax();
+            waited = ended == 0;
+            if waited {
+                clock.relax();
             } else if failure.is_none() {
                 let progress = Progress { moved: self.pipeline.moved(), len: self.job.len };
                 if watch(progress).is_break() {
@@ -249,14 +252,16 @@ impl<'a> Run<'a> {
             Stage::Fill => &mut self.source,
             Stage::Drain => &mut self.sink,
         };
-        let end = end.as_mut().ok_or(Error::Internal("a leg without a client"))?;
-        let position = end.base.checked_add(at).ok_or(Error::Internal("a job beyond 2^64"))?;
+        let end = end.as_mut().ok_or_else(|| Error::Internal("a leg without a client"))?;
+        let position = end.base.checked_add(at);
+        let position = position.ok_or_else(|| Error::Internal("a job beyond 2^64"))?;
         let op = match stage {
             Stage::Fill => Op::Fill { from: position, len },
             Stage::Drain => Op::Drain { to: position, len },
         };
         let ticket = Ticket(slot << 1 | u32::from(stage == Stage::Drain));
         end.client.submit(op, &end.attachment, offset..offset + len, ticket)?;
+        end.fresh = true;
         self.operations += 1;
         let first = stage == Stage::Fill || self.shape == Shape::OutOf;
         if first && let Some(begun) = self.begun.get_mut(slot as usize) {
@@ -265,29 +270,50 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Collects what has ended at both ends; returns how many operations that were.
-    fn collect(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<usize, Error> {
-        let mut done = std::mem::take(&mut self.done);
+    /// Lets begin what was started, and collects what has ended: at both ends if time has passed since
+    /// that was last done. Returns how many operations ended.
+    fn collect(
+        &mut self,
+        now: Instant,
+        waited: bool,
+        failure: &mut Option<Error>,
+    ) -> Result<usize, Error> {
         for end in [&mut self.source, &mut self.sink].into_iter().flatten() {
-            end.client.poll(&mut done)?;
-        }
-        let ended = done.len();
-        for Done { ticket, result } in done.drain(..) {
-            let stage = if ticket.0 & 1 == 0 { Stage::Fill } else { Stage::Drain };
-            let slot = ticket.0 >> 1;
-            if let Err(error) = result {
-                failure.get_or_insert(error);
-            }
-            let unexpected = |_| Error::Internal("a client ended what was not begun");
-            let moved = self.pipeline.ended(stage, slot).map_err(unexpected)?;
-            if let Some((at, len)) = moved.filter(|_| failure.is_none()) {
-                self.moved.add(at, len);
-                let begun = self.begun.get(slot as usize).copied().unwrap_or(now);
-                self.latency.saturating_record(now.since(begun).picos());
+            if waited || end.fresh {
+                end.fresh = false;
+                end.client.poll(&mut self.done)?;
             }
         }
-        self.done = done;
+        let ended = self.done.len();
+        if ended > 0 {
+            self.end_all(now, failure)?;
+        }
         Ok(ended)
+    }
+
+    fn end_all(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
+        let mut all = std::mem::take(&mut self.done);
+        let ended = all.drain(..).try_for_each(|done| self.end(done, now, failure));
+        self.done = all;
+        ended
+    }
+
+    /// An operation has ended.
+    fn end(&mut self, done: Done, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
+        let Done { ticket, result } = done;
+        let stage = if ticket.0 & 1 == 0 { Stage::Fill } else { Stage::Drain };
+        let slot = ticket.0 >> 1;
+        if let Err(error) = result {
+            failure.get_or_insert(error);
+        }
+        let unexpected = |_| Error::Internal("a client ended what was not begun");
+        let moved = self.pipeline.ended(stage, slot).map_err(unexpected)?;
+        if let Some((at, len)) = moved.filter(|_| failure.is_none()) {
+            self.moved.add(at, len);
+            let begun = self.begun.get(slot as usize).copied().unwrap_or(now);
+            self.latency.saturating_record(now.since(begun).picos());
+        }
+        Ok(())
     }
 
     fn report(self, plan: Plan, traffic: Option<Traffic>, wall: Duration) -> Report {

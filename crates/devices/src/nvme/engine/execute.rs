@@ -35,8 +35,7 @@ impl Engine {
             }
             if self.blocks > BLOCKS_PER_CALL && !rest.is_empty() {
                 let entries = rest.to_vec();
-                self.jobs.push(env.dma.now(), Job::Decode { sqid, entries });
-                return;
+                return self.later(env, env.dma.now(), Job::Decode { sqid, entries });
             }
         }
     }
@@ -58,8 +57,8 @@ impl Engine {
                 }
             }
             Ok(at) => {
-                let io = self.io.pause(env.subsystem);
-                self.jobs.push(at, Job::Transfer(io));
+                let io = self.io.pause(&env.subsystem);
+                self.later(env, at, Job::Transfer(io));
             }
             Err(failure) => self.fail(env, sqid, entry, failure),
         }
@@ -71,8 +70,8 @@ impl Engine {
         match stop {
             Stop::Unfinished => {
                 self.blocks += self.io.blocks();
-                let io = self.io.pause(env.subsystem);
-                self.jobs.push(env.dma.now(), Job::Transfer(io));
+                let io = self.io.pause(&env.subsystem);
+                self.later(env, env.dma.now(), Job::Transfer(io));
             }
             Stop::Failed(failure) => {
                 self.errors.command(sqid, entry, failure.status);

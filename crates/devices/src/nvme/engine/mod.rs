@@ -29,8 +29,8 @@ const COMMANDS_PER_CALL: u32 = 256;
 /// Blocks that one call moves, roughly.
 pub(crate) const BLOCKS_PER_CALL: u64 = 1 << 16;
 
-/// The timer for jobs.
-pub(crate) const JOBS: TimerId = TimerId(0);
+/// The timer for becoming ready.
+pub(crate) const READY: TimerId = TimerId(0);
 /// The timer for going on with what one call did not finish.
 const AGAIN: TimerId = TimerId(1);
 /// The bell that other controllers ring when they changed something.
@@ -76,7 +76,8 @@ pub(crate) struct Engine {
     stalled: Vec<u16>,
     io: Io,
     scratch: Scratch,
-    entries: Vec<SubmissionEntry>,
+    /// Room for entries that are fetched, to be used again.
+    spare: Vec<Vec<SubmissionEntry>>,
     outbox: Outbox,
     /// Whether the timer for going on is set.
     again: bool,
@@ -132,7 +133,7 @@ impl Engine {
             stalled: Vec::new(),
             io: Io::default(),
             scratch: Scratch::new(),
-            entries: vec![SubmissionEntry::default(); BATCH as usize],
+            spare: Vec::new(),
             outbox: Outbox::new(),
             again: false,
             blocks: 0,

@@ -1,38 +1,43 @@
 //! Whose commands are fetched, and when.
 
 use p2pdma_fabric::TimerId;
-use p2pdma_pci::Duration;
+use p2pdma_pci::{Duration, Instant};
 use p2pdma_spec::nvme::admin::{AsyncEventResult, AsyncEventType, AsyncNoticeInfo};
 use p2pdma_spec::nvme::log::{CriticalWarning, LogPageId};
-use p2pdma_spec::nvme::queue::{ADMIN_QID, SUBMISSION_ENTRY_SIZE};
+use p2pdma_spec::nvme::queue::{ADMIN_QID, SUBMISSION_ENTRY_SIZE, SubmissionEntry};
 use p2pdma_spec::nvme::status::Status;
 use zerocopy::IntoBytes as _;
 
-use super::super::jobs::Job;
+use super::super::jobs::{Job, Jobs};
 use super::super::nvm::{self, Env, Io};
 use super::super::reply::Stop;
-use super::{
-    AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, JOBS, NEWS, WARNING,
-};
+use super::{AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, NEWS, WARNING};
 
 impl Engine {
     /// Carries out what waits, up to a limit.
     pub(crate) fn run(&mut self, env: &mut Env<'_, '_>) {
-        if self.outstanding < self.max_outstanding && !self.stalled.is_empty() {
+        if !self.stalled.is_empty() && self.outstanding < self.max_outstanding {
             for id in std::mem::take(&mut self.stalled) {
                 self.unpark(id);
             }
         }
-        let mut budget = COMMANDS_PER_CALL;
-        while budget > 0 && self.blocks <= BLOCKS_PER_CALL && self.activity == Activity::Running {
-            let Some((id, most)) = self.arbiter.next() else { break };
-            budget = budget.saturating_sub(self.serve(env, id, most).max(1));
+        if !self.arbiter.is_idle() {
+            self.serve_all(env);
         }
         if self.events.is_due() {
             self.report_events(env);
         }
         self.blocks = 0;
         self.rest(env);
+    }
+
+    /// Lets every queue that waits have its turns, up to a limit.
+    fn serve_all(&mut self, env: &mut Env<'_, '_>) {
+        let mut budget = COMMANDS_PER_CALL;
+        while budget > 0 && self.blocks <= BLOCKS_PER_CALL && self.activity == Activity::Running {
+            let Some((id, most)) = self.arbiter.next() else { break };
+            budget = budget.saturating_sub(self.serve(env, id, most).max(1));
+        }
     }
 
     /// Asks to be woken for what is left.
@@ -45,8 +50,13 @@ impl Engine {
             self.again = true;
             env.dma.wake_at(env.dma.now(), AGAIN);
         }
-        if let Some(at) = self.jobs.arm() {
-            env.dma.wake_at(at, JOBS);
+    }
+
+    /// Lets a job wait for its time.
+    #[inline]
+    pub(crate) fn later(&mut self, env: &mut Env<'_, '_>, at: Instant, job: Job) {
+        if let Some(timer) = self.jobs.push(at, job) {
+            env.dma.wake_at(at, timer);
         }
     }
 
@@ -56,26 +66,45 @@ impl Engine {
             AGAIN => self.again = false,
             NEWS => self.hear_news(env),
             WARNING => self.warn(env, CriticalWarning::new().with_pmrro(true)),
-            _ => self.do_jobs(env),
+            _ => self.do_jobs(env, timer),
         }
-        self.run(env);
+        if self.is_calm() {
+            self.blocks = 0;
+        } else {
+            self.run(env);
+        }
     }
 
-    fn do_jobs(&mut self, env: &mut Env<'_, '_>) {
-        let now = env.dma.now();
-        self.jobs.woken(now);
-        while self.activity == Activity::Running
-            && self.blocks <= BLOCKS_PER_CALL
-            && let Some(job) = self.jobs.take_due(now)
-        {
-            self.do_job(env, job);
+    /// Whether there is nothing to do but what waits for its time.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        self.arbiter.is_idle() && self.stalled.is_empty() && !self.events.is_due()
+    }
+
+    /// Does what waited for a timer, up to a limit.
+    #[inline]
+    fn do_jobs(&mut self, env: &mut Env<'_, '_>, timer: TimerId) {
+        let mut due = self.jobs.due(timer, env.dma.now());
+        while let Some(slot) = due {
+            if self.blocks > BLOCKS_PER_CALL {
+                env.dma.wake_at(env.dma.now(), Jobs::timer(slot));
+                break;
+            }
+            let (job, next) = self.jobs.take(slot);
+            if let Some(job) = job.filter(|_| self.activity == Activity::Running) {
+                self.do_job(env, job);
+            }
+            due = next;
         }
         self.post(env);
     }
 
     pub(super) fn do_job(&mut self, env: &mut Env<'_, '_>, job: Job) {
         match job {
-            Job::Decode { sqid, entries } => self.execute(env, sqid, &entries),
+            Job::Decode { sqid, entries } => {
+                self.execute(env, sqid, &entries);
+                self.spare.push(entries);
+            }
             Job::Transfer(io) => self.transfer(env, io),
             Job::Complete { sqid, cid, result } => self.complete(env, sqid, cid, result),
             Job::Interrupt { vector } => self.features.expire(vector, &mut env.dma),
@@ -94,7 +123,7 @@ impl Engine {
                 self.errors.io(&io, failure.status);
                 Err(failure)
             }
-            Err(Stop::Unfinished) => return self.jobs.push(env.dma.now(), Job::Transfer(io)),
+            Err(Stop::Unfinished) => return self.later(env, env.dma.now(), Job::Transfer(io)),
         };
         let done = nvm::done(&io, env);
         self.finish(env, io.sqid, io.cid, result, done);
@@ -130,18 +159,18 @@ impl Engine {
     }
 
     pub(super) fn fetch(&mut self, env: &mut Env<'_, '_>, id: u16, at: u64, count: usize) {
-        let mut entries = std::mem::take(&mut self.entries);
+        let mut entries = self.spare.pop().unwrap_or_default();
+        entries.resize(count, SubmissionEntry::default());
         env.dma.restart();
-        if env.dma.read_control(at, entries[..count].as_mut_bytes()).is_err() {
+        if env.dma.read_control(at, entries.as_mut_bytes()).is_err() {
             self.activity = Activity::Fatal;
         } else if env.dma.done() > env.dma.now() {
-            let entries = entries[..count].to_vec();
-            self.jobs.push(env.dma.done(), Job::Decode { sqid: id, entries });
+            return self.later(env, env.dma.done(), Job::Decode { sqid: id, entries });
         } else {
-            self.execute(env, id, &entries[..count]);
+            self.execute(env, id, &entries);
             self.post(env);
         }
-        self.entries = entries;
+        self.spare.push(entries);
     }
 
     /// A queue has nothing to fetch, or may not.
@@ -173,7 +202,7 @@ impl Engine {
                 self.errors.other(Status::KEEP_ALIVE_EXPIRED);
                 self.activity = Activity::Fatal;
             }
-            Some(left) => self.jobs.push(env.dma.now() + left, Job::KeepAlive),
+            Some(left) => self.later(env, env.dma.now() + left, Job::KeepAlive),
             None => self.features.keep_alive_watched = false,
         }
     }

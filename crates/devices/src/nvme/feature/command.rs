@@ -28,7 +28,7 @@ impl Engine {
         entry: &SubmissionEntry,
     ) -> CommandResult {
         let cdw10 = GetFeaturesCdw10::from(entry.cdw10);
-        let kind = Kind::of(cdw10.fid(), env.subsystem)?;
+        let kind = Kind::of(cdw10.fid(), &env.subsystem)?;
         let select = cdw10.sel();
         if select.into_bits() > Select::SUPPORTED.into_bits() {
             return Err(Status::INVALID_FIELD.into());
@@ -135,7 +135,7 @@ impl Engine {
         entry: &SubmissionEntry,
     ) -> CommandResult {
         let cdw10 = SetFeaturesCdw10::from(entry.cdw10);
-        let kind = Kind::of(cdw10.fid(), env.subsystem)?;
+        let kind = Kind::of(cdw10.fid(), &env.subsystem)?;
         let nsid = entry.nsid.get();
         if cdw10.sv() && !kind.saveable {
             return Err(Status::FEATURE_NOT_SAVEABLE.into());
@@ -311,7 +311,7 @@ impl Engine {
         self.features.keep_alive = (millis > 0).then_some((timeout, now));
         if millis > 0 && !self.features.keep_alive_watched {
             self.features.keep_alive_watched = true;
-            self.jobs.push(now + timeout, Job::KeepAlive);
+            self.later(env, now + timeout, Job::KeepAlive);
         }
         Ok(0)
     }

@@ -13,7 +13,7 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        let namespace = self.readable(limits, env.subsystem)?;
+        let namespace = self.readable(limits, &mut env.subsystem)?;
         if namespace.bad.any(self.first, u64::from(self.count)) {
             return Err(Status::UNRECOVERED_READ_ERROR.into());
         }

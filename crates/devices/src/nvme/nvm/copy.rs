@@ -138,7 +138,7 @@ impl Io {
     ) -> Result<(), Failure> {
         env.subsystem.health.write_commands += 1;
         // A source may have changed since the command began.
-        let format = self.writable(limits, env.subsystem)?.format;
+        let format = self.writable(limits, &mut env.subsystem)?.format;
         self.check_copy(limits, env, &format)?;
         let settings = Settings { source: self.source_protection, target: self.protection };
         let mut done = 0;
@@ -151,7 +151,7 @@ impl Io {
             })?;
             done += range.count;
         }
-        let namespace = self.writable(limits, env.subsystem)?;
+        let namespace = self.writable(limits, &mut env.subsystem)?;
         self.settle(limits, namespace)
     }
 
@@ -167,7 +167,7 @@ impl Io {
     ) -> Result<(), Failure> {
         let source =
             Io { nsid: range.nsid, first: range.first, count: range.count, ..Io::default() };
-        let namespace = source.readable(limits, env.subsystem)?;
+        let namespace = source.readable(limits, &mut env.subsystem)?;
         if namespace.bad.any(range.first, u64::from(range.count)) {
             return Err(Status::UNRECOVERED_READ_ERROR.into());
         }
@@ -182,7 +182,7 @@ impl Io {
         )?;
         let protected = format.protection != ProtectionType::NONE;
         for (start, blocks) in source.batches(&format) {
-            let namespace = source.readable(limits, env.subsystem)?;
+            let namespace = source.readable(limits, &mut env.subsystem)?;
             source.load(namespace, scratch, start, blocks)?;
             let batch = &mut scratch.media[..blocks * stride];
             for (index, block) in (start..).zip(batch.chunks_mut(stride)).filter(|_| protected) {
@@ -194,7 +194,7 @@ impl Io {
                 }
                 invert(&format, block);
             }
-            let target = self.writable(limits, env.subsystem)?;
+            let target = self.writable(limits, &mut env.subsystem)?;
             let (at, _) = target.bytes(self.first + u64::from(done + start), 0);
             store(target, at, batch)?;
         }

@@ -47,7 +47,7 @@ impl Io {
     ) -> Result<(), Stop> {
         // What counts as work, and no range.
         self.count = 0;
-        let namespace = self.writable(limits, env.subsystem)?;
+        let namespace = self.writable(limits, &mut env.subsystem)?;
         for range in &self.ranges[self.next..] {
             namespace.check_range(range.first, u64::from(range.count))?;
         }

@@ -25,7 +25,7 @@ use super::namespace::{Format, Namespace};
 use super::protection::Protection;
 use super::reply::{Failure, Stop};
 use super::segments::Segments;
-use super::subsystem::SubsystemState;
+use super::subsystem::{Opened, SubsystemState};
 use super::{prp, sgl};
 use copy::CopyRange;
 
@@ -35,7 +35,7 @@ pub(crate) use copy::{MAX_COPY_BLOCKS, MAX_COPY_RANGES, MAX_SOURCE_BLOCKS};
 #[derive(Debug)]
 pub(crate) struct Env<'a, 'p> {
     pub(crate) dma: Dma<'a, 'p>,
-    pub(crate) subsystem: &'a mut SubsystemState,
+    pub(crate) subsystem: Opened<'a>,
 }
 
 /// What the controller's configuration says about commands.
@@ -132,9 +132,11 @@ pub(crate) fn begin(
         NvmOpcode::COMPARE => Kind::Compare,
         other => return begin_other(io, limits, env, entry, other),
     };
-    io.begin_blocks(kind, limits, env, entry)?;
-    let found = env.dma.done();
-    match &mut env.subsystem.clock {
+    // Looked up once, since it may have to be locked.
+    let (dma, subsystem) = (&mut env.dma, &mut *env.subsystem);
+    io.begin_blocks(kind, limits, dma, subsystem, entry)?;
+    let found = dma.done();
+    match &mut subsystem.clock {
         Some(clock) if kind == Kind::Read => Ok(clock.serve(Direction::Read, found, io.bytes)),
         _ => Ok(found),
     }
@@ -249,7 +251,7 @@ impl Io {
             Kind::Verify => self.verify(limits, scratch, env)?,
             Kind::WriteZeroes => self.write_zeroes(limits, scratch, env)?,
             Kind::WriteUncorrectable => {
-                let namespace = self.writable(limits, env.subsystem)?;
+                let namespace = self.writable(limits, &mut env.subsystem)?;
                 namespace.bad.mark(self.first, u64::from(self.count))?;
                 if limits.write_through {
                     namespace.flush_range(0, 0)?;
@@ -269,10 +271,11 @@ impl Io {
         &mut self,
         kind: Kind,
         limits: &Limits,
-        env: &mut Env<'_, '_>,
+        dma: &mut Dma<'_, '_>,
+        subsystem: &mut SubsystemState,
         entry: &SubmissionEntry,
     ) -> Result<(), Failure> {
-        let namespace = env.subsystem.attached(self.nsid, limits.attached)?;
+        let namespace = subsystem.attached(self.nsid, limits.attached)?;
         let cdw12 = ReadWriteCdw12::from(entry.cdw12);
         (self.kind, self.first, self.count) = (kind, entry.cdw10_11(), cdw12.blocks());
         (self.fua, self.holds_data) = (cdw12.fua(), namespace.holds_data);
@@ -280,14 +283,14 @@ impl Io {
         let format = namespace.format;
         let usage = if kind == Kind::Read { Use::ReadData } else { Use::WriteData };
         if format.metadata > 0 {
-            return self.begin_with_metadata(&format, limits, env, entry, usage);
+            return self.begin_with_metadata(&format, limits, dma, entry, usage);
         }
         let bytes = self.count * format.data;
         self.bytes = u64::from(bytes);
         if bytes > limits.max_transfer {
             return Err(Status::INVALID_FIELD.into());
         }
-        find_data(entry, bytes, limits, usage, &mut env.dma, &mut self.data)?;
+        find_data(entry, bytes, limits, usage, dma, &mut self.data)?;
         Ok(())
     }
 
@@ -296,7 +299,7 @@ impl Io {
         &mut self,
         format: &Format,
         limits: &Limits,
-        env: &mut Env<'_, '_>,
+        dma: &mut Dma<'_, '_>,
         entry: &SubmissionEntry,
         usage: Use,
     ) -> Result<(), Failure> {
@@ -317,10 +320,10 @@ impl Io {
         if bytes > limits.max_transfer {
             return Err(Status::INVALID_FIELD.into());
         }
-        find_data(entry, bytes, limits, usage, &mut env.dma, &mut self.data)?;
+        find_data(entry, bytes, limits, usage, dma, &mut self.data)?;
         if !format.extended && !self.strips(format) {
             let bytes = self.count * format.metadata;
-            find_metadata(entry, bytes, usage, &mut env.dma, &mut self.metadata)?;
+            find_metadata(entry, bytes, usage, dma, &mut self.metadata)?;
         }
         Ok(())
     }

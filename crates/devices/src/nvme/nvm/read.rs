@@ -17,8 +17,9 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        env.subsystem.health.read_commands += 1;
-        env.subsystem.health.read += self.bytes;
+        let health = &mut env.subsystem.health;
+        health.read_commands += 1;
+        health.read += self.bytes;
         if self.holds_data { self.read_data(limits, scratch, env) } else { Ok(()) }
     }
 
@@ -29,7 +30,7 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        let namespace = self.readable(limits, env.subsystem)?;
+        let namespace = self.readable(limits, &mut env.subsystem)?;
         let (first, count) = (self.first, u64::from(self.count));
         if namespace.bad.any(first, count) {
             env.subsystem.health.media_errors += 1;
@@ -62,11 +63,11 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        let format = self.readable(limits, env.subsystem)?.format;
+        let format = self.readable(limits, &mut env.subsystem)?.format;
         let stride = format.stride() as usize;
         let strips = self.strips(&format);
         for (start, blocks) in self.batches(&format) {
-            let namespace = self.readable(limits, env.subsystem)?;
+            let namespace = self.readable(limits, &mut env.subsystem)?;
             if self.fua && namespace.volatile {
                 let (at, len) = namespace.bytes(self.first, u64::from(self.count));
                 namespace.store.media().flush(at, len).map_err(read_status)?;
@@ -95,7 +96,7 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        let namespace = self.readable(limits, env.subsystem)?;
+        let namespace = self.readable(limits, &mut env.subsystem)?;
         if namespace.bad.any(self.first, u64::from(self.count)) {
             return Err(Status::UNRECOVERED_READ_ERROR.into());
         }

@@ -17,9 +17,10 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        env.subsystem.health.write_commands += 1;
-        env.subsystem.health.written += self.bytes;
-        let namespace = self.writable(limits, env.subsystem)?;
+        let subsystem = &mut *env.subsystem;
+        subsystem.health.write_commands += 1;
+        subsystem.health.written += self.bytes;
+        let namespace = self.writable(limits, subsystem)?;
         if !namespace.holds_data {
             return Ok(());
         }

@@ -15,7 +15,7 @@ impl Io {
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
         env.subsystem.health.write_commands += 1;
-        let namespace = self.writable(limits, env.subsystem)?;
+        let namespace = self.writable(limits, &mut env.subsystem)?;
         let format = namespace.format;
         if format.protection == ProtectionType::NONE || self.deallocate {
             // What is discarded reads as zeroes, and costs nothing.
