@@ -17,7 +17,6 @@
 #![forbid(unsafe_code)]
 
 mod acs;
-mod agenda;
 mod bell;
 mod builder;
 mod config;
@@ -45,7 +44,6 @@ mod trace;
 mod transfer;
 mod tree;
 
-pub use agenda::Agenda;
 pub use bell::Bell;
 pub use builder::{
     AcsConfig, Builder, FunctionConfig, HostBridgeConfig, HostBridgeId, PortConfig, PortId,

@@ -16,6 +16,8 @@ pub(crate) struct Arbiter {
     classes: [VecDeque<u16>; 5],
     /// Commands that high, medium and low may still fetch in this round.
     credits: [u32; 3],
+    /// How many queues wait.
+    waiting: usize,
 }
 
 const ADMIN: usize = 0;
@@ -24,7 +26,8 @@ const WEIGHTED: usize = 2;
 
 impl Arbiter {
     pub(crate) fn new(settings: Arbitration) -> Self {
-        Self { weighted: false, settings, classes: Default::default(), credits: [0; 3] }
+        let classes = Default::default();
+        Self { weighted: false, settings, classes, credits: [0; 3], waiting: 0 }
     }
 
     /// Begins anew, with one of the two mechanisms.
@@ -42,19 +45,20 @@ impl Arbiter {
     pub(crate) fn push(&mut self, id: u16, priority: QueuePriority) {
         let class = if self.weighted { class_of(id, priority) } else { ADMIN };
         self.classes[class].push_back(id);
+        self.waiting += 1;
     }
 
     /// The queue whose turn it is, and how many commands it may fetch.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(u16, u32)> {
         let burst = self.burst();
-        if let Some(id) = self.classes[ADMIN].pop_front() {
-            return Some((id, burst));
-        }
-        if !self.weighted {
-            return None;
-        }
-        self.next_weighted(burst)
+        let next = match self.classes[ADMIN].pop_front() {
+            Some(id) => Some((id, burst)),
+            None if self.weighted => self.next_weighted(burst),
+            None => None,
+        };
+        self.waiting -= usize::from(next.is_some());
+        next
     }
 
     fn next_weighted(&mut self, burst: u32) -> Option<(u16, u32)> {
@@ -99,14 +103,22 @@ impl Arbiter {
         }
     }
 
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.classes.iter().all(VecDeque::is_empty)
+        self.waiting == 0
+    }
+
+    /// How many commands a queue may fetch that comes now, if it need not wait for its turn.
+    #[inline]
+    pub(crate) fn alone(&self) -> Option<u32> {
+        (self.waiting == 0 && !self.weighted).then(|| self.burst())
     }
 
     pub(crate) fn remove(&mut self, id: u16) {
         for class in &mut self.classes {
             class.retain(|&other| other != id);
         }
+        self.waiting = self.classes.iter().map(VecDeque::len).sum();
     }
 }
 

@@ -146,7 +146,7 @@ impl NvmeController {
                 Some(Doorbell::CompletionHead { qid }) => engine.ring_head(env, qid, value),
                 None => {}
             }
-            engine.run(env);
+            engine.go_on(env);
         });
     }
 

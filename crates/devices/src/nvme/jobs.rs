@@ -89,7 +89,8 @@ impl Jobs {
     }
 
     /// Lets a job wait; returns the timer that must be set for its instant, if it follows no other.
-    #[inline]
+    /// Inlined, so that the job is written into its slot field by field.
+    #[inline(always)]
     #[must_use]
     pub(crate) fn push(&mut self, at: Instant, job: Job) -> Option<TimerId> {
         self.made += 1;

@@ -195,19 +195,21 @@ impl<'a> Run<'a> {
     }
 
     fn drive(&mut self, watch: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), Error> {
-        let (clock, mut failure, mut waited) = (self.platform.clock(), None, true);
+        let (clock, mut failure) = (self.platform.clock(), None);
+        // One look at the clock per round, not per operation.
+        let mut now = clock.now();
         loop {
-            // One look at the clock per round, not per operation.
-            let now = clock.now();
             let finished = failure.is_some() || self.start_all(now, &mut failure);
-            let ended = self.collect(now, waited, &mut failure)?;
+            let mut ended = self.collect(now, false, &mut failure)?;
             if finished && self.pipeline.under_way() == 0 {
                 break;
             }
-            waited = ended == 0;
-            if waited {
+            if ended == 0 {
                 clock.relax();
-            } else if failure.is_none() {
+                now = clock.now();
+                ended = self.collect(now, true, &mut failure)?;
+            }
+            if ended > 0 && failure.is_none() {
                 let progress = Progress { moved: self.pipeline.moved(), len: self.job.len };
                 if watch(progress).is_break() {
                     failure = Some(Error::Interrupted);
@@ -272,6 +274,7 @@ impl<'a> Run<'a> {
 
     /// Lets begin what was started, and collects what has ended: at both ends if time has passed since
     /// that was last done. Returns how many operations ended.
+    #[inline(always)]
     fn collect(
         &mut self,
         now: Instant,
@@ -293,14 +296,24 @@ impl<'a> Run<'a> {
 
     fn end_all(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
         let mut all = std::mem::take(&mut self.done);
-        let ended = all.drain(..).try_for_each(|done| self.end(done, now, failure));
+        for done in &mut all {
+            let result = std::mem::replace(&mut done.result, Ok(()));
+            self.end(done.ticket, result, now, failure)?;
+        }
+        all.clear();
         self.done = all;
-        ended
+        Ok(())
     }
 
     /// An operation has ended.
-    fn end(&mut self, done: Done, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
-        let Done { ticket, result } = done;
+    #[inline]
+    fn end(
+        &mut self,
+        ticket: Ticket,
+        result: Result<(), Error>,
+        now: Instant,
+        failure: &mut Option<Error>,
+    ) -> Result<(), Error> {
         let stage = if ticket.0 & 1 == 0 { Stage::Fill } else { Stage::Drain };
         let slot = ticket.0 >> 1;
         if let Err(error) = result {

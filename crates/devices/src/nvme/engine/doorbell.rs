@@ -30,7 +30,20 @@ impl Engine {
             if shadow.is_some() {
                 self.look_at_tail(env, id);
             }
-            self.enqueue(id);
+            self.admit(env, id);
+        }
+    }
+
+    /// A submission queue has commands: it has its turn at once if none other waits.
+    #[inline]
+    fn admit(&mut self, env: &mut Env<'_, '_>, id: u16) {
+        let alone = self.arbiter.alone();
+        match (self.queues.submission(id), alone) {
+            (Some(queue), Some(most)) if !queue.waiting => {
+                queue.waiting = true;
+                self.serve(env, id, most);
+            }
+            _ => self.enqueue(id),
         }
     }
 

@@ -15,7 +15,7 @@ use super::{AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, 
 
 impl Engine {
     /// Carries out what waits, up to a limit.
-    pub(crate) fn run(&mut self, env: &mut Env<'_, '_>) {
+    fn run(&mut self, env: &mut Env<'_, '_>) {
         if !self.stalled.is_empty() && self.outstanding < self.max_outstanding {
             for id in std::mem::take(&mut self.stalled) {
                 self.unpark(id);
@@ -53,7 +53,7 @@ impl Engine {
     }
 
     /// Lets a job wait for its time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn later(&mut self, env: &mut Env<'_, '_>, at: Instant, job: Job) {
         if let Some(timer) = self.jobs.push(at, job) {
             env.dma.wake_at(at, timer);
@@ -68,6 +68,12 @@ impl Engine {
             WARNING => self.warn(env, CriticalWarning::new().with_pmrro(true)),
             _ => self.do_jobs(env, timer),
         }
+        self.go_on(env);
+    }
+
+    /// Carries out what waits, if anything does.
+    #[inline]
+    pub(crate) fn go_on(&mut self, env: &mut Env<'_, '_>) {
         if self.is_calm() {
             self.blocks = 0;
         } else {
