@@ -45,16 +45,16 @@ impl Engine {
             return Err(Status::INVALID_COMMAND_SET.into());
         }
         let structure = match cns {
-            Cns::CONTROLLER => bytes(&self.identify_controller(&mut env.subsystem)),
+            Cns::CONTROLLER => bytes(&self.identify_controller(&env.subsystem)),
             Cns::COMMAND_SET_CONTROLLER => bytes(&identify_controller_nvm()),
-            Cns::COMMAND_SETS => bytes(&self.command_sets(&mut env.subsystem, cntid)?),
+            Cns::COMMAND_SETS => bytes(&self.command_sets(&env.subsystem, cntid)?),
             Cns::ACTIVE_NAMESPACES
             | Cns::COMMAND_SET_ACTIVE_NAMESPACES
             | Cns::ALLOCATED_NAMESPACES
             | Cns::COMMAND_SET_ALLOCATED_NAMESPACES => {
                 let active =
                     matches!(cns, Cns::ACTIVE_NAMESPACES | Cns::COMMAND_SET_ACTIVE_NAMESPACES);
-                bytes(&self.namespace_list(&mut env.subsystem, nsid, active)?)
+                bytes(&self.namespace_list(&env.subsystem, nsid, active)?)
             }
             Cns::ATTACHED_CONTROLLERS => {
                 let namespace = env.subsystem.allocated(nsid)?.ok_or(Status::INVALID_FIELD)?;

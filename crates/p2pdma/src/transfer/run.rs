@@ -254,9 +254,9 @@ impl<'a> Run<'a> {
             Stage::Fill => &mut self.source,
             Stage::Drain => &mut self.sink,
         };
-        let end = end.as_mut().ok_or_else(|| Error::Internal("a leg without a client"))?;
+        let end = end.as_mut().ok_or(Error::Internal("a leg without a client"))?;
         let position = end.base.checked_add(at);
-        let position = position.ok_or_else(|| Error::Internal("a job beyond 2^64"))?;
+        let position = position.ok_or(Error::Internal("a job beyond 2^64"))?;
         let op = match stage {
             Stage::Fill => Op::Fill { from: position, len },
             Stage::Drain => Op::Drain { to: position, len },
