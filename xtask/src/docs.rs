@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<()> {
 /// A folder within the project, so that cargo finds it, with what pages name beside it.
 fn workplace(root: &Path) -> Result<tempfile::TempDir> {
     let parent = root.join("target");
+    std::fs::create_dir_all(&parent)?;
     let folder = tempfile::Builder::new().prefix("docs-").tempdir_in(&parent)?;
     for name in [".ci", "topologies", "LICENSE-APACHE"] {
         std::os::unix::fs::symlink(root.join(name), folder.path().join(name))?;
@@ -61,7 +62,7 @@ struct Example {
 
 /// Where commands are found: the guide's `p2pdma` is the one that was built for release.
 fn path() -> Result<OsString> {
-    let built = source::root().join("target/release");
+    let built = source::target().join("release");
     let others = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(built).chain(std::env::split_paths(&others));
     std::env::join_paths(all).context("PATH cannot be extended")

@@ -25,7 +25,8 @@ pub(crate) fn run(seconds: u32) -> Result<()> {
     }
     let folder = source::root().join("fuzz");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--bins", "--target", TARGET])
+        .args(["build", "--locked", "--release", "--bins", "--target", TARGET])
+        .args(["--target-dir", "target"])
         .env("RUSTFLAGS", INSTRUMENTATION)
         .current_dir(&folder)
         .status()
