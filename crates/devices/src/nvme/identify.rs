@@ -69,7 +69,10 @@ impl Engine {
                 let namespace = env.subsystem.attached(nsid, self.limits.attached)?;
                 descriptors(namespace)
             }
-            _ => self.identify_namespace(&mut env.subsystem, cns, nsid)?,
+            _ if is_about_namespace(cns) => {
+                self.identify_namespace(&mut env.subsystem, cns, nsid)?
+            }
+            _ => return Err(Status::INVALID_FIELD.into()),
         };
         send_data(env, &self.limits, entry, &structure[..])?;
         Ok(0)
@@ -107,15 +110,7 @@ impl Engine {
                 Cns::INDEPENDENT_NAMESPACE | Cns::INDEPENDENT_ALLOCATED_NAMESPACE,
                 Some(namespace),
             ) => bytes(&identify_independent(namespace)),
-            (
-                Cns::NAMESPACE
-                | Cns::ALLOCATED_NAMESPACE
-                | Cns::COMMAND_SET_NAMESPACE
-                | Cns::COMMAND_SET_ALLOCATED_NAMESPACE
-                | Cns::INDEPENDENT_NAMESPACE
-                | Cns::INDEPENDENT_ALLOCATED_NAMESPACE,
-                None,
-            ) => Box::new([0; IDENTIFY_SIZE]),
+            (_, None) => Box::new([0; IDENTIFY_SIZE]),
             _ => return Err(Status::INVALID_FIELD.into()),
         })
     }
@@ -214,6 +209,19 @@ fn names_command_set(cns: Cns) -> bool {
             | Cns::COMMAND_SET_ACTIVE_NAMESPACES
             | Cns::COMMAND_SET_ALLOCATED_NAMESPACES
             | Cns::COMMAND_SET_ALLOCATED_NAMESPACE
+    )
+}
+
+/// Whether a structure is about one namespace: what there is of them is looked at before the namespace is.
+fn is_about_namespace(cns: Cns) -> bool {
+    matches!(
+        cns,
+        Cns::NAMESPACE
+            | Cns::ALLOCATED_NAMESPACE
+            | Cns::COMMAND_SET_NAMESPACE
+            | Cns::COMMAND_SET_ALLOCATED_NAMESPACE
+            | Cns::INDEPENDENT_NAMESPACE
+            | Cns::INDEPENDENT_ALLOCATED_NAMESPACE
     )
 }
 

@@ -44,7 +44,7 @@ impl Host {
 
 /// NSID 0, beyond NN, valid but not attached, and broadcast, in every command.
 #[test]
-fn namespaces_that_are_not_there() {
+fn nsid_0_and_beyond_nn_in_every_io_command() {
     let mut host = host();
     let buffer = page(&host, 1);
     let opcodes = [
@@ -79,9 +79,10 @@ fn namespaces_that_are_not_there() {
     }
 }
 
-/// SLBA and NLB at and beyond every bound (queue-size, MQES and NLB overflow).
+/// SLBA and NLB at and beyond every bound, and sums that overflow. Copy and Dataset Management are in
+/// `historical`.
 #[test]
-fn ranges_at_every_bound() {
+fn nlb_overflow_in_every_command_on_blocks() {
     let mut host = host();
     let buffer = page(&host, 1);
     let starts = [

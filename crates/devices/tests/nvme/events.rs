@@ -52,7 +52,7 @@ fn error(info: AsyncErrorInfo) -> Result<AsyncEventResult, Status> {
 
 /// Doorbells of queues that do not exist, and values that cannot be: an event each, and nothing else.
 #[test]
-fn invalid_doorbells_are_events() {
+fn doorbell_values_that_cannot_be_are_events() {
     let mut host = Host::with(NvmeConfig::default());
     let buffer = host.buffer(4096);
     let register = error(AsyncErrorInfo::INVALID_DOORBELL_REGISTER);

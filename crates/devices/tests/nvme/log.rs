@@ -73,9 +73,10 @@ fn host() -> Host {
     host
 }
 
-/// Every page, every offset and length around every bound, against the whole page.
+/// CVE-2021-3947 and CVE-2023-4135: every page, every offset and length around every bound, against the whole
+/// page.
 #[test]
-fn offset_and_length_at_every_bound() {
+fn cve_2021_3947_cve_2023_4135_log_pages_at_every_offset_and_length() {
     let mut host = host();
     let (mut served, mut refused) = (0, 0);
     for (lid, size) in SIZES {

@@ -9,6 +9,7 @@ mod commands;
 mod events;
 mod features;
 mod files;
+mod historical;
 mod host;
 mod hostile;
 mod identify;

@@ -447,7 +447,7 @@ fn one_block(host: &mut Host, descriptor: SglDescriptor) -> Result<u32, Status> 
 
 /// Chains that never come to data end, with a status.
 #[test]
-fn chains_to_themselves() {
+fn lists_chained_to_themselves() {
     let mut host = host();
     let memory = host.buffer(8192);
     let at = memory.iova().0;

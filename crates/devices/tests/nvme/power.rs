@@ -328,7 +328,7 @@ fn a_power_cut_at_every_event() {
 /// After a reset at any event no byte of memory changes any more (DMA after reset).
 /// Planted bug that this test finds: jobs that outlive a reset.
 #[test]
-fn a_reset_at_every_event() {
+fn no_dma_after_a_controller_reset_at_any_event() {
     let mut resets = 0;
     for kind in 0..3 {
         for events in 0.. {
