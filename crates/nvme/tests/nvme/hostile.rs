@@ -128,6 +128,68 @@ fn a_completion_before_the_doorbell_is_noticed() {
     assert_eq!(early, Violation::NotSubmitted { cid: id.0 });
 }
 
+/// A device's word for a command identifier is looked up, never trusted: of those that it could say one is in
+/// flight, and any other breaks the queue, whether it is a slot's, a command's of before or beyond all slots.
+#[test]
+fn a_command_identifier_from_the_device_is_not_trusted() {
+    let mut refused = 0;
+    let edges = [0xFF, 0x100, 0x101, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF];
+    for forged in (0..40_u16).chain(edges) {
+        let (machine, controller, mut queue) = one_read(Deed::Lost);
+        machine.device(|device| device.mischief = Mischief::none());
+        machine.device(|device| device.forge_completion(1, forged));
+        machine.work();
+        let outcome = outcome(&mut queue);
+        if outcome == Ok(Ok(0)) {
+            // The one of the read.
+            continue;
+        }
+        let violation = violation(&outcome);
+        assert!(
+            matches!(violation, Violation::UnknownCommand { cid, .. } if cid == forged)
+                || matches!(violation, Violation::NotSubmitted { cid } if cid == forged)
+                || matches!(violation, Violation::Duplicate { cid } if cid == forged),
+            "{forged}: {violation}"
+        );
+        assert_eq!((machine.strays(), machine.broken_canaries()), (0, 0));
+        assert_eq!(queue.in_flight(), 1, "the read is nobody's to give back yet");
+        drop((queue, controller));
+        refused += 1;
+    }
+    println!("forged command identifiers: {refused}");
+    assert_eq!(refused, 46, "all but one");
+}
+
+/// A device that writes more than it was asked to: the memory around every buffer shows it, from the first
+/// byte on. That the other tests find all of it untouched means something only if it can be touched.
+#[test]
+fn canaries_show_a_device_that_writes_more_than_asked() {
+    let mut overruns = 0;
+    for longest in [1, 2, 64, 4096] {
+        for turn in 1..=10 {
+            let (machine, controller, mut queue) = one_read(Deed::Honest);
+            assert_eq!(outcome(&mut queue).unwrap(), Ok(0));
+            assert_eq!(machine.broken_canaries(), 0);
+            machine.device(|device| {
+                device.longest_overrun = longest;
+                device.mischief = Mischief::always(Deed::Overrun, 0);
+                device.mischief.random = Random::new(turn);
+            });
+            let namespace = controller.namespace(1).unwrap();
+            let buffer = controller.alloc_dma(512).unwrap();
+            queue.submit(&namespace.read(0, 1).unwrap(), Data::from(&buffer), buffer).unwrap();
+            let completion = queue.wait(LIMIT).unwrap().unwrap();
+            assert!(completion.outcome.is_ok());
+            assert!(machine.broken_canaries() > 0, "up to {longest} bytes, turn {turn}");
+            // It is noticed when the buffer is given back, too.
+            drop(completion);
+            assert!(machine.broken_canaries() > 0);
+            overruns += 1;
+        }
+    }
+    println!("overruns noticed: {overruns}");
+}
+
 #[test]
 fn what_is_lost_is_aborted_recreated_or_reset() {
     // The controller knows the command and aborts it.

@@ -115,6 +115,10 @@ impl Default for Facade {
 pub(crate) struct FakeController {
     pub(crate) facade: Facade,
     pub(crate) mischief: Mischief,
+    /// The most bytes that it writes beyond what was asked for.
+    pub(crate) longest_overrun: usize,
+    /// Where the last data that it sent ended.
+    sent_until: u64,
     cc: Cc,
     csts: Csts,
     aqa: Aqa,
@@ -161,6 +165,8 @@ impl FakeController {
         Self {
             facade,
             mischief,
+            longest_overrun: 1,
+            sent_until: 0,
             cc: Cc::new(),
             csts: Csts::new(),
             aqa: Aqa::new(),
@@ -485,10 +491,11 @@ impl FakeController {
         for piece in pieces {
             let (Piece::Memory(_, len) | Piece::Bucket(len)) = piece;
             let (now, later) = rest.split_at(usize::try_from(len).unwrap());
-            if let Piece::Memory(at, _) = piece
-                && !self.store(at, now, dma)
-            {
-                return Status::DATA_TRANSFER_ERROR;
+            if let Piece::Memory(at, _) = piece {
+                if !self.store(at, now, dma) {
+                    return Status::DATA_TRANSFER_ERROR;
+                }
+                self.sent_until = at + len;
             }
             rest = later;
         }
@@ -541,6 +548,11 @@ impl FakeController {
             Deed::InterruptStorm => {
                 self.post(qid, cid, result, status, dma);
                 (0..64).for_each(|_| dma.interrupt(number % 4));
+            }
+            Deed::Overrun => {
+                let more = vec![0; 1 + usize::from(number) % self.longest_overrun];
+                dma.write_anywhere(self.sent_until, &more);
+                self.post(qid, cid, result, status, dma);
             }
             Deed::Flood => {
                 let size = self

@@ -42,6 +42,9 @@ pub(crate) enum Deed {
     Late,
     /// Interrupts without end.
     InterruptStorm,
+    /// More data than was asked for, past the end of the memory: not among the others, since no driver can
+    /// do anything against it.
+    Overrun,
 }
 
 pub(crate) const DEEDS: [Deed; 17] = [
