@@ -1,10 +1,10 @@
 //! Where requests go: locally, through the root, to the host, or nowhere.
 
-use crate::support::{MEMORY, Stage, switched};
+use crate::support::{BAR2, MEMORY, Stage, switched};
 use p2pdma_fabric::{Attributes, FaultReason, PayloadClass, Permission, TlpErrorKind};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::IommuMode;
-use p2pdma_pci::{Function as _, Iova};
+use p2pdma_pci::{BarIndex, ConfigSpace as _, Function as _, Iova, Width};
 
 const NO_ACS: [u16; 4] = [0; 4];
 /// SV, RR, CR and UF: what Linux sets where an IOMMU is on.
@@ -82,20 +82,55 @@ fn redirection_takes_peers_to_the_root() {
 }
 
 #[test]
-fn bus_mastering_and_memory_decode_are_gates() {
+fn without_bus_mastering_nothing_is_sent() {
     let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
     let target = stage.memory("b");
     stage.set_bus_master("a", false);
     let refused =
         stage.act_as_is("a", move |port| port.write(Iova(target), b"x", Attributes::DATA));
     assert_eq!(refused.unwrap_err().kind, TlpErrorKind::BusMasterDisabled);
+    assert_eq!(stage.puppet("b").memory.read_value::<[u8; 1]>(0).unwrap(), [0]);
+}
+
+/// CVE-2020-12888: accesses to a function whose memory decode is off, by the processor and by a peer, to its
+/// memory and to its registers, are unsupported requests: all ones or an error, nothing written, no model
+/// called. What is there afterwards is what was there before.
+#[test]
+fn cve_2020_12888_mmio_while_memory_decode_is_off() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Forward, NO_ACS);
     let b = stage.bdf("b");
-    use p2pdma_pci::{ConfigSpace as _, Width};
-    stage.fabric.config(b).write(4, Width::Word, 0).unwrap();
-    write(&stage, "a", target, b"lost").unwrap();
-    assert_eq!(read(&stage, "a", target, 4), Err(TlpErrorKind::UnsupportedRequest));
-    assert_eq!(stage.puppet("b").memory.read_value::<[u8; 4]>(0).unwrap(), [0; 4]);
-    assert_eq!(stage.fabric.errors("sw0.1").unwrap().unsupported_requests, 2);
+    let held = stage.fabric.open(b).unwrap();
+    let bars = [BarIndex::ZERO, BAR2].map(|index| held.map_bar(index).unwrap());
+    let addresses = [stage.registers("b"), stage.memory("b")];
+    stage.puppet("b").memory.write(0, b"kept").unwrap();
+    let config = stage.fabric.config(b);
+    let mut accesses = 0;
+    // Off, and off with bus mastering on; on again in between.
+    for command in [0, 4, 0] {
+        config.write(4, Width::Word, command).unwrap();
+        let before = stage.fabric.errors("sw0.1").unwrap().unsupported_requests;
+        for (bar, address) in bars.iter().zip(addresses) {
+            for at in [0, 4, 0x100, 0x2000, 0x3000] {
+                assert_eq!(bar.read32(at).unwrap(), u32::MAX);
+                bar.write32(at, 0x1234_5678).unwrap();
+                let peers = read(&stage, "a", address + at, 4);
+                assert_eq!(peers, Err(TlpErrorKind::UnsupportedRequest));
+                write(&stage, "a", address + at, b"lost").unwrap();
+                while stage.fabric.step() {}
+                accesses += 4;
+            }
+        }
+        let noticed = stage.fabric.errors("sw0.1").unwrap().unsupported_requests - before;
+        assert!(noticed >= 20, "{noticed} unsupported requests");
+        assert!(stage.puppet("b").script.lock().unwrap().writes.is_empty());
+        config.write(4, Width::Word, 2).unwrap();
+        assert_eq!(read(&stage, "a", addresses[1], 4).unwrap(), b"kept");
+        // MSI-X table and pending bits were not written either.
+        let table: Vec<u32> =
+            (0..16).map(|word| bars[0].read32(0x2000 + word * 4).unwrap()).collect();
+        assert!(!table.contains(&0x1234_5678));
+    }
+    println!("accesses: {accesses}");
 }
 
 #[test]
