@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use p2pdma_fabric::{
     Attributes, BarDescription, Description, Endpoint, MsixDescription, Port, Reset, TimerId,
 };
-use p2pdma_fuzz::machine;
+use p2pdma_fuzz::{machine, timing};
 use p2pdma_nvme::{Controller, Data, Options, QueueOptions, Segment};
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{BarIndex, Clock as _, Duration, Function, Instant, Iova};
@@ -138,7 +138,7 @@ fn liar(data: &[u8]) -> Liar {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let fabric = machine(IommuMode::Translate, vec![Box::new(liar(data))]);
+    let fabric = machine(IommuMode::Translate, timing(false), vec![Box::new(liar(data))]);
     let function = fabric.open(fabric.find("d0").expect("it is there")).expect("it opens");
     let function: Arc<dyn Function> = Arc::new(function);
     // A neighbour's memory, which nobody was told of.

@@ -6,13 +6,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use p2pdma_devices::nvme::{
-    CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController, PmrConfig,
-    SubsystemConfig,
+    CmbConfig, ControllerConfig, MediaTiming, NamespaceConfig, NvmeConfig, NvmeController,
+    PmrConfig, ServiceTime, SubsystemConfig,
 };
 use p2pdma_fabric::Endpoint;
-use p2pdma_fuzz::{Input, machine};
+use p2pdma_fuzz::{Input, machine, timing};
 use p2pdma_pci::topology::IommuMode;
-use p2pdma_pci::{Bar, BarIndex, DmaBuffer, Function as _, Width};
+use p2pdma_pci::{Bar, BarIndex, DmaBuffer, Duration, Function as _, Width};
 use p2pdma_spec::nvme::protection::ProtectionType;
 
 /// More events than this for one doorbell are work without end.
@@ -20,7 +20,8 @@ const PATIENCE: u32 = 100_000;
 /// The guest's memory: queues in its first pages, data and lists behind them.
 const MEMORY: usize = 64 << 10;
 
-fn controller() -> Box<dyn Endpoint> {
+/// `slow`: whether its media take time, so that commands wait while others change the world.
+fn controller(slow: bool) -> Box<dyn Endpoint> {
     let namespace = |block_size, metadata_size, protection| NamespaceConfig {
         blocks: 256,
         block_size,
@@ -32,7 +33,11 @@ fn controller() -> Box<dyn Endpoint> {
         namespace(512, 0, ProtectionType::NONE),
         namespace(4096, 8, ProtectionType::from_bits(1)),
     ];
-    let subsystem = SubsystemConfig { namespaces, ..SubsystemConfig::default() };
+    let service =
+        |micros| ServiceTime { latency: Duration::from_micros(micros), bytes_per_second: 1 << 30 };
+    let media = MediaTiming { read: service(20), write: service(5), units: 2 };
+    let subsystem =
+        SubsystemConfig { namespaces, timing: slow.then_some(media), ..SubsystemConfig::default() };
     let controller = ControllerConfig {
         max_queue_entries: 64,
         max_io_queues: 4,
@@ -123,8 +128,12 @@ impl Guest<'_> {
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
-    let iommu = input.pick(&[IommuMode::Off, IommuMode::Translate]);
-    let fabric = machine(iommu, vec![controller(), controller()]);
+    // A bit each: translation, time on the bus, time of the media.
+    let bits = input.byte();
+    let iommu = if bits & 1 == 0 { IommuMode::Off } else { IommuMode::Translate };
+    let slow = bits & 4 != 0;
+    let models = vec![controller(slow), controller(slow)];
+    let fabric = machine(iommu, timing(bits & 2 != 0), models);
     let open = |name| fabric.open(fabric.find(name).expect("it is there")).expect("it opens");
     let (function, peer) = (open("d0"), open("d1"));
     for function in [&function, &peer] {

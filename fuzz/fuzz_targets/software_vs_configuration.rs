@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use p2pdma_devices::{BarMemoryConfig, BarMemoryDevice, DataMover, DataMoverConfig};
 use p2pdma_fabric::Endpoint;
-use p2pdma_fuzz::{Input, machine};
+use p2pdma_fuzz::{Input, machine, timing};
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{BarIndex, Bdf, ConfigSpace as _, Function as _, Width};
 
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let mover = DataMover::new(DataMoverConfig::default());
     let models: Vec<Box<dyn Endpoint>> =
         vec![Box::new(memory.expect("a model")), Box::new(mover.expect("a model"))];
-    let fabric = machine(IommuMode::Off, models);
+    let fabric = machine(IommuMode::Off, timing(false), models);
     while !input.is_empty() {
         let bdf = Bdf::from_requester(0, (input.number(1) << 8 | input.number(1) & 0x1f) as u16);
         match input.byte() % 8 {

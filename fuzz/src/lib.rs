@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use p2pdma_fabric::{Builder, Endpoint, Fabric, FunctionConfig, HostBridgeConfig, PortConfig};
+use p2pdma_fabric::{
+    Builder, Endpoint, Fabric, FunctionConfig, HostBridgeConfig, PortConfig, Timing, TimingModel,
+};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{CpuVendor, Host, IommuMode, Known, Link, LinkStatus};
 use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth};
@@ -38,11 +40,17 @@ impl Input<'_> {
     }
 }
 
+/// Without a timing model nothing waits; with one every stage of a command does.
+pub fn timing(modelled: bool) -> Timing {
+    if modelled { Timing::Modelled(TimingModel::default()) } else { Timing::Ideal }
+}
+
 /// A machine of these models, each below a port of one switch, named `d0`, `d1`, …
-pub fn machine(iommu: IommuMode, models: Vec<Box<dyn Endpoint>>) -> Fabric {
+pub fn machine(iommu: IommuMode, timing: Timing, models: Vec<Box<dyn Endpoint>>) -> Fabric {
     let mut host = Host::new(CpuVendor::Intel, 6);
     host.iommu = Known::Value(iommu);
     let mut builder = Builder::new(host, 16 << 20);
+    builder.timing(timing);
     let policy = PeerPolicy::Forward;
     let bridge = builder.host_bridge(HostBridgeConfig { policy, ..HostBridgeConfig::default() });
     let link = Link { speed: LinkSpeed::GEN4, width: LinkWidth::X4 };
