@@ -7,6 +7,8 @@ mod ci;
 mod docs;
 mod edges;
 mod fuzz;
+#[cfg(test)]
+mod historical;
 mod instructions;
 mod planted;
 mod sizes;
