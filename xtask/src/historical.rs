@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use syn::visit::{self, Visit};
+
 use crate::source::{self, Source};
 
 /// A test by file and name.
@@ -20,18 +22,20 @@ fn rows(page: &str) -> Vec<(String, Named)> {
 
 /// Every function of a file that is a test.
 fn tests(file: &Source) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut is_test = false;
-    for line in file.text.lines().map(str::trim) {
-        match line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
-            Some((name, _)) if is_test => drop(found.insert(name.to_owned())),
-            _ => {}
+    let mut found = Tests(BTreeSet::new());
+    found.visit_file(&syn::parse_file(&file.text).unwrap());
+    found.0
+}
+
+struct Tests(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Tests {
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        if function.attrs.iter().any(|attribute| attribute.path().is_ident("test")) {
+            self.0.insert(function.sig.ident.to_string());
         }
-        // Other attributes and comments may stand in between.
-        let between = line.starts_with('#') || line.starts_with("//");
-        is_test = line == "#[test]" || is_test && between;
+        visit::visit_item_fn(self, function);
     }
-    found
 }
 
 #[test]
@@ -62,9 +66,8 @@ fn every_historical_bug_has_its_test() {
 }
 
 #[test]
-fn tests_are_found_behind_attributes_and_comments() {
-    let text =
-        "#[test]\nfn a() {}\nfn b() {}\n    #[test]\n    #[cfg(unix)]\n    // why\n    fn c() {}\n";
+fn tests_are_told_from_other_functions() {
+    let text = "#[test] fn a() {}\nfn b() {}\nmod c { #[test]\n#[cfg(unix)]\n// why\nfn d() {} }";
     let file = Source { path: String::new(), text: text.to_owned() };
-    assert_eq!(tests(&file).into_iter().collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(tests(&file).into_iter().collect::<Vec<_>>(), ["a", "d"]);
 }

@@ -258,6 +258,10 @@ fn writable(config: &FabricConfig) -> Vec<u32> {
 /// one of the 4096 offsets of every function: no panic, no read-only bit changed, and after a new
 /// enumeration every function is found and interrupts the processor.
 #[test]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the numbers are below what they are drawn from"
+)]
 fn msix_and_write_masks_under_random_configuration_writes() {
     let mut state = 0x1234_5678_9abc_def0_u64;
     let mut random = move |end: u64| {
