@@ -1,6 +1,7 @@
 //! Planted bugs: each is put into a copy of the project, and the tests must fail there. A suite that
 //! does not notice them proves nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +21,9 @@ struct Bug {
     wrong: &'static str,
     /// The package whose tests must notice.
     package: &'static str,
-    /// Which of them are run; all, if empty.
+    /// Which of its test programs, as cargo is told.
+    tests: &'static str,
+    /// Which of the tests in it; all, if empty.
     filter: &'static str,
 }
 
@@ -77,7 +80,9 @@ fn copy_project() -> Result<PathBuf> {
         .current_dir(&root)
         .output()
         .context("cannot run git")?;
-    for name in String::from_utf8_lossy(&listed.stdout).lines() {
+    let names = String::from_utf8_lossy(&listed.stdout);
+    remove_others(&copy, &names.lines().map(|name| copy.join(name)).collect())?;
+    for name in names.lines() {
         let (from, to) = (root.join(name), copy.join(name));
         let Ok(wanted) = std::fs::read(&from) else { continue };
         // An unchanged file keeps its time, and so its build.
@@ -92,11 +97,25 @@ fn copy_project() -> Result<PathBuf> {
     Ok(copy)
 }
 
+/// Removes the files of a folder that are not among those to keep.
+fn remove_others(folder: &Path, keep: &BTreeSet<PathBuf>) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, keep)?;
+        } else if !keep.contains(&path) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Builds and runs the tests that must notice.
 fn test(copy: &Path, bug: &Bug) -> Result<Verdict> {
     let cargo = |extra: &[&str]| {
         Command::new(env!("CARGO"))
-            .args(["test", "-q", "-p", bug.package, "--lib", "--tests"])
+            .args(["test", "-q", "--locked", "-p", bug.package, bug.tests])
             .args(extra)
             .env("CARGO_TARGET_DIR", source::root().join("target/planted/build"))
             .env("RUST_BACKTRACE", "0")
@@ -110,4 +129,20 @@ fn test(copy: &Path, bug: &Bug) -> Result<Verdict> {
     }
     let passed = cargo(&[bug.filter])?.status.success();
     Ok(if passed { Verdict::Missed } else { Verdict::Caught })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_can_be_planted() {
+        let mut names = BTreeSet::new();
+        for Bug { what, file, right, wrong, .. } in BUGS {
+            let text = std::fs::read_to_string(source::root().join(file)).unwrap();
+            assert_eq!(text.matches(right).count(), 1, "{what}: {right}");
+            assert!(right != wrong && names.insert(what), "{what}");
+        }
+        println!("planted bugs: {}", BUGS.len());
+    }
 }

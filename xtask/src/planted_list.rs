@@ -7,6 +7,7 @@ const BUGS: &[Bug] = &[
         right: "let done = blocks * 64;",
         wrong: "let done = len.max(blocks);",
         package: "p2pdma-mem",
+        tests: "--lib",
         filter: "",
     },
     Bug {
@@ -15,6 +16,7 @@ const BUGS: &[Bug] = &[
         right: "if before.is_some_and(|(_, to)| to > start) {",
         wrong: "if before.is_some_and(|(_, to)| to > end) {",
         package: "p2pdma-mem",
+        tests: "--lib",
         filter: "",
     },
     Bug {
@@ -23,14 +25,16 @@ const BUGS: &[Bug] = &[
         right: "let above = self.places.get(common.parent as usize);",
         wrong: "let above = Some(&common);",
         package: "p2pdma-pci",
+        tests: "--test=topology",
         filter: "kernel",
     },
     Bug {
         what: "pci: different host bridges need only one of them on the list",
         file: "crates/pci/src/topology/kernel.rs",
-        right: "near.kernel_cross && far.kernel_cross",
-        wrong: "near.kernel_cross || far.kernel_cross",
+        right: "(near, Some(far)) => both(answer(near), answer(far)),",
+        wrong: "(near, Some(far)) => any(answer(near), answer(far)),",
         package: "p2pdma-pci",
+        tests: "--test=topology",
         filter: "",
     },
     Bug {
@@ -39,6 +43,7 @@ const BUGS: &[Bug] = &[
         right: "(true, false) => Peer::Redirect,",
         wrong: "(true, false) => Peer::Direct,",
         package: "p2pdma-fabric",
+        tests: "--test=fabric",
         filter: "",
     },
     Bug {
@@ -47,6 +52,7 @@ const BUGS: &[Bug] = &[
         right: "control.completion_redirect() && !relaxed_ordering",
         wrong: "control.completion_redirect() && relaxed_ordering",
         package: "p2pdma-fabric",
+        tests: "--test=fabric",
         filter: "access_control",
     },
     Bug {
@@ -55,6 +61,7 @@ const BUGS: &[Bug] = &[
         right: "found.filter(|(_, mapping)| at < mapping.end)",
         wrong: "found.filter(|(_, mapping)| at <= mapping.end)",
         package: "p2pdma-fabric",
+        tests: "--lib",
         filter: "iommu",
     },
     Bug {
@@ -63,6 +70,7 @@ const BUGS: &[Bug] = &[
         right: "if !slot.present || slot.epoch != epoch {",
         wrong: "if !slot.present || slot.epoch == u32::MAX {",
         package: "p2pdma-fabric",
+        tests: "--test=fabric",
         filter: "changes",
     },
     Bug {
@@ -71,6 +79,7 @@ const BUGS: &[Bug] = &[
         right: "if entry.masked() || self.function_mask {",
         wrong: "if self.function_mask {",
         package: "p2pdma-fabric",
+        tests: "--test=fabric",
         filter: "interrupts",
     },
     Bug {
@@ -79,6 +88,7 @@ const BUGS: &[Bug] = &[
         right: "    pub(crate) fn remapped(&mut self) {\n        self.machine.generation += 1;",
         wrong: "    pub(crate) fn remapped(&mut self) {\n        self.machine.generation += 0;",
         package: "p2pdma-fabric",
+        tests: "--test=fabric",
         filter: "routing",
     },
     Bug {
@@ -87,6 +97,7 @@ const BUGS: &[Bug] = &[
         right: ".with_cses(true).with_lpeds(true).with_mlps(true)",
         wrong: ".with_smarts(true).with_cses(true).with_lpeds(true)",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "log",
     },
     Bug {
@@ -95,6 +106,7 @@ const BUGS: &[Bug] = &[
         right: "        if request.ot || !request.offset.is_multiple_of(4) {",
         wrong: "        env.subsystem.forget_changes(self.limits.controller);\n        if request.ot || !request.offset.is_multiple_of(4) {",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "log",
     },
     Bug {
@@ -103,6 +115,7 @@ const BUGS: &[Bug] = &[
         right: "self.id != FeatureId::VOLATILE_WRITE_CACHE || subsystem.write_cache",
         wrong: "self.id != FeatureId::VOLATILE_WRITE_CACHE || !subsystem.namespaces.is_empty()",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "features",
     },
     Bug {
@@ -111,6 +124,7 @@ const BUGS: &[Bug] = &[
         right: "namespace.volatile && (self.fua || limits.write_through)",
         wrong: "namespace.volatile && self.fua",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "power",
     },
     Bug {
@@ -119,6 +133,7 @@ const BUGS: &[Bug] = &[
         right: "        self.limits.write_through = !self.features.write_cache();\n",
         wrong: "",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "power",
     },
     Bug {
@@ -127,6 +142,7 @@ const BUGS: &[Bug] = &[
         right: "                if let Some(bell) = &notes.bell {\n                    bell.ring();\n                }\n",
         wrong: "",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "events",
     },
     Bug {
@@ -135,6 +151,7 @@ const BUGS: &[Bug] = &[
         right: "let known = notes.power_cycles < self.health.power_cycles;",
         wrong: "let known = notes.power_cycles > self.health.power_cycles;",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "power",
     },
     Bug {
@@ -143,6 +160,7 @@ const BUGS: &[Bug] = &[
         right: "u64::from(surprised)",
         wrong: "u64::from(surprised && self.health.power_cycles == 0)",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "power",
     },
     Bug {
@@ -151,6 +169,7 @@ const BUGS: &[Bug] = &[
         right: "            bell.ring();",
         wrong: "            drop(bell.clone());",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "events",
     },
     Bug {
@@ -159,6 +178,7 @@ const BUGS: &[Bug] = &[
         right: "return Err(Stop::Unfinished);",
         wrong: "return Ok(());",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "waiting",
     },
     Bug {
@@ -167,6 +187,7 @@ const BUGS: &[Bug] = &[
         right: "if env.subsystem.layout(self.nsid) != self.layout {",
         wrong: "if env.subsystem.layout(self.nsid).is_some() != self.layout.is_some() {",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "waiting",
     },
     Bug {
@@ -175,6 +196,7 @@ const BUGS: &[Bug] = &[
         right: "            namespace.lay_out(kept.format);\n",
         wrong: "",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "files",
     },
     Bug {
@@ -183,6 +205,7 @@ const BUGS: &[Bug] = &[
         right: "if (made != format && kept.format != format) || before > capacity {",
         wrong: "if before > capacity {",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "files",
     },
     Bug {
@@ -191,6 +214,7 @@ const BUGS: &[Bug] = &[
         right: "MediaConfig::Memory if capacity > MOST_MEMORY => {",
         wrong: "MediaConfig::Memory if capacity == MOST_MEMORY + 1 => {",
         package: "p2pdma-devices",
+        tests: "--test=nvme",
         filter: "namespaces",
     },
     Bug {
@@ -199,6 +223,7 @@ const BUGS: &[Bug] = &[
         right: "if start != self.copied {",
         wrong: "if start == u32::MAX {",
         package: "p2pdma-devices",
+        tests: "--test=data_mover",
         filter: "errors",
     },
     Bug {
@@ -207,7 +232,98 @@ const BUGS: &[Bug] = &[
         right: "let count = busy.saturating_sub(first).min(BATCH);",
         wrong: "let count = (end - first).min(BATCH).max(busy.min(0));",
         package: "p2pdma-devices",
+        tests: "--test=data_mover",
         filter: "hostile",
+    },
+    Bug {
+        what: "nvme: the phase tag is not expected to change",
+        file: "crates/nvme/src/queue/completion.rs",
+        right: "        self.expected ^= PHASE;\n    }",
+        wrong: "    }",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "queues",
+    },
+    Bug {
+        what: "nvme: a completion of another queue is taken",
+        file: "crates/nvme/src/queue/completion.rs",
+        right: "if (high ^ self.expected) & (STATUS | SQID) != 0 {",
+        wrong: "if (high ^ self.expected) & STATUS != 0 {",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "hostile",
+    },
+    Bug {
+        what: "nvme: an identifier of an earlier use is taken",
+        file: "crates/nvme/src/queue/slots.rs",
+        right: "if slot.cid != cid || slot.place >= known {",
+        wrong: "if slot.place >= known {",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "hostile",
+    },
+    Bug {
+        what: "nvme: a completion before the doorbell is taken",
+        file: "crates/nvme/src/queue/slots.rs",
+        right: "if slot.cid != cid || slot.place >= known {",
+        wrong: "if slot.cid != cid {",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "hostile",
+    },
+    Bug {
+        what: "nvme: a head pointer out of range is taken",
+        file: "crates/nvme/src/queue/raw.rs",
+        right: "        if u32::from(head) >= self.sq.entries() {\n            return None;\n        }\n",
+        wrong: "        let _ = head;\n",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "hostile",
+    },
+    Bug {
+        what: "nvme: shadow doorbells compare without wrapping",
+        file: "crates/nvme/src/queue/doorbell.rs",
+        right: "new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)",
+        wrong: "event >= old && event < new",
+        package: "p2pdma-nvme",
+        tests: "--lib",
+        filter: "doorbell",
+    },
+    Bug {
+        what: "nvme: a list's page is full without a pointer to the next",
+        file: "crates/nvme/src/prp.rs",
+        right: "if writer.is_last_of_page()? && rest > 1 {",
+        wrong: "if writer.is_last_of_page()? && rest > 2 {",
+        package: "p2pdma-nvme",
+        tests: "--test=model",
+        filter: "transfers",
+    },
+    Bug {
+        what: "nvme: the pointer to a list points behind its first entry",
+        file: "crates/nvme/src/prp.rs",
+        right: "Ok(DataPointer::prp(first, list.address(0)?))",
+        wrong: "Ok(DataPointer::prp(first, list.address(8)?))",
+        package: "p2pdma-nvme",
+        tests: "--lib",
+        filter: "prp",
+    },
+    Bug {
+        what: "nvme: the region's barrier is not read",
+        file: "crates/nvme/src/pmr.rs",
+        right: "        memory.bar.read32(0)?;\n        memory.check(self.status()?)\n",
+        wrong: "        memory.check(self.status()?)\n",
+        package: "p2pdma-nvme",
+        tests: "--test=model",
+        filter: "memories",
+    },
+    Bug {
+        what: "nvme: memory of a controller that was not stopped is given away",
+        file: "crates/nvme/src/reset.rs",
+        right: "        halted && silenced\n",
+        wrong: "        let _ = (halted, silenced);\n        true\n",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "",
     },
     Bug {
         what: "p2pdma: a block is given up for the next before it was drained",
@@ -215,14 +331,16 @@ const BUGS: &[Bug] = &[
         right: "                self.filled.push_back(slot);\n                None",
         wrong: "                self.filled.push_back(slot);\n                self.free.push(slot);\n                None",
         package: "p2pdma",
+        tests: "--lib",
         filter: "pipeline",
     },
     Bug {
-        what: "p2pdma: verification ignores where a block belongs",
+        what: "p2pdma: verification does not look at the bytes",
         file: "crates/p2pdma/src/transfer/verify.rs",
         right: "        digest.update(data);\n",
         wrong: "        digest.update(&data[..0]);\n",
         package: "p2pdma",
+        tests: "--test=p2pdma",
         filter: "verif",
     },
     Bug {
@@ -231,6 +349,7 @@ const BUGS: &[Bug] = &[
         right: "host_memory: counters.host_data(),",
         wrong: "host_memory: counters.host_data() * 0,",
         package: "p2pdma",
+        tests: "--test=p2pdma",
         filter: "transfers",
     },
 ];
