@@ -9,13 +9,14 @@ use serde_json::Value;
 use crate::source;
 
 /// What each crate may use of this project, ground floor first. Nothing else is allowed.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("p2pdma-spec", &[]),
     ("p2pdma-mem", &[]),
     ("p2pdma-pci", &["p2pdma-spec", "p2pdma-mem"]),
     ("p2pdma-nvme", &["p2pdma-spec", "p2pdma-mem", "p2pdma-pci"]),
     ("p2pdma-fabric", &["p2pdma-spec", "p2pdma-mem", "p2pdma-pci"]),
     ("p2pdma-devices", &["p2pdma-spec", "p2pdma-mem", "p2pdma-pci", "p2pdma-fabric"]),
+    ("p2pdma-lab", &["p2pdma-spec", "p2pdma-pci"]),
     (
         "p2pdma",
         &[
@@ -27,7 +28,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "p2pdma-devices",
         ],
     ),
-    ("p2pdma-cli", &["p2pdma"]),
+    ("p2pdma-cli", &["p2pdma", "p2pdma-lab"]),
 ];
 
 /// The crates that may hold unsafe code; all others forbid it.

@@ -1,0 +1,68 @@
+//! The kernel's arguments for a machine (Documentation/admin-guide/kernel-parameters.txt of Linux 7.3).
+
+use p2pdma_pci::machine::{AcsSetting, Machine};
+use p2pdma_pci::topology::{ISOLATING, IommuMode, REDIRECTING};
+use p2pdma_spec::pci::acs::AcsControl;
+
+use super::place::Placed;
+use crate::Arch;
+
+/// The arguments.
+pub(super) fn arguments(machine: &Machine, arch: Arch, placed: &[Placed]) -> Vec<String> {
+    let mut arguments = Vec::new();
+    match machine.iommu {
+        IommuMode::Off => {}
+        IommuMode::Passthrough => arguments.extend(["intel_iommu=on", "iommu=pt"]),
+        IommuMode::Translate => arguments.extend(["intel_iommu=on", "iommu=nopt"]),
+    }
+    let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    let mut pci = Vec::new();
+    if arch != Arch::X86_64 {
+        // Without firmware the kernel numbers buses itself, and keeps eight for each port that something
+        // might be plugged into.
+        pci.push("hpbussize=0".to_owned());
+    }
+    pci.extend(access_control(machine, placed));
+    if !pci.is_empty() {
+        arguments.push(format!("pci={}", pci.join(",")));
+    }
+    arguments
+}
+
+/// What root ports have by themselves once the kernel is up: `pci_enable_acs` in drivers/pci/pci.c sets
+/// it on every port if an IOMMU driver asks for it.
+const fn by_itself(iommu: IommuMode) -> AcsControl {
+    match iommu {
+        IommuMode::Off => AcsControl::new(),
+        IommuMode::Passthrough | IommuMode::Translate => ISOLATING,
+    }
+}
+
+/// `config_acs=` and `disable_acs_redir=` for the root ports that need them.
+fn access_control(machine: &Machine, placed: &[Placed]) -> Vec<String> {
+    let by_itself = by_itself(machine.iommu).into_bits();
+    let (mut disabled, mut set) = (Vec::new(), Vec::new());
+    for port in machine.host_bridges.iter().flat_map(|bridge| &bridge.ports) {
+        let Some(placed) = placed.iter().find(|placed| placed.name == port.name) else {
+            continue;
+        };
+        let AcsSetting { control, redirection_disabled, .. } =
+            port.acs.clone().unwrap_or(AcsSetting {
+                control: AcsControl::new(),
+                egress: Default::default(),
+                redirection_disabled: false,
+            });
+        let mut found = by_itself;
+        if redirection_disabled {
+            disabled.push(placed.bdf.to_string());
+            found &= !REDIRECTING.into_bits();
+        }
+        if control.into_bits() != found {
+            set.push(format!("{:07b}@{}", control.into_bits(), placed.bdf));
+        }
+    }
+    let option = |name: &str, list: Vec<String>| {
+        (!list.is_empty()).then(|| format!("{name}={}", list.join(";")))
+    };
+    option("disable_acs_redir", disabled).into_iter().chain(option("config_acs", set)).collect()
+}

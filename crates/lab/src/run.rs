@@ -1,0 +1,119 @@
+//! Runs a job: QEMU as a child process, the guest's channels, and how it all ended.
+
+mod arguments;
+mod channels;
+mod kvm;
+mod process;
+mod qmp;
+mod watch;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+pub use kvm::Accelerator;
+
+use crate::error::{Error, FileContext as _};
+use crate::guest::{self, Job};
+use crate::machine::Plan;
+use crate::observe::{Observer, Step};
+use crate::provide::Provisions;
+
+use channels::Channels;
+use process::Process;
+use watch::Watch;
+
+/// How a job is run.
+#[derive(Debug, Clone)]
+pub struct Settings<'a> {
+    /// How long the guest may take, from the start of QEMU to the end of the job. A shell has no limit.
+    pub limit: Duration,
+    /// Breaks the run off when it becomes true.
+    pub stop: Option<&'a AtomicBool>,
+    /// What carries the guest out.
+    pub accelerator: Accelerator,
+    /// Further arguments of the kernel, after those of the machine.
+    pub kernel_arguments: Vec<String>,
+}
+
+impl Default for Settings<'_> {
+    /// Two minutes, emulated.
+    fn default() -> Self {
+        Self {
+            limit: Duration::from_secs(120),
+            stop: None,
+            accelerator: Accelerator::Tcg,
+            kernel_arguments: Vec::new(),
+        }
+    }
+}
+
+/// The most that is kept of each stream of a guest, in bytes; an observer is given all of it.
+const KEPT: usize = 64 << 20;
+
+/// How a job ended. Of each stream the first 64 MiB are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its exit status, as a shell has it: 128 and the number of the signal that ended it.
+    pub status: u8,
+    /// What it wrote to its standard output.
+    pub out: Vec<u8>,
+    /// What it wrote to its standard error.
+    pub err: Vec<u8>,
+    /// The guest's serial console; empty if that was a person's.
+    pub serial: Vec<u8>,
+    /// The kernel's log, up to the end of the job.
+    pub log: Vec<u8>,
+    /// From the start of QEMU to the guest's first process.
+    pub boot: Duration,
+    /// From the start of QEMU to its end.
+    pub total: Duration,
+}
+
+/// Boots a machine, runs a job in it, and waits for its end. QEMU ends with this call, however that
+/// ends.
+///
+/// # Errors
+/// [`Error`], if the job could not be run to its end. A job that fails is none: [`Outcome::status`].
+pub fn run(
+    provisions: &Provisions,
+    plan: &Plan,
+    job: &Job,
+    settings: &Settings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    let temporary = std::env::temp_dir();
+    let folder = tempfile::Builder::new()
+        .prefix("p2pdma-lab-")
+        .tempdir_in(&temporary)
+        .file("create", &temporary)?;
+    prepare(folder.path(), provisions, plan, job, settings)?;
+    let interactive = job.is_interactive();
+    let channels = Channels::listen(folder.path(), interactive)?;
+    let mut command = provisions.qemu().command();
+    command.args(plan.arguments());
+    command.args(arguments::own(provisions, plan, settings, interactive));
+    observer.step(&Step::Boot { machine: plan.name().to_owned() });
+    let begin = Instant::now();
+    let process = Process::start(command, folder.path(), interactive)?;
+    Watch::new(process, channels, begin, settings, interactive).follow(observer)
+}
+
+/// Makes the files that QEMU opens.
+fn prepare(
+    folder: &Path,
+    provisions: &Provisions,
+    plan: &Plan,
+    job: &Job,
+    settings: &Settings<'_>,
+) -> Result<(), Error> {
+    for backing in plan.backings() {
+        let path = folder.join(&backing.file);
+        let file = File::create_new(&path).file("create", &path)?;
+        file.set_len(backing.size).file("extend", &path)?;
+    }
+    let image = folder.join(arguments::INITRAMFS);
+    guest::write_initramfs(&image, provisions, job, settings.limit)?;
+    fs::metadata(&image).file("read", &image).map(drop)
+}

@@ -1,0 +1,46 @@
+//! What QEMU builds of the machines in `topologies/`, and what it refuses, and why.
+
+use std::path::PathBuf;
+
+use p2pdma_lab::Arch;
+use p2pdma_lab::machine::{NotBuildable, Plan};
+use p2pdma_pci::machine::Machine;
+
+/// A machine of `topologies/`.
+fn named(name: &str) -> Machine {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topologies"));
+    let text = std::fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
+    Machine::parse(&text, name).unwrap()
+}
+
+fn refused(name: &str) -> NotBuildable {
+    Plan::new(&named(name), Arch::X86_64).unwrap_err()
+}
+
+#[test]
+fn machines_without_switch_acs_are_built() {
+    for name in ["default", "no-cmb", "root-ports", "two-switches"] {
+        let plan = Plan::new(&named(name), Arch::X86_64);
+        assert!(plan.is_ok(), "{name}: {plan:?}");
+    }
+}
+
+#[test]
+fn what_qemu_cannot_build_is_refused_by_part_and_reason() {
+    let expected = [
+        ("acs-redirect", "sw0.0", "switch ports have no ACS"),
+        ("iommu", "sw0.1", "switch ports have no ACS"),
+        ("iommu-open", "sw0.1", "switch ports have no ACS"),
+        ("multi-function", "nvme0", "devices have no ACS"),
+        ("down-trained", "nvme", "links do not train"),
+        ("root-ports-allowed", "host0", "on the kernel's list"),
+        ("root-ports-lossy", "host0", "cannot lose it"),
+        ("eight-ssds", "mover0", "no such DMA engine"),
+    ];
+    for (name, part, reason) in expected {
+        let refusals = refused(name).refusals;
+        let fits = |text: &str| text.starts_with(part) && text.contains(reason);
+        let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|text| fits(text)), "{name}: {said:#?}");
+    }
+}
