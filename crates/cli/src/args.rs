@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use p2pdma::machine::parse_size;
 use p2pdma::topology::IommuMode;
 
-use crate::command::{bench, completions, copy, demo, explain, man, schema, topo};
+use crate::command::{bench, completions, copy, demo, explain, lab, man, schema, topo};
 use crate::exit;
 
 /// Moves data between PCIe devices without staging it in host memory, and says whether a machine can
@@ -50,6 +50,11 @@ pub(crate) enum Command {
     /// Modelled figures are by the fabric's clock; measured ones are what the simulation costs on this
     /// machine.
     Bench(bench::Bench),
+    /// Boot a real Linux in QEMU on a machine file, and run a command in it
+    ///
+    /// QEMU and a kernel with P2PDMA are fetched from Debian's archive once, as packages that are
+    /// unpacked into a cache: nothing is installed, and nobody needs to be root.
+    Lab(lab::Lab),
     /// Print the JSON schemas of what the commands print
     ///
     /// Those (draft 2020-12) of what commands print with -o json and -o jsonl, and of --progress json.

@@ -22,7 +22,11 @@ impl Context {
     /// The machine that `--fabric` and `--iommu` name.
     pub(crate) fn machine(&self) -> Result<Machine> {
         self.check_platform()?;
-        let name = self.global.fabric.as_str();
+        self.machine_of(&self.global.fabric)
+    }
+
+    /// A machine by its name or file, with the IOMMU that `--iommu` names.
+    pub(crate) fn machine_of(&self, name: &str) -> Result<Machine> {
         let iommu = self.global.iommu.map(Into::into);
         let (text, file) = if name.contains('/') || name.ends_with(".toml") {
             (read(name)?, name.to_owned())

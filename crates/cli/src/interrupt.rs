@@ -29,6 +29,11 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// What is raised when one comes.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// Breaks off if a signal came.
     pub(crate) fn flow(&self) -> ControlFlow<()> {
         if self.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

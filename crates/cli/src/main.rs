@@ -1,7 +1,7 @@
 //! The command `p2pdma`: it parses, calls the library, prints.
 //!
 //! One file per command in `command/`, what they print in `output/`, what can go wrong in `failure`. It
-//! uses the library `p2pdma` and nothing below it.
+//! uses the library `p2pdma`, and the lab, and nothing below them.
 
 #![forbid(unsafe_code)]
 
@@ -17,5 +17,5 @@ mod output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    command::run().into()
+    command::run()
 }

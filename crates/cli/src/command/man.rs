@@ -37,9 +37,11 @@ impl Man {
             let page = render(&command, &command)?;
             return Ok(context.out.text(&String::from_utf8_lossy(&page))?);
         };
-        for one in std::iter::once(&command).chain(command.get_subcommands()) {
+        let mut todo = vec![&command];
+        while let Some(one) = todo.pop() {
             let path = folder.join(Page::new(one.clone()).get_filename());
             write(&path, &render(one, &command)?)?;
+            todo.extend(one.get_subcommands());
         }
         Ok(())
     }
@@ -59,8 +61,8 @@ fn render(command: &clap::Command, whole: &clap::Command) -> io::Result<Vec<u8>>
     page.render_synopsis_section(&mut text)?;
     page.render_description_section(&mut text)?;
     page.render_options_section(&mut text)?;
-    let is_whole = command.has_subcommands();
-    if is_whole {
+    let is_whole = command.get_name() == whole.get_name();
+    if command.has_subcommands() {
         page.render_subcommands_section(&mut text)?;
     } else if let Some(operands) = command.get_after_help() {
         let operands = operands.to_string();

@@ -5,11 +5,14 @@ pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod lab;
 mod line;
 pub(crate) mod man;
 mod pair;
 pub(crate) mod schema;
 pub(crate) mod topo;
+
+use std::process::ExitCode;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -19,22 +22,24 @@ use crate::interrupt;
 use crate::output::Output;
 
 /// Runs what the command line says.
-pub(crate) fn run() -> Exit {
+pub(crate) fn run() -> ExitCode {
     let cli = match line::parse() {
         Ok(cli) => cli,
-        Err(error) => return line::not_parsed(&error),
+        Err(error) => return line::not_parsed(&error).into(),
     };
     let out = Output::new(&cli.global);
     let mut context = Context { global: cli.global, out };
     match dispatch(&mut context, &cli.command) {
-        Ok(()) => Exit::Done,
-        Err(failure) => context.out.failure(&failure),
+        Ok(status) => status,
+        Err(failure) => context.out.failure(&failure).into(),
     }
 }
 
-fn dispatch(context: &mut Context, command: &Command) -> Result<()> {
+fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
     interrupt::ignore_file_limit()?;
-    match command {
+    let done = match command {
+        // Its status is that of what ran in the guest.
+        Command::Lab(lab) => return lab.run(context),
         Command::Demo(demo) => demo.run(context),
         Command::Copy(copy) => copy.run(context),
         Command::Topo(topo) => topo.run(context),
@@ -43,5 +48,6 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<()> {
         Command::Schema(schema) => schema.run(context),
         Command::Completions(completions) => completions.run(context),
         Command::Man(man) => man.run(context),
-    }
+    };
+    done.map(|()| Exit::Done.into())
 }

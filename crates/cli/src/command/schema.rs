@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{bench, copy, demo, explain, topo};
+use super::{bench, copy, demo, explain, lab, topo};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::output::document::{Envelope, FailureDocument, VERSION};
@@ -27,6 +27,7 @@ enum Name {
     /// What any command prints that fails with nothing else to show
     Error,
     Explain,
+    Lab,
     /// Lines of --progress json
     Progress,
     Topo,
@@ -65,6 +66,11 @@ fn schemas(name: Name) -> Vec<(&'static str, Value)> {
         Name::Explain => vec![
             of::<explain::ExplainDocument>("p2pdma/explain"),
             of::<explain::CodeDocument>("p2pdma/explain-code"),
+        ],
+        Name::Lab => vec![
+            of::<lab::LabMachinesDocument>("p2pdma/lab-machines"),
+            of::<lab::LabMachineDocument>("p2pdma/lab-machine"),
+            of::<lab::LabRunDocument>("p2pdma/lab-run"),
         ],
         Name::Progress => vec![of::<ProgressDocument>("p2pdma/progress")],
         Name::Topo => vec![

@@ -84,6 +84,18 @@ impl Output {
         }
     }
 
+    /// Writes bytes that are somebody else's output, as they are.
+    pub(crate) fn pass_on(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
+    /// The same for its standard error.
+    pub(crate) fn pass_on_error(&self, bytes: &[u8]) -> io::Result<()> {
+        io::stderr().lock().write_all(bytes)
+    }
+
     /// Prints a document: on one line as JSON lines, else over several.
     pub(crate) fn document<T: Serialize>(&self, schema: &'static str, body: &T) -> io::Result<()> {
         let envelope = Envelope::new(schema, body);

@@ -30,7 +30,10 @@ struct Running {
 
 impl Running {
     fn start(place: &Place, line: &str) -> Self {
-        let mut command = place.command(line);
+        Self::of(line, place.command(line))
+    }
+
+    fn of(line: &str, mut command: std::process::Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { line: line.to_owned(), child, stderr }
@@ -267,4 +270,28 @@ fn start_of(path: &std::path::Path, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     std::fs::File::open(path).unwrap().read_exact(&mut bytes).unwrap();
     bytes
+}
+
+#[test]
+fn a_guest_does_not_outlive_the_command() {
+    let place = Place::new();
+    place.shell("mkdir tmp").ok();
+    let guests = || place.names("tmp").len();
+    for signal in ["INT", "TERM"] {
+        let mut command = place.command("lab run --topology no-cmb -v -- sleep 100");
+        command.env("TMPDIR", place.path("tmp"));
+        let running = Running::of("lab run", command).until("booting");
+        assert_eq!(guests(), 1);
+        let folder = place.path("tmp").join(&place.names("tmp")[0]);
+        wait_for(|| processes_in(&folder) == 1);
+        running.signal(signal).end().ends(130).complains(&["interrupted"]);
+        assert_eq!((processes_in(&folder), guests()), (0, 0));
+    }
+}
+
+/// How many processes run in a folder.
+fn processes_in(folder: &std::path::Path) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let folders = all.filter_map(|entry| std::fs::read_link(entry.path().join("cwd")).ok());
+    folders.filter(|at| at == folder).count()
 }

@@ -10,6 +10,7 @@ mod bad_state;
 mod done_when;
 mod ends;
 mod interrupt;
+mod lab;
 mod output;
 mod pages;
 mod persistence;

@@ -48,6 +48,8 @@ const LINES: &[(&str, i32)] = &[
     ("--fabric small.toml bench --bytes 512k --rounds 2 --queue-depth 1,4", 0),
     ("--fabric no-cmb bench", 3),
     ("demo", 0),
+    ("lab list", 0),
+    ("lab run --topology acs-redirect -- true", 2),
     ("nonsense", 2),
     ("", 2),
 ];
@@ -100,7 +102,10 @@ fn every_line_of_json_lines_is_a_document() {
         assert_eq!(lines.last().unwrap()["done_share"], 1.0);
     }
     // Together with whole documents they are all that there is.
-    for line in ["topo", "topo --list", "explain", "bench --bytes 256k --rounds 1"] {
+    let boots = "lab run --topology no-cmb -- true";
+    for line in
+        ["topo", "topo --list", "explain", "bench --bytes 256k --rounds 1", "lab list", boots]
+    {
         schemas.check(&place.run(&format!("-o json {line}")).ok().json());
     }
     assert_eq!(schemas.unseen(), [""; 0]);

@@ -2,8 +2,10 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 8] =
-    ["demo", "copy", "topo", "explain", "bench", "schema", "completions", "man"];
+const COMMANDS: [&str; 9] =
+    ["demo", "copy", "topo", "explain", "bench", "lab", "schema", "completions", "man"];
+/// Commands of a command.
+const NESTED: [&str; 3] = ["lab run", "lab shell", "lab list"];
 
 /// The long options of a help text, each with what is said about it.
 fn options(help: &str) -> Vec<(String, String)> {
@@ -26,7 +28,7 @@ fn options(help: &str) -> Vec<(String, String)> {
 fn help_describes_every_option() {
     let place = Place::new();
     let mut described = 0;
-    for command in COMMANDS.iter().chain(&[""]) {
+    for command in COMMANDS.iter().chain(&NESTED).chain(&[""]) {
         let long = place.run(&format!("{command} --help")).ok();
         let short = place.run(&format!("{command} -h")).ok();
         let options = options(long.text());
@@ -132,8 +134,9 @@ fn manual_pages_are_rendered_for_every_command() {
     }
     place.shell("mkdir pages").ok();
     place.run("man --out pages").ok().prints_nothing();
+    let all = COMMANDS.iter().chain(&NESTED);
     let mut expected: Vec<String> =
-        COMMANDS.iter().map(|command| format!("p2pdma-{command}.1")).collect();
+        all.map(|command| format!("p2pdma-{}.1", command.replace(' ', "-"))).collect();
     expected.push("p2pdma.1".to_owned());
     expected.sort();
     assert_eq!(place.names("pages"), expected);
@@ -152,7 +155,7 @@ fn manual_pages_are_rendered_for_every_command() {
             assert!(text.contains(part), "{name}: {part}");
         }
         // The usage line is that of the command as it is typed.
-        let typed = whole.replacen('-', " ", 1);
+        let typed = whole.replace('-', " ");
         assert!(
             text.contains(&format!("\\fB{}\\fR", typed.replace('-', "\\-"))),
             "{name}:\n{text}"

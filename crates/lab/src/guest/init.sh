@@ -2,7 +2,7 @@
 # The first process of the guest: makes the usual mounts, loads modules, runs the job between three
 # channels, reports its exit status on a fourth, and switches the machine off.
 B=/bin/busybox
-export PATH=/job/bin:/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux
+export PATH=/job/bin:/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux LD_LIBRARY_PATH=/job/lib
 $B --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

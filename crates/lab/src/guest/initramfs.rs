@@ -24,7 +24,7 @@ pub(crate) const LOG: &str = "log";
 pub(crate) const PORTS: [&str; 4] = [CONTROL, OUT, ERR, LOG];
 
 const INIT: &str = include_str!("init.sh");
-/// Where the job's program and libraries are.
+/// Where the job's programs and libraries are: init.sh sets PATH and LD_LIBRARY_PATH so.
 const PROGRAMS: &str = "/job/bin";
 const LIBRARIES: &str = "/job/lib";
 const EXECUTABLE: u32 = 0o755;
@@ -92,23 +92,17 @@ fn job(
     job: &Job,
 ) -> Result<(), Error> {
     let write = |result: std::io::Result<()>| result.file("write", "the guest's file system");
+    let own = match &job.program {
+        Program::Host(path) => Some(path),
+        Program::Guest(_) | Program::Shell => None,
+    };
+    for path in job.programs.iter().chain(own) {
+        self::program(archive, provisions, path)?;
+    }
     let program = match &job.program {
         Program::Guest(name) => name.clone(),
         Program::Shell => "sh".to_owned(),
-        Program::Host(path) => {
-            let needed = libraries::of(path, provisions.arch())?;
-            if let Some((name, source)) = &needed.interpreter {
-                archive.copy(name, EXECUTABLE, source).file("read", source)?;
-            }
-            for (name, source) in &needed.needed {
-                let target = format!("{LIBRARIES}/{name}");
-                archive.copy(&target, EXECUTABLE, source).file("read", source)?;
-            }
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            let target = format!("{PROGRAMS}/{name}");
-            archive.copy(&target, EXECUTABLE, path).file("read", path)?;
-            target
-        }
+        Program::Host(path) => target(path),
     };
     for file in &job.files {
         let parts = file.target.strip_prefix('/').map(|rest| rest.split('/'));
@@ -122,9 +116,32 @@ fn job(
     write(archive.bytes("/lab/job", READABLE, script(job, &program).as_bytes()))
 }
 
+/// A program of this machine, and the libraries that it needs.
+fn program(
+    archive: &mut Archive<BufWriter<File>>,
+    provisions: &Provisions,
+    path: &Path,
+) -> Result<(), Error> {
+    let needed = libraries::of(path, provisions.arch())?;
+    if let Some((name, source)) = &needed.interpreter {
+        archive.copy(name, EXECUTABLE, source).file("read", source)?;
+    }
+    for (name, source) in &needed.needed {
+        let target = format!("{LIBRARIES}/{name}");
+        archive.copy(&target, EXECUTABLE, source).file("read", source)?;
+    }
+    archive.copy(&target(path), EXECUTABLE, path).file("read", path)
+}
+
+/// Where a program of this machine is in the guest.
+fn target(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    format!("{PROGRAMS}/{name}")
+}
+
 /// The shell's lines that run the job.
 fn script(job: &Job, program: &str) -> String {
-    let mut text = format!("export LD_LIBRARY_PATH={LIBRARIES}\n");
+    let mut text = String::new();
     for (name, value) in &job.environment {
         // Writing to a string does not fail.
         let _ = writeln!(text, "export {name}={}", quoted(value));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub enum Program {
     /// A program of this machine. It goes into the guest, with the libraries that it needs.
     Host(PathBuf),
-    /// A program of the guest: one of busybox's, or a path.
+    /// A program of the guest: one of busybox's, one that was brought along, or a path.
     Guest(String),
     /// A shell at the guest's console.
     Shell,
@@ -28,6 +28,7 @@ pub struct Job {
     pub(crate) program: Program,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) programs: Vec<PathBuf>,
     pub(crate) files: Vec<GuestFile>,
     pub(crate) modules: Vec<String>,
     pub(crate) input: Vec<u8>,
@@ -41,6 +42,7 @@ impl Job {
             program,
             arguments: Vec::new(),
             environment: Vec::new(),
+            programs: Vec::new(),
             files: Vec::new(),
             modules: Vec::new(),
             input: Vec::new(),
@@ -76,6 +78,13 @@ impl Job {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Brings a program of this machine along, with the libraries that it needs: it is found by its name.
+    #[must_use]
+    pub fn program(mut self, path: impl AsRef<Path>) -> Self {
+        self.programs.push(path.as_ref().to_owned());
         self
     }
 

@@ -29,6 +29,15 @@ const MACHINE: &str = "name = \"kvm-test\"\n\
                        [[host-bridge]]\nname = \"host0\"\nid = \"8086:29c0\"\np2p = \"forward\"\n";
 
 impl Accelerator {
+    /// Its name: `tcg`, `kvm`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+        }
+    }
+
     /// The fastest one that works for these guests. KVM is tried out with a boot; what came of it is
     /// kept in the cache until this machine boots again.
     pub fn best(provisions: &Provisions, observer: &mut dyn Observer) -> Self {
