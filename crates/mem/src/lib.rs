@@ -13,7 +13,9 @@
 //!    and [`SharedMemory::store`] with an explicit [`Ordering`](std::sync::atomic::Ordering).
 //! 3. Every range is checked; what lies outside is [`OutOfBounds`], never a panic.
 //!
-//! [`SharedEntries`] is such memory as the slots of a ring. [`RangeAllocator`] keeps track of who has
+//! Such memory may be a file's, and files can be read and written with it directly
+//! ([`SharedMemory::map_file`], [`SharedMemory::read_file`]). [`SharedEntries`] is such memory as the
+//! slots of a ring. [`RangeAllocator`] keeps track of who has
 //! which part of such memory, or of an address space. The crate knows neither devices nor addresses on a
 //! bus. Nothing of this project is below it.
 //!
@@ -31,6 +33,7 @@
 
 mod copy;
 mod entries;
+mod file;
 mod ranges;
 mod shared;
 

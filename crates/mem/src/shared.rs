@@ -29,9 +29,9 @@ pub struct OutOfBounds {
 /// Cloning and slicing are cheap and share the bytes; the mapping lives as long as any handle.
 #[derive(Clone)]
 pub struct SharedMemory {
-    mapping: Arc<MmapRaw>,
-    start: usize,
-    len: usize,
+    pub(crate) mapping: Arc<MmapRaw>,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
 }
 
 impl SharedMemory {

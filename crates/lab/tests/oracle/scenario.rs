@@ -1,0 +1,118 @@
+//! What is varied from boot to boot.
+
+use p2pdma_lab::Arch;
+use p2pdma_lab::machine::Plan;
+use p2pdma_pci::machine::Machine;
+use p2pdma_pci::topology::IommuMode;
+
+const MACHINE: &str = include_str!("machine.toml");
+
+/// A boot of the machine.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// Vendor and family.
+    cpu: &'static str,
+    iommu: IommuMode,
+    /// The access control of the root ports above multi-function devices: `pair`, `triple`, `far-pair`.
+    acs: [&'static str; 3],
+    /// Ports at which the kernel is told not to redirect.
+    disable: &'static str,
+}
+
+const NONE: [&str; 3] = ["[]", "[]", "[]"];
+const OF_IOMMU: [&str; 3] = [ISOLATED, ISOLATED, ISOLATED];
+const ISOLATED: &str = r#"["SV", "RR", "CR", "UF"]"#;
+const INTEL: &str = "GenuineIntel/6";
+const ZEN: &str = "AuthenticAMD/0x17";
+
+/// The first two are enough for every map type and every message.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "an Intel, no IOMMU, redirection here and there",
+        cpu: INTEL,
+        iommu: IommuMode::Off,
+        acs: [r#"["RR"]"#, "[]", r#"["CR"]"#],
+        disable: "[]",
+    },
+    Scenario {
+        name: "a Zen, a translating IOMMU",
+        cpu: ZEN,
+        iommu: IommuMode::Translate,
+        acs: OF_IOMMU,
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Intel, no IOMMU",
+        cpu: INTEL,
+        iommu: IommuMode::Off,
+        acs: NONE,
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Intel, controls that do not redirect",
+        cpu: INTEL,
+        iommu: IommuMode::Off,
+        acs: [r#"["SV", "UF"]"#, r#"["TB"]"#, r#"["SV", "TB", "RR", "CR", "UF"]"#],
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Intel, a translating IOMMU",
+        cpu: INTEL,
+        iommu: IommuMode::Translate,
+        acs: OF_IOMMU,
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Intel, an IOMMU in pass-through",
+        cpu: INTEL,
+        iommu: IommuMode::Passthrough,
+        acs: OF_IOMMU,
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Intel, a translating IOMMU, redirection disabled",
+        cpu: INTEL,
+        iommu: IommuMode::Translate,
+        acs: OF_IOMMU,
+        disable: r#"["pair", "far-pair"]"#,
+    },
+    Scenario { name: "a Zen, no IOMMU", cpu: ZEN, iommu: IommuMode::Off, acs: NONE, disable: "[]" },
+    Scenario {
+        name: "a Zen, an IOMMU in pass-through, other controls",
+        cpu: "AuthenticAMD/0x1a",
+        iommu: IommuMode::Passthrough,
+        acs: ["[]", r#"["CR"]"#, ISOLATED],
+        disable: "[]",
+    },
+    Scenario {
+        name: "an AMD before Zen",
+        cpu: "AuthenticAMD/0x15",
+        iommu: IommuMode::Off,
+        acs: ["[]", r#"["RR", "CR"]"#, "[]"],
+        disable: "[]",
+    },
+    Scenario {
+        name: "a Hygon",
+        cpu: "HygonGenuine/0x18",
+        iommu: IommuMode::Off,
+        acs: NONE,
+        disable: "[]",
+    },
+];
+
+impl Scenario {
+    /// What QEMU builds of it.
+    pub(crate) fn plan(&self) -> Plan {
+        let mut text = MACHINE.replace("\"CPU\"", &format!("\"{}\"", self.cpu));
+        for (word, acs) in ["ACS-OF-PAIR", "ACS-OF-TRIPLE", "ACS-OF-FAR"].iter().zip(self.acs) {
+            text = text.replace(word, acs);
+        }
+        text.push_str(&format!("[os]\ndisable-acs-redir = {}\n", self.disable));
+        let machine = Machine::parse_with(&text, self.name, Some(self.iommu)).unwrap();
+        Plan::new(&machine, Arch::X86_64).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn iommu(&self) -> IommuMode {
+        self.iommu
+    }
+}

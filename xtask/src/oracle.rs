@@ -1,0 +1,18 @@
+//! The kernel as oracle: every boot of the matrix, which CI runs a part of.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::source;
+
+/// Boots real kernels on many machines and compares the verdict on every pair of devices.
+pub(crate) fn run() -> Result<()> {
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--locked", "--package", "p2pdma-lab", "--test", "oracle"])
+        .args(["--", "--include-ignored", "--test-threads", "1", "--nocapture"])
+        .current_dir(source::root())
+        .status()
+        .context("cannot run cargo")?;
+    if status.success() { Ok(()) } else { bail!("the kernel and our verdict differ: {status}") }
+}
