@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::source;
 
 /// What each crate may use of this project, ground floor first. Nothing else is allowed.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("p2pdma-spec", &[]),
     ("p2pdma-mem", &[]),
     ("p2pdma-pci", &["p2pdma-spec", "p2pdma-mem"]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("p2pdma-fabric", &["p2pdma-spec", "p2pdma-mem", "p2pdma-pci"]),
     ("p2pdma-devices", &["p2pdma-spec", "p2pdma-mem", "p2pdma-pci", "p2pdma-fabric"]),
     ("p2pdma-lab", &["p2pdma-spec", "p2pdma-pci"]),
+    ("p2pdma-linux", &["p2pdma-spec", "p2pdma-mem", "p2pdma-pci"]),
     (
         "p2pdma",
         &[
@@ -26,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "p2pdma-nvme",
             "p2pdma-fabric",
             "p2pdma-devices",
+            "p2pdma-linux",
         ],
     ),
     ("p2pdma-cli", &["p2pdma", "p2pdma-lab"]),

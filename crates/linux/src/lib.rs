@@ -1,0 +1,58 @@
+//! All that talks to Linux: so far its topology, read from sysfs and procfs, from a snapshot of them, or
+//! from the text of `lspci`.
+//!
+//! - [`Survey`]: what was read of a machine. Its [`Topology`](p2pdma_pci::topology::Topology) gives the
+//!   verdicts; beside it are the drivers, IOMMU groups, BARs and pools of each [`Function`], the
+//!   [`system`], the [`block`] devices, and [`Note`]s on what is left out.
+//! - [`Tree`]: the one rooted reader behind it. [`LiveTree`] is the machine or a copied tree, [`Snapshot`]
+//!   a captured one in a file; both are read by the same code.
+//! - [`lspci`]: the text of `lspci -xxxx`, with what such a dump cannot know marked unknown.
+//!
+//! It is **not** a judge: `p2pdma-pci` is, and this crate hands it facts. It changes nothing on a machine.
+//! Nothing is guessed: what was not read is [`Known::Unknown`](p2pdma_pci::topology::Known), with the
+//! cause. Below it are `p2pdma-pci`, `p2pdma-mem` and `p2pdma-spec`.
+//!
+//! Facts about the kernel name the file of Linux 7.3.4 that they are from.
+//!
+//! ```
+//! use p2pdma_linux::Survey;
+//! use p2pdma_pci::topology::Allowlist;
+//!
+//! let dump = "\
+//! 00:00.0 Host bridge: Intel Corporation 82G33/G31/P35/P31 Express DRAM Controller
+//! 00: 86 80 c0 29 03 00 00 00 00 00 00 06 00 00 00 00
+//! 10: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+//! 20: 00 00 00 00 00 00 00 00 00 00 00 00 f4 1a 00 11
+//! 30: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+//! ";
+//! let survey = Survey::from_capture(dump.as_bytes(), Allowlist::kernel())?;
+//! assert_eq!(survey.topology.nodes()[0].id.to_string(), "8086:29c0");
+//! # Ok::<(), p2pdma_linux::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod assemble;
+mod attribute;
+pub mod block;
+mod config;
+mod error;
+mod function;
+pub mod lspci;
+mod note;
+mod snapshot;
+mod survey;
+mod sysfs;
+pub mod system;
+mod tree;
+
+pub use config::{Config, Express};
+pub use error::Error;
+pub use function::{Bar, CmbRegisters, DomainType, Function, IommuGroup, Pool};
+pub use lspci::LspciError;
+pub use note::{Note, NoteKind};
+pub use snapshot::{MOST_BYTES, Snapshot, SnapshotError, SnapshotProblem, VERSION};
+pub(crate) use survey::read_capture;
+pub use survey::{Origin, Survey};
+pub(crate) use sysfs::bar_address as sysfs_register;
+pub use tree::{Failure, File, LiveTree, Tree};

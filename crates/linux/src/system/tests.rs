@@ -1,0 +1,43 @@
+use super::*;
+use crate::tree::LiveTree;
+
+#[test]
+fn a_system_without_anything_is_unknown_and_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = LiveTree::below(folder.path()).unwrap();
+    let mut notes = Vec::new();
+    let system = read(&tree, &mut notes);
+    assert_eq!(notes.len(), 3);
+    assert_eq!(system.cpu.cause(), Some(Cause::Unreadable));
+    assert_eq!(system.kernel.cause(), Some(Cause::Unreadable));
+    assert_eq!(system.has_p2pdma().cause(), Some(Cause::Unreadable));
+    assert_eq!(system.nvme_multipath, Known::Value(None));
+    assert_eq!(system.iommus, Known::Value(Vec::new()));
+}
+
+#[test]
+fn a_system_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("proc/sys/kernel/osrelease", "7.3.4+deb13-cloud-amd64\n");
+    write("proc/cpuinfo", "vendor_id\t: AuthenticAMD\ncpu family\t: 25\n");
+    write("proc/cmdline", "iommu=pt\n");
+    write("boot/config-7.3.4+deb13-cloud-amd64", "CONFIG_PCI_P2PDMA=y\nCONFIG_LOCALVERSION=\"\"\n");
+    write("sys/module/nvme_core/parameters/multipath", "Y\n");
+    write("sys/module/nvme/parameters/use_cmb_sqs", "maybe\n");
+    write("sys/class/iommu/dmar0/x", "");
+    let mut notes = Vec::new();
+    let system = read(&LiveTree::below(folder.path()).unwrap(), &mut notes);
+    assert_eq!(notes, []);
+    assert_eq!(system.kernel, Known::Value(KernelVersion { major: 7, minor: 3 }));
+    assert!(system.cpu.value().unwrap().carries_peer_traffic());
+    assert_eq!(system.has_p2pdma(), Known::Value(true));
+    assert_eq!(system.boot.value().unwrap().iommu_passthrough(), Some(true));
+    assert_eq!(system.nvme_multipath, Known::Value(Some(true)));
+    assert_eq!(system.nvme_use_cmb_sqs.cause(), Some(Cause::Unreadable));
+    assert_eq!(system.iommus.value().unwrap().len(), 1);
+}

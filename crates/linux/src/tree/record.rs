@@ -1,0 +1,52 @@
+//! A tree that notes what is read of another.
+
+use std::cell::RefCell;
+
+use super::{Failure, File, Tree};
+use crate::Snapshot;
+
+/// Passes everything on and keeps the answers, so that a snapshot holds exactly what was read.
+pub(crate) struct Recorder<'a> {
+    tree: &'a dyn Tree,
+    snapshot: RefCell<Snapshot>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(tree: &'a dyn Tree) -> Self {
+        Self { tree, snapshot: RefCell::new(Snapshot::default()) }
+    }
+
+    pub(crate) fn into_snapshot(self) -> Snapshot {
+        self.snapshot.into_inner()
+    }
+}
+
+impl Tree for Recorder<'_> {
+    fn read(&self, path: &str, limit: usize) -> Result<File, Failure> {
+        let answer = self.tree.read(path, limit);
+        self.snapshot.borrow_mut().put_file(path, answer.clone());
+        answer
+    }
+
+    fn lines(&self, path: &str, words: &[&str]) -> Result<Vec<String>, Failure> {
+        let answer = self.tree.lines(path, words);
+        self.snapshot.borrow_mut().put_lines(path, words, answer.clone());
+        answer
+    }
+
+    fn link(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.tree.link(path);
+        self.snapshot.borrow_mut().put_link(path, answer.clone());
+        answer
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, Failure> {
+        let answer = self.tree.list(path);
+        self.snapshot.borrow_mut().put_list(path, answer.clone());
+        answer
+    }
+
+    fn stamp(&self, path: &str) -> Result<u64, Failure> {
+        self.tree.stamp(path)
+    }
+}
