@@ -199,6 +199,3 @@ fn may_hold(parent: &Raw, child: &Raw) -> bool {
     let bridge = parent.kind.is_bridge() || parent.kind == Kind::UnreadFunction && !header_read;
     bridge && parent.bdf().domain() == child.bdf().domain()
 }
-
-#[cfg(test)]
-mod tests;

@@ -180,6 +180,3 @@ pub(crate) fn read(tree: &dyn Tree, notes: &mut Vec<Note>) -> Blocks {
     }
     blocks
 }
-
-#[cfg(test)]
-mod tests;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use p2pdma_pci::BarIndex;
 use p2pdma_pci::topology::{Allowlist, Cause, Host, Known, PciId};
 use p2pdma_spec::pci::class::ClassCode;
-use p2pdma_spec::pci::config::{HEADER_SIZE, HeaderLayout, SIZE, type0};
+use p2pdma_spec::pci::config::{COMPATIBLE_SIZE, HEADER_SIZE, HeaderLayout, SIZE, type0};
 
 pub use error::{LspciError, LspciProblem};
 
@@ -46,8 +46,12 @@ pub fn recognises(bytes: &[u8]) -> bool {
 pub fn read(bytes: &[u8], allowlist: Allowlist) -> Result<Survey, Error> {
     let dump = text::parse(bytes)?;
     let mut notes = Vec::new();
+    // lspci -xxxx prints as much of each function as there is.
+    let is_whole = |record: &Record| record.bytes.len() == usize::from(SIZE);
+    let to_the_end = dump.records.iter().any(is_whole);
+    let records = dump.records.iter();
     let found: Vec<Found> =
-        dump.records.iter().filter_map(|record| find(record, &mut notes)).collect();
+        records.filter_map(|record| find(record, to_the_end, &mut notes)).collect();
     let above = place::places(&found, &dump.roots, &mut notes);
     notes.extend(cut(&dump));
     let mut raws = Vec::with_capacity(found.len());
@@ -72,8 +76,9 @@ pub fn read(bytes: &[u8], allowlist: Allowlist) -> Result<Survey, Error> {
     })
 }
 
-/// What a record says of its place, if it has a header at all.
-fn find<'a>(record: &'a Record, notes: &mut Vec<Note>) -> Option<Found<'a>> {
+/// What a record says of its place, if it has a header at all. `to_the_end` is whether the dump has all
+/// registers of every function, as far as they could be read.
+fn find<'a>(record: &'a Record, to_the_end: bool, notes: &mut Vec<Note>) -> Option<Found<'a>> {
     if record.bytes.len() < usize::from(HEADER_SIZE) {
         let kind = NoteKind::LeftOut {
             bdf: record.bdf,
@@ -84,13 +89,12 @@ fn find<'a>(record: &'a Record, notes: &mut Vec<Note>) -> Option<Found<'a>> {
         }
         return None;
     }
-    let size = Known::Unknown(CAUSE);
-    let size = if record.bytes.len() == usize::from(SIZE) && !is_repeated(&record.bytes) {
-        Known::Value(usize::from(SIZE))
-    } else if record.bytes.len() == usize::from(SIZE) {
-        Known::Value(256)
-    } else {
-        size
+    let (all, compatible) = (usize::from(SIZE), usize::from(COMPATIBLE_SIZE));
+    let size = match record.bytes.len() {
+        len if len == all && is_repeated(&record.bytes) => Known::Value(compatible),
+        len if len == all => Known::Value(all),
+        len if len == compatible && to_the_end && !record.cut => Known::Value(compatible),
+        _ => Known::Unknown(CAUSE),
     };
     let rest = if record.facts.denied { Cause::NeedsRoot } else { CAUSE };
     let config = Config::new(record.bytes.clone(), size, rest);
@@ -227,6 +231,3 @@ fn class_from(digits: &str) -> Option<ClassCode> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

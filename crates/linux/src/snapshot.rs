@@ -180,6 +180,10 @@ impl Snapshot {
         }
     }
 
+    pub(crate) fn is_listed(&self, path: &str) -> bool {
+        matches!(self.lists.get(path), Some(Ok(_)))
+    }
+
     pub(crate) fn put_list(&mut self, path: &str, answer: Result<Vec<String>, Failure>) {
         let shown = answer == Err(Failure::Missing) && self.shows_missing(path);
         if answer != Err(Failure::NotCaptured) && !shown {
@@ -261,6 +265,3 @@ impl Tree for Snapshot {
 fn path_in(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { join(folder, name) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -46,7 +46,14 @@ impl Tree for Recorder<'_> {
         answer
     }
 
+    /// A folder that was only asked whether it is still there is listed, so that the snapshot shows it.
     fn stamp(&self, path: &str) -> Result<u64, Failure> {
-        self.tree.stamp(path)
+        let answer = self.tree.stamp(path);
+        match answer {
+            Ok(_) if self.snapshot.borrow().is_listed(path) => {}
+            Ok(_) => drop(self.list(path)),
+            Err(failure) => self.snapshot.borrow_mut().put_list(path, Err(failure)),
+        }
+        answer
     }
 }
