@@ -25,6 +25,11 @@ fail() {
 # Whatever happens to who started this machine, it ends.
 [ "$LIMIT" -gt 0 ] && (sleep "$LIMIT"; echo "p2pdma-lab: time is up" >/dev/console; poweroff -f) &
 
+# The channels may need them; so a failure is told once there are channels.
+while read -r module; do
+	insmod "/lab/modules/$module" 2>/tmp/insmod || BROKEN="module $module: $(cat /tmp/insmod)"
+done </lab/modules/order
+
 port() {
 	for at in /sys/class/virtio-ports/*; do
 		if [ "$(cat "$at/name" 2>/dev/null)" = "$1" ]; then
@@ -43,10 +48,7 @@ while :; do
 	sleep 0.1
 done
 echo "started $(uname -r)" >"$CONTROL"
-
-while read -r module; do
-	insmod "/lab/modules/$module" 2>/tmp/insmod || fail "module $module: $(cat /tmp/insmod)"
-done </lab/modules/order
+[ -n "$BROKEN" ] && fail "$BROKEN"
 
 if [ "$INTERACTIVE" = 1 ]; then
 	echo "p2pdma-lab: exit or Ctrl-D switches the machine off" >/dev/console

@@ -23,6 +23,8 @@ pub(crate) const LOG: &str = "log";
 /// All channels, by the names that the guest finds them under.
 pub(crate) const PORTS: [&str; 4] = [CONTROL, OUT, ERR, LOG];
 
+/// Modules that every guest gets, unless its kernel has them built in, as most have.
+const WELCOME: [&str; 3] = ["virtio_pci", "virtio_console", "nvme"];
 const INIT: &str = include_str!("init.sh");
 /// Where the job's programs and libraries are: init.sh sets PATH and LD_LIBRARY_PATH so.
 const PROGRAMS: &str = "/job/bin";
@@ -40,7 +42,7 @@ pub(crate) fn write(
     let out = BufWriter::new(File::create(path).file("create", path)?);
     let mut archive = Archive::new(out);
     let modules = match provisions.modules() {
-        Some(folder) => modules::resolve(folder, &job.modules)?,
+        Some(folder) => modules::resolve(folder, &WELCOME, &job.modules)?,
         None if job.modules.is_empty() => Vec::new(),
         None => {
             let name = job.modules.join(", ");

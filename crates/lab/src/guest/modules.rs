@@ -22,15 +22,25 @@ pub(super) struct Module {
 }
 
 /// The modules of these names with all that they depend on, in an order in which they can be loaded.
-/// What is built into the kernel is left out.
-pub(super) fn resolve(folder: &Path, names: &[String]) -> Result<Vec<Module>, Error> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
+/// What is built into the kernel is left out. Of those that are `welcome`, others may be missing.
+pub(super) fn resolve(
+    folder: &Path,
+    welcome: &[&str],
+    names: &[String],
+) -> Result<Vec<Module>, Error> {
     let mut index = Index { folder, files: BTreeMap::new(), loaded: Vec::new() };
-    index.scan(&folder.join("kernel"))?;
+    let all = folder.join("kernel");
+    if !names.is_empty() || all.is_dir() {
+        index.scan(&all)?;
+    }
     let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
     let builtin: Vec<String> = builtin.lines().filter_map(|line| name(Path::new(line))).collect();
+    for name in welcome {
+        if !index.files.contains_key(*name) {
+            continue;
+        }
+        index.load(name, &builtin)?;
+    }
     for wanted in names {
         index.load(&wanted.replace('-', "_"), &builtin)?;
     }
@@ -133,8 +143,8 @@ mod tests {
         fs::create_dir(folder.path().join("kernel")).unwrap();
         fs::write(folder.path().join("modules.builtin"), "kernel/drivers/nvme/host/nvme-core.ko\n")
             .unwrap();
-        assert!(resolve(folder.path(), &["nvme-core".to_owned()]).unwrap().is_empty());
-        let error = resolve(folder.path(), &["xfs".to_owned()]).unwrap_err();
+        assert!(resolve(folder.path(), &["nvme"], &["nvme-core".to_owned()]).unwrap().is_empty());
+        let error = resolve(folder.path(), &["nvme"], &["xfs".to_owned()]).unwrap_err();
         assert!(error.to_string().contains("'xfs'"), "{error}");
     }
 }

@@ -65,9 +65,12 @@ impl Check<'_> {
             if self.trusted_cpu() {
                 self.refuse("[host]", Reason::CpuArch { arch });
             }
-            if machine.iommu != IommuMode::Off {
-                self.refuse("[iommu]", Reason::Iommu { arch });
+            if let Some(bridge) = machine.host_bridges.get(1) {
+                self.refuse(&bridge.name, Reason::HostBridges { arch });
             }
+        }
+        if arch == Arch::Riscv64 && machine.iommu != IommuMode::Off {
+            self.refuse("[iommu]", Reason::Iommu { arch });
         }
         if machine.timing.model == TimingModel::Pcie {
             self.note(&machine.name, Difference::NoTiming);

@@ -11,11 +11,14 @@ use crate::Arch;
 
 /// The arguments, buses before what is on them.
 pub(super) fn arguments(machine: &Machine, arch: Arch) -> Vec<String> {
-    let mut list = Arguments { list: Vec::new(), slot: 0 };
-    list.add("-machine", machine_type(arch));
+    // Without firmware the kernel numbers buses itself, and keeps some for every port that something
+    // might be plugged into (`pci_scan_child_bus_extend` in drivers/pci/probe.c of Linux).
+    let hotplug = if arch == Arch::X86_64 { "" } else { ",hotplug=off" };
+    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug };
+    list.add("-machine", machine_type(arch, machine.iommu));
     list.add("-cpu", &cpu(machine, arch));
     list.add("-m", &format!("{}k", machine.host.memory >> 10));
-    if machine.iommu != IommuMode::Off {
+    if machine.iommu != IommuMode::Off && arch == Arch::X86_64 {
         // Before the devices that it translates for. Without caching mode, vfio in the guest cannot map.
         list.device("intel-iommu,intremap=on,caching-mode=on,device-iotlb=on");
     }
@@ -72,11 +75,12 @@ fn functions(machine: &Machine) -> Vec<&Function> {
     found
 }
 
-const fn machine_type(arch: Arch) -> &'static str {
-    match arch {
-        Arch::X86_64 => "q35",
-        Arch::Aarch64 => "virt,gic-version=3",
-        Arch::Riscv64 => "virt",
+const fn machine_type(arch: Arch, iommu: IommuMode) -> &'static str {
+    match (arch, iommu) {
+        (Arch::X86_64, _) => "q35",
+        (Arch::Aarch64, IommuMode::Off) => "virt,gic-version=3",
+        (Arch::Aarch64, _) => "virt,gic-version=3,iommu=smmuv3",
+        (Arch::Riscv64, _) => "virt",
     }
 }
 
@@ -115,6 +119,8 @@ struct Arguments {
     list: Vec<String>,
     /// Slots have numbers of their own, across the machine (docs/pcie.txt in QEMU).
     slot: u16,
+    /// What follows at every slot.
+    hotplug: &'static str,
 }
 
 impl Arguments {
@@ -131,8 +137,9 @@ impl Arguments {
         let (id, slot) = (device_id(&port.name), self.slot);
         self.slot += 1;
         let number = device.to_string();
+        let hotplug = self.hotplug;
         self.device(&format!(
-            "{driver},id={id},bus={bus},addr={device:#x},port={number},chassis=1,slot={slot}"
+            "{driver},id={id},bus={bus},addr={device:#x},port={number},chassis=1,slot={slot}{hotplug}"
         ));
         match &port.below {
             Below::Nothing => {}

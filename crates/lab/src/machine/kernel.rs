@@ -10,19 +10,15 @@ use crate::Arch;
 /// The arguments.
 pub(super) fn arguments(machine: &Machine, arch: Arch, placed: &[Placed]) -> Vec<String> {
     let mut arguments = Vec::new();
-    match machine.iommu {
-        IommuMode::Off => {}
-        IommuMode::Passthrough => arguments.extend(["intel_iommu=on", "iommu=pt"]),
-        IommuMode::Translate => arguments.extend(["intel_iommu=on", "iommu=nopt"]),
+    match (arch, machine.iommu) {
+        (_, IommuMode::Off) => {}
+        (Arch::X86_64, IommuMode::Passthrough) => arguments.extend(["intel_iommu=on", "iommu=pt"]),
+        (Arch::X86_64, IommuMode::Translate) => arguments.extend(["intel_iommu=on", "iommu=nopt"]),
+        (_, IommuMode::Passthrough) => arguments.push("iommu.passthrough=1"),
+        (_, IommuMode::Translate) => arguments.push("iommu.passthrough=0"),
     }
     let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
-    let mut pci = Vec::new();
-    if arch != Arch::X86_64 {
-        // Without firmware the kernel numbers buses itself, and keeps eight for each port that something
-        // might be plugged into.
-        pci.push("hpbussize=0".to_owned());
-    }
-    pci.extend(access_control(machine, placed));
+    let pci = access_control(machine, arch, placed);
     if !pci.is_empty() {
         arguments.push(format!("pci={}", pci.join(",")));
     }
@@ -30,17 +26,18 @@ pub(super) fn arguments(machine: &Machine, arch: Arch, placed: &[Placed]) -> Vec
 }
 
 /// What root ports have by themselves once the kernel is up: `pci_enable_acs` in drivers/pci/pci.c sets
-/// it on every port if an IOMMU driver asks for it.
-const fn by_itself(iommu: IommuMode) -> AcsControl {
-    match iommu {
-        IommuMode::Off => AcsControl::new(),
-        IommuMode::Passthrough | IommuMode::Translate => ISOLATING,
+/// it on every port if an IOMMU driver asks for it. Where a device tree describes the machine that happens
+/// without an IOMMU, too: seen on arm64 (7.3.4) and riscv64 (7.2.13).
+const fn by_itself(arch: Arch, iommu: IommuMode) -> AcsControl {
+    match (arch, iommu) {
+        (Arch::X86_64, IommuMode::Off) => AcsControl::new(),
+        _ => ISOLATING,
     }
 }
 
 /// `config_acs=` and `disable_acs_redir=` for the root ports that need them.
-fn access_control(machine: &Machine, placed: &[Placed]) -> Vec<String> {
-    let by_itself = by_itself(machine.iommu).into_bits();
+fn access_control(machine: &Machine, arch: Arch, placed: &[Placed]) -> Vec<String> {
+    let by_itself = by_itself(arch, machine.iommu).into_bits();
     let (mut disabled, mut set) = (Vec::new(), Vec::new());
     for port in machine.host_bridges.iter().flat_map(|bridge| &bridge.ports) {
         let Some(placed) = placed.iter().find(|placed| placed.name == port.name) else {

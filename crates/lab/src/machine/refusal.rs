@@ -123,6 +123,12 @@ pub enum Reason {
         /// The guest's architecture.
         arch: crate::Arch,
     },
+    /// Further host bridges, which need firmware that describes them to the kernel.
+    #[error("the lab builds a second host bridge on x86_64 only; {arch} has one")]
+    HostBridges {
+        /// The guest's architecture.
+        arch: crate::Arch,
+    },
     /// The first root bus is bus 0, and the others are not.
     #[error("QEMU's first host bridge has bus 0, and further ones later buses; not {bus:#04x}")]
     FirstBus {

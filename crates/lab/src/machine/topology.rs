@@ -3,8 +3,8 @@
 use p2pdma_pci::Bdf;
 use p2pdma_pci::machine::{AcsSetting, Below, Cmb, Function, Machine, Model, Port};
 use p2pdma_pci::topology::{
-    Acs, Allowlist, BusRange, Host, HostBridge, Kind, Known, LentMemory, MemoryKind, Node,
-    Topology, TopologyError, Upstream,
+    Acs, Allowlist, BusRange, Cpu, CpuVendor, Host, HostBridge, Kind, Known, LentMemory,
+    MemoryKind, Node, Topology, TopologyError, Upstream,
 };
 
 use super::check::{ROOT_PORT_ID, host_bridge_id};
@@ -30,12 +30,20 @@ pub(super) fn topology(
         nodes.push(node);
     }
     let host = Host {
-        cpu: Known::Value(machine.host.cpu),
+        cpu: Known::Value(cpu(machine, arch)),
         iommu: Known::Value(machine.iommu),
         kernel: None,
         allowlist: Allowlist::kernel(),
     };
     Topology::new(host, bridges.collect(), nodes, 0)
+}
+
+/// The processor; the file's is an x86, and any other is none of those that the kernel trusts.
+fn cpu(machine: &Machine, arch: Arch) -> Cpu {
+    match arch {
+        Arch::X86_64 => machine.host.cpu,
+        Arch::Aarch64 | Arch::Riscv64 => Cpu { vendor: CpuVendor::Other, family: 0 },
+    }
 }
 
 fn node(machine: &Machine, placed: &Placed) -> Node {

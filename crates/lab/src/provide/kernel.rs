@@ -9,7 +9,15 @@ use crate::Arch;
 use crate::error::{Error, FileContext as _};
 use crate::observe::Observer;
 
-const IMAGE: &str = "linux-binary-unsigned-";
+/// The beginning of the names of packages with a kernel's image. Where Debian signs kernels for secure
+/// boot there is the signed one, too, a day later.
+const fn image(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 | Arch::Aarch64 => "linux-binary-unsigned-",
+        Arch::Riscv64 => "linux-binary-",
+    }
+}
+
 const MODULES: &str = "linux-modules-";
 const BUSYBOX: &str = "busybox-static";
 
@@ -39,7 +47,7 @@ pub(super) fn from_packages(
     let all = tree.join("usr/lib/modules");
     let missing = |what: &str| Error::NotInPackage {
         what: what.to_owned(),
-        packages: format!("{IMAGE}*, {MODULES}*"),
+        packages: format!("{}*, {MODULES}*", image(arch)),
         option: "--kernel",
     };
     let modules = entries(&all)?.into_iter().next().ok_or_else(|| missing("a module folder"))?;
@@ -103,14 +111,15 @@ const fn flavour(arch: Arch) -> &'static str {
 }
 
 fn packages(apt: &Apt, arch: Arch) -> Result<Vec<String>, Error> {
-    let names = apt.names(IMAGE)?;
-    let releases = names.iter().filter_map(|name| name.strip_prefix(IMAGE));
+    let image = image(arch);
+    let names = apt.names(image)?;
+    let releases = names.iter().filter_map(|name| name.strip_prefix(image));
     let newest = newest(releases, flavour(arch)).ok_or_else(|| Error::NoPackage {
-        package: format!("{IMAGE}*{}", flavour(arch)),
+        package: format!("{image}*{}", flavour(arch)),
         suite: apt.suites().join(" and "),
         option: "--kernel",
     })?;
-    Ok(vec![format!("{IMAGE}{newest}"), format!("{MODULES}{newest}"), BUSYBOX.to_owned()])
+    Ok(vec![format!("{image}{newest}"), format!("{MODULES}{newest}"), BUSYBOX.to_owned()])
 }
 
 /// The newest of `7.3.4+deb13-cloud-amd64` and the like that ends so.

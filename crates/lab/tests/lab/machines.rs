@@ -26,6 +26,23 @@ fn machines_without_switch_acs_are_built() {
 }
 
 #[test]
+fn only_x86_has_what_needs_its_firmware_or_processor() {
+    let text = "name = \"two\"\n[host]\ncpu = \"AuthenticAMD/0x17\"\n\
+                [[host-bridge]]\nname = \"h0\"\nid = \"8086:29c0\"\np2p = \"forward\"\n\
+                [[host-bridge]]\nname = \"h1\"\nid = \"1b36:000c\"\np2p = \"forward\"\n";
+    let machine = Machine::parse(text, "two.toml").unwrap();
+    assert!(Plan::new(&machine, Arch::X86_64).is_ok());
+    for arch in [Arch::Aarch64, Arch::Riscv64] {
+        let error = Plan::new(&machine, arch).unwrap_err().to_string();
+        assert!(
+            error.contains("h1: the lab builds a second host bridge on x86_64 only"),
+            "{error}"
+        );
+        assert!(error.contains("[host]: the processor is an x86 of AMD"), "{error}");
+    }
+}
+
+#[test]
 fn what_qemu_cannot_build_is_refused_by_part_and_reason() {
     let expected = [
         ("acs-redirect", "sw0.0", "switch ports have no ACS"),

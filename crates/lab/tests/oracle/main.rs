@@ -18,7 +18,8 @@ mod scenario;
 use std::time::Instant;
 
 use compare::Counts;
-use scenario::{SCENARIOS, Scenario};
+use p2pdma_lab::Job;
+use scenario::{ARM, RISCV, SCENARIOS, Scenario};
 
 /// Compares all pairs of some scenarios; prints the counts.
 fn compare(scenarios: &[Scenario]) -> Counts {
@@ -51,4 +52,36 @@ fn two_boots_agree_on_every_pair() {
 fn every_boot_agrees_on_every_pair() {
     let all = compare(SCENARIOS);
     assert!(all.astray > 0, "a translating IOMMU below a switch is among them: {all}");
+}
+
+#[test]
+#[ignore = "needs a Rust target for Arm: cargo xtask oracle"]
+fn arm64_agrees_on_every_pair() {
+    let all = compare(ARM);
+    assert!(all.bus_address > 0 && all.not_supported > 0 && all.redirects > 0, "{all}");
+    assert_eq!(all.through_host_bridge, 0, "{all}");
+}
+
+#[test]
+#[ignore = "fetches 160 MB: cargo xtask oracle"]
+fn a_riscv64_kernel_without_p2pdma_lends_nothing() {
+    let job = Job::script("sleep 2; cat /sys/bus/pci/devices/*/p2pmem/size; ls /dev/nvme8n1");
+    let outcome = kernel::boot(&RISCV.plan(), &job);
+    let log = String::from_utf8_lossy(&outcome.log);
+    assert_eq!(outcome.status, 0, "{log}");
+    assert_eq!(String::from_utf8_lossy(&outcome.out), "/dev/nvme8n1\n");
+    let refused = log.matches("failed to register the CMB").count();
+    assert_eq!(
+        refused,
+        RISCV
+            .plan()
+            .topology()
+            .unwrap()
+            .nodes()
+            .iter()
+            .filter(|node| !node.memory.is_empty())
+            .count(),
+        "{log}"
+    );
+    println!("controller memory buffers that a kernel without P2PDMA does not take: {refused}");
 }

@@ -6,10 +6,12 @@ use p2pdma_pci::machine::Machine;
 use p2pdma_pci::topology::IommuMode;
 
 const MACHINE: &str = include_str!("machine.toml");
+const SECOND_BRIDGE: &str = include_str!("second-bridge.toml");
 
 /// A boot of the machine.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    arch: Arch,
     /// Vendor and family.
     cpu: &'static str,
     iommu: IommuMode,
@@ -29,6 +31,7 @@ const ZEN: &str = "AuthenticAMD/0x17";
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "an Intel, no IOMMU, redirection here and there",
+        arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Off,
         acs: [r#"["RR"]"#, "[]", r#"["CR"]"#],
@@ -36,6 +39,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a Zen, a translating IOMMU",
+        arch: Arch::X86_64,
         cpu: ZEN,
         iommu: IommuMode::Translate,
         acs: OF_IOMMU,
@@ -43,6 +47,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "an Intel, no IOMMU",
+        arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Off,
         acs: NONE,
@@ -50,6 +55,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "an Intel, controls that do not redirect",
+        arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Off,
         acs: [r#"["SV", "UF"]"#, r#"["TB"]"#, r#"["SV", "TB", "RR", "CR", "UF"]"#],
@@ -57,6 +63,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "an Intel, a translating IOMMU",
+        arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Translate,
         acs: OF_IOMMU,
@@ -64,6 +71,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "an Intel, an IOMMU in pass-through",
+        arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Passthrough,
         acs: OF_IOMMU,
@@ -71,14 +79,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "an Intel, a translating IOMMU, redirection disabled",
+        arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Translate,
         acs: OF_IOMMU,
         disable: r#"["pair", "far-pair"]"#,
     },
-    Scenario { name: "a Zen, no IOMMU", cpu: ZEN, iommu: IommuMode::Off, acs: NONE, disable: "[]" },
+    Scenario {
+        name: "a Zen, no IOMMU",
+        arch: Arch::X86_64,
+        cpu: ZEN,
+        iommu: IommuMode::Off,
+        acs: NONE,
+        disable: "[]",
+    },
     Scenario {
         name: "a Zen, an IOMMU in pass-through, other controls",
+        arch: Arch::X86_64,
         cpu: "AuthenticAMD/0x1a",
         iommu: IommuMode::Passthrough,
         acs: ["[]", r#"["CR"]"#, ISOLATED],
@@ -86,6 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "an AMD before Zen",
+        arch: Arch::X86_64,
         cpu: "AuthenticAMD/0x15",
         iommu: IommuMode::Off,
         acs: ["[]", r#"["RR", "CR"]"#, "[]"],
@@ -93,6 +111,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a Hygon",
+        arch: Arch::X86_64,
         cpu: "HygonGenuine/0x18",
         iommu: IommuMode::Off,
         acs: NONE,
@@ -100,16 +119,57 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Only what shares a bridge passes there: no processor is trusted, and QEMU's host bridge is not listed.
+pub(crate) const ARM: &[Scenario] = &[
+    Scenario {
+        name: "an Arm, no IOMMU, redirection at one port",
+        arch: Arch::Aarch64,
+        cpu: INTEL,
+        iommu: IommuMode::Off,
+        acs: ["[]", r#"["RR", "CR"]"#, ""],
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Arm, a translating IOMMU",
+        arch: Arch::Aarch64,
+        cpu: INTEL,
+        iommu: IommuMode::Translate,
+        acs: OF_IOMMU,
+        disable: "[]",
+    },
+    Scenario {
+        name: "an Arm, an IOMMU in pass-through, redirection disabled",
+        arch: Arch::Aarch64,
+        cpu: INTEL,
+        iommu: IommuMode::Passthrough,
+        acs: OF_IOMMU,
+        disable: r#"["pair"]"#,
+    },
+];
+
+/// Debian's kernels for it have no P2PDMA.
+pub(crate) const RISCV: Scenario = Scenario {
+    name: "a RISC-V",
+    arch: Arch::Riscv64,
+    cpu: INTEL,
+    iommu: IommuMode::Off,
+    acs: NONE,
+    disable: "[]",
+};
+
 impl Scenario {
     /// What QEMU builds of it.
     pub(crate) fn plan(&self) -> Plan {
         let mut text = MACHINE.replace("\"CPU\"", &format!("\"{}\"", self.cpu));
+        if self.arch == Arch::X86_64 {
+            text.push_str(SECOND_BRIDGE);
+        }
         for (word, acs) in ["ACS-OF-PAIR", "ACS-OF-TRIPLE", "ACS-OF-FAR"].iter().zip(self.acs) {
             text = text.replace(word, acs);
         }
         text.push_str(&format!("[os]\ndisable-acs-redir = {}\n", self.disable));
         let machine = Machine::parse_with(&text, self.name, Some(self.iommu)).unwrap();
-        Plan::new(&machine, Arch::X86_64).unwrap_or_else(|error| panic!("{error}"))
+        Plan::new(&machine, self.arch).unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub(crate) fn iommu(&self) -> IommuMode {
