@@ -59,3 +59,17 @@ fn beside_ideal(criterion: &mut Criterion, name: &str, size: u64) -> Option<Figu
     };
     pair.run(criterion, |count| ideal.run(count), |count| timed.run(count))
 }
+
+/// What a byte costs does not depend on how many there are. Both are far beyond the cache.
+pub(crate) fn linear(criterion: &mut Criterion) {
+    const BLOCK: u64 = 128 << 10;
+    let mut few = Copier::new("", 64 << 20, BLOCK, 8);
+    let mut many = Copier::new("", 1 << 30, BLOCK, 8);
+    let pair = Pair {
+        name: "SSD to SSD through a CMB, 128 KiB, depth 8, 1 GiB in a job",
+        unit: "blocks",
+        limit: "64 MiB in a job",
+        goal: Some(0.9),
+    };
+    pair.run(criterion, |count| few.run(count), |count| many.run(count));
+}

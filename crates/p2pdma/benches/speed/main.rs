@@ -24,6 +24,7 @@ fn speed(criterion: &mut Criterion) {
     reads::random(criterion);
     copies::large(criterion);
     copies::timed(criterion);
+    copies::linear(criterion);
     scale::idle_devices(criterion);
     scale::memory();
 }
