@@ -113,7 +113,8 @@ fn state_that_is_formatted_otherwise_or_not_to_be_understood() {
     let check = "--fabric small.toml copy fabric:nvme0/ns1 pattern:seed=7";
     let label = format!("{FILE}.label");
     let good = place.read(&label);
-    for wrong in [&b"garbage\n"[..], b"", b"\xff\xfe\0", &good[..good.len() / 2]] {
+    let longer = [&good[..], b"bad 0 1\n"].concat();
+    for wrong in [&b"garbage\n"[..], b"", b"\xff\xfe\0", &good[..good.len() / 2], &longer] {
         place.write(&label, wrong);
         let ran = place.run(check).ends(2).prints_nothing();
         ran.complains(&[&label, "\nhelp: remove ", "never formatted to anything else"]);

@@ -107,7 +107,12 @@ impl Label {
         if durable {
             file.sync_all()?;
         }
-        fs::rename(&fresh, &self.path)
+        fs::rename(&fresh, &self.path)?;
+        // The new name itself is durable when its folder is (fsync(2)).
+        match self.path.parent() {
+            Some(folder) if durable => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -215,10 +220,11 @@ fn bad_blocks<'a>(
 ) -> Result<BadBlocks, Wrong> {
     let mut bad = BadBlocks::default();
     let mut from = 0;
-    for (number, line) in lines.by_ref() {
+    while let Some((number, line)) = lines.next() {
         if line == END {
             bad.changed = false;
-            return Ok(bad);
+            let more = lines.next().map(|(number, _)| (number, "nothing may stand after its end"));
+            return more.map_or(Ok(bad), Err);
         }
         let mut words = line.split_whitespace();
         let mut run = || {

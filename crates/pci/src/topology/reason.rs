@@ -230,7 +230,7 @@ set-uid."
 "The function is bound to another driver."
 "Peer memory of an NVMe SSD exists while the kernel's nvme driver is bound; a
 user-space driver needs the function bound to vfio-pci. One of them holds it at
-a time. 'p2pdma bind status' shows which, and 'p2pdma bind' moves it."
+a time: the link /sys/bus/pci/devices/BDF/driver shows which."
 
     CxlCoherence "CXL-COHERENCE"
 "The access would not be coherent with the processors' caches."
