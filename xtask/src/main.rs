@@ -26,7 +26,7 @@ usage: cargo xtask TASK
  instructions   what a command costs, counted under callgrind
  docs     every command in README and guide, and what it prints
  edges    the dependency edges between crates, and where unsafe may be
- oracle   the verdict on every pair of devices, compared with real kernels (a minute)
+ oracle [record]   the verdict on every pair of devices, compared with real kernels; and recorded
  planted [NAME] bugs that the tests must notice, planted one by one in a copy
  sizes    the size budget of files and functions
  tests    all tests, and how many cases they tried";
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "instructions" => instructions::run(),
-        "oracle" => oracle::run(),
+        "oracle" => oracle::run(std::env::args().nth(2).as_deref()),
         "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),
         "tests" => suite::run(),
         "sizes" => sizes::check().map(|report| println!("{report}")),

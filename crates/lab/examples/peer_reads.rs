@@ -8,6 +8,9 @@
 //! - `pair CLIENT PROVIDER RESULT`: `right`, `wrong` (the read succeeded, the bytes are not those),
 //!   `short`, or the number of the error.
 //!
+//! After a line `snapshot` follows the machine as `p2pdma-linux` reads it, before anybody has used any of
+//! the memory.
+//!
 //! Into the kernel's log goes a line `peer_reads: CLIENT PROVIDER` before each pair, so that the kernel's
 //! messages can be told apart.
 
@@ -21,12 +24,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use p2pdma_linux::{LiveTree, Snapshot};
 use p2pdma_mem::SharedMemory;
 use rustix::fs::OFlags;
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 const BLOCK: usize = 4096;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An SSD.
 struct Client {
@@ -45,6 +49,7 @@ struct Provider {
 fn main() -> Result<(), Box<dyn Error>> {
     let wanted: usize = std::env::args().nth(1).ok_or("how many SSDs?")?.parse()?;
     let clients = clients(wanted)?;
+    let snapshot = Snapshot::capture(&LiveTree::machine()?)?;
     let providers = providers()?;
     let mut log = OpenOptions::new().write(true).open("/dev/kmsg")?;
     for provider in &providers {
@@ -54,6 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("pair {} {} {result}", client.bdf, provider.bdf);
         }
     }
+    println!("snapshot");
+    snapshot.write(&mut std::io::stdout().lock())?;
     Ok(())
 }
 
@@ -62,8 +69,11 @@ fn clients(wanted: usize) -> Result<Vec<Client>, Box<dyn Error>> {
     let begin = Instant::now();
     let found = loop {
         let found = block_devices()?;
-        if found.len() >= wanted || begin.elapsed() > PATIENCE {
+        if found.len() >= wanted {
             break found;
+        }
+        if begin.elapsed() > PATIENCE {
+            return Err(format!("{wanted} SSDs are expected, and there are {found:?}").into());
         }
         std::thread::sleep(Duration::from_millis(50));
     };

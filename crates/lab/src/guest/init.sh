@@ -50,6 +50,13 @@ done
 echo "started $(uname -r)" >"$CONTROL"
 [ -n "$BROKEN" ] && fail "$BROKEN"
 
+# SSDs below one bridge are probed side by side, and where no firmware has enabled it one of them may be
+# probed before the other has (pci_enable_bridge in drivers/pci/pci.c): it fails with ENODEV.
+for device in /sys/bus/pci/devices/*; do
+	[ "$(cat "$device/class")" = 0x010802 ] && [ ! -e "$device/driver" ] &&
+		echo "${device##*/}" >/sys/bus/pci/drivers_probe
+done
+
 if [ "$INTERACTIVE" = 1 ]; then
 	echo "p2pdma-lab: exit or Ctrl-D switches the machine off" >/dev/console
 	cd /root && setsid cttyhack sh

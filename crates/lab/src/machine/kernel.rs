@@ -35,6 +35,31 @@ const fn by_itself(arch: Arch, iommu: IommuMode) -> AcsControl {
     }
 }
 
+/// What a root port has once the kernel is up that is told no more than not to redirect: the kernel then
+/// leaves every other control as firmware had it, which is off in QEMU (`__pci_config_acs` in
+/// drivers/pci/pci.c).
+const NOT_REDIRECTING: AcsControl = AcsControl::new();
+
+/// The setting of a root port, which has the capability in any case.
+fn setting(port: Option<&AcsSetting>) -> (AcsControl, bool) {
+    port.map_or((AcsControl::new(), false), |acs| (acs.control, acs.redirection_disabled))
+}
+
+/// Whether not to redirect is all that the file wants of a port.
+fn only_disabled(machine: &Machine, arch: Arch, port: Option<&AcsSetting>) -> bool {
+    let (control, disabled) = setting(port);
+    let rest = by_itself(arch, machine.iommu).into_bits() & !REDIRECTING.into_bits();
+    disabled && control.into_bits() == rest
+}
+
+/// The control register that a root port has once the kernel is up.
+pub(super) fn control(machine: &Machine, arch: Arch, port: Option<&AcsSetting>) -> AcsControl {
+    match only_disabled(machine, arch, port) {
+        true => NOT_REDIRECTING,
+        false => setting(port).0,
+    }
+}
+
 /// `config_acs=` and `disable_acs_redir=` for the root ports that need them.
 fn access_control(machine: &Machine, arch: Arch, placed: &[Placed]) -> Vec<String> {
     let by_itself = by_itself(arch, machine.iommu).into_bits();
@@ -43,18 +68,15 @@ fn access_control(machine: &Machine, arch: Arch, placed: &[Placed]) -> Vec<Strin
         let Some(placed) = placed.iter().find(|placed| placed.name == port.name) else {
             continue;
         };
-        let AcsSetting { control, redirection_disabled, .. } =
-            port.acs.clone().unwrap_or(AcsSetting {
-                control: AcsControl::new(),
-                egress: Default::default(),
-                redirection_disabled: false,
-            });
-        let mut found = by_itself;
+        let (control, redirection_disabled) = setting(port.acs.as_ref());
         if redirection_disabled {
             disabled.push(placed.bdf.to_string());
-            found &= !REDIRECTING.into_bits();
         }
-        if control.into_bits() != found {
+        let as_is = match redirection_disabled {
+            true => only_disabled(machine, arch, port.acs.as_ref()),
+            false => control.into_bits() == by_itself,
+        };
+        if !as_is {
             set.push(format!("{:07b}@{}", control.into_bits(), placed.bdf));
         }
     }

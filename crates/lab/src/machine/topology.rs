@@ -22,7 +22,7 @@ pub(super) fn topology(
         bus: bridge.first_bus,
         name: Some(bridge.name.as_str().into()),
     });
-    let mut nodes: Vec<Node> = placed.iter().map(|placed| node(machine, placed)).collect();
+    let mut nodes: Vec<Node> = placed.iter().map(|placed| node(machine, arch, placed)).collect();
     // The first root bus has a device 00.0, and the kernel looks it up in its list.
     if let Some(bdf) = Bdf::new(0, 0, 0, 0) {
         let mut node = Node::new(bdf, Kind::Conventional, Upstream::HostBridge(0));
@@ -46,7 +46,7 @@ fn cpu(machine: &Machine, arch: Arch) -> Cpu {
     }
 }
 
-fn node(machine: &Machine, placed: &Placed) -> Node {
+fn node(machine: &Machine, arch: Arch, placed: &Placed) -> Node {
     let mut node = Node::new(placed.bdf, placed.kind(), placed.upstream);
     node.name = Some(placed.name.as_str().into());
     node.buses = placed.secondary.map(|secondary| BusRange { secondary, subordinate: secondary });
@@ -54,8 +54,8 @@ fn node(machine: &Machine, placed: &Placed) -> Node {
         Role::RootPort => {
             node.id = ROOT_PORT_ID;
             // QEMU's root ports have the capability, whatever the file says.
-            let control = root_port(machine, &placed.name).map(|acs| acs.control);
-            node.acs = Known::Value(Some(Acs::new(control.unwrap_or_default())));
+            let setting = root_port(machine, &placed.name);
+            node.acs = Known::Value(Some(Acs::new(super::kernel::control(machine, arch, setting))));
         }
         Role::DownstreamPort(number) => node.port_number = number,
         Role::UpstreamPort => {}

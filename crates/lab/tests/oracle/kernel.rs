@@ -1,13 +1,10 @@
-//! What the kernel does: a boot, and the results of all reads in it.
+//! What a kernel did and said, in a boot or in the record of one.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
 use std::str::FromStr as _;
-use std::time::Duration;
 
-use p2pdma_lab::machine::{Plan, Role};
-use p2pdma_lab::{Arch, Job, Options, Outcome, Settings, run};
 use p2pdma_pci::Bdf;
 
 /// Client and provider.
@@ -22,6 +19,8 @@ pub(crate) struct Observed {
     pub(crate) reads: BTreeMap<Pair, Read>,
     /// What the kernel said about each pair, without the client's name in front.
     pub(crate) messages: BTreeMap<Pair, Vec<String>>,
+    /// The machine, as read in the guest.
+    pub(crate) snapshot: String,
 }
 
 /// What came of a read into lent memory.
@@ -35,73 +34,84 @@ pub(crate) enum Read {
     Failed(i32),
 }
 
-/// Boots, and lets everybody read into everything.
-pub(crate) fn observe(plan: &Plan) -> Observed {
-    let ssds = plan.placed().iter().filter(|placed| placed.role == Role::Function).count();
-    let outcome = boot(plan, &Job::host(reader(plan.arch())).arguments([ssds.to_string()]));
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (out, log) = (text(&outcome.out), text(&outcome.log));
-    assert_eq!(outcome.status, 0, "{out}\n{}", text(&outcome.err));
-    let mut observed = Observed { messages: messages(&log), ..Observed::default() };
-    for line in out.lines() {
-        observed.line(line);
-    }
-    observed
-}
-
-/// Boots, and runs a job.
-pub(crate) fn boot(plan: &Plan, job: &Job) -> Outcome {
-    let provisions = Options::new(plan.arch()).provide(&mut ());
-    let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
-    let settings = Settings {
-        limit: Duration::from_secs(240),
-        // Without it the log takes ten lines of ours in five seconds (kernel/printk/printk.c).
-        kernel_arguments: vec!["printk.devkmsg=on".to_owned()],
-        ..Settings::default()
-    };
-    let outcome = run(&provisions, plan, job, &settings, &mut ());
-    outcome.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// The target of programs for guests of another architecture than this machine's: static ones, which
-/// are linked by what comes with Rust.
-const CROSS: &str = "aarch64-unknown-linux-musl";
-
-/// The program that reads, built if it is not.
-fn reader(arch: Arch) -> PathBuf {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--locked", "--package", "p2pdma-lab", "--example", "peer_reads"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    if arch == Arch::Aarch64 && Some(arch) != Arch::of_host() {
-        command.args(["--target", CROSS]);
-    }
-    let cargo = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    let said = String::from_utf8_lossy(&cargo.stderr);
-    assert!(cargo.status.success(), "{said}\nif the target is missing: rustup target add {CROSS}");
-    let messages = String::from_utf8(cargo.stdout).unwrap();
-    let artifacts =
-        messages.lines().map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
-    let mut programs = artifacts.filter(|artifact| artifact["target"]["name"] == "peer_reads");
-    let program = programs.next().unwrap();
-    PathBuf::from(program["executable"].as_str().unwrap())
-}
-
 impl Observed {
+    /// What came of a boot: what the guest's program printed, and the kernel's log.
+    pub(crate) fn of_boot(out: &str, log: &str) -> Self {
+        let (lines, snapshot) = out.split_once("snapshot\n").unwrap();
+        let mut observed = Self { snapshot: snapshot.to_owned(), ..Self::default() };
+        lines.lines().for_each(|line| observed.line(line));
+        observed.messages = messages(log);
+        observed
+    }
+
+    /// What was recorded under a name.
+    pub(crate) fn recorded(name: &str) -> Self {
+        let read = |path: PathBuf| {
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        };
+        let snapshot = read(path(name, "snapshot"));
+        let mut observed = Self { snapshot, ..Self::default() };
+        read(path(name, "kernel")).lines().for_each(|line| observed.line(line));
+        observed
+    }
+
+    /// Records it under a name.
+    pub(crate) fn record(&self, name: &str) {
+        let mut text = String::new();
+        for provider in &self.providers {
+            writeln!(text, "provider {provider}").unwrap();
+        }
+        for ((client, provider), read) in &self.reads {
+            writeln!(text, "pair {client} {provider} {read}").unwrap();
+            for said in self.messages.get(&(*client, *provider)).into_iter().flatten() {
+                writeln!(text, "said {client} {provider} {said}").unwrap();
+            }
+        }
+        std::fs::write(path(name, "kernel"), text).unwrap();
+        std::fs::write(path(name, "snapshot"), &self.snapshot).unwrap();
+    }
+
     fn line(&mut self, line: &str) {
-        let words: Vec<&str> = line.split_whitespace().collect();
         let bdf = |text: &str| Bdf::from_str(text).unwrap();
-        match *words {
-            ["client", ..] => {}
-            ["provider", provider, _] => self.providers.push(bdf(provider)),
-            ["pair", client, provider, result] => {
-                let read = match result {
-                    "right" => Read::Right,
-                    "wrong" => Read::Astray,
-                    number => Read::Failed(number.parse().unwrap()),
-                };
-                self.reads.insert((bdf(client), bdf(provider)), read);
+        let mut words = line.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        match (word(), word(), word(), word()) {
+            ("client", ..) => {}
+            ("provider", provider, ..) => self.providers.push(bdf(provider)),
+            ("pair", client, provider, result) => {
+                self.reads.insert((bdf(client), bdf(provider)), Read::of(result));
+            }
+            ("said", client, provider, text) => {
+                let pair = (bdf(client), bdf(provider));
+                self.messages.entry(pair).or_default().push(text.to_owned());
             }
             _ => panic!("{line}"),
+        }
+    }
+}
+
+/// The file of a record.
+fn path(name: &str, end: &str) -> PathBuf {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/records");
+    PathBuf::from(format!("{folder}/{name}.{end}"))
+}
+
+impl Read {
+    fn of(text: &str) -> Self {
+        match text {
+            "right" => Self::Right,
+            "wrong" => Self::Astray,
+            number => Self::Failed(number.parse().unwrap()),
+        }
+    }
+}
+
+impl std::fmt::Display for Read {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Right => f.write_str("right"),
+            Self::Astray => f.write_str("wrong"),
+            Self::Failed(error) => write!(f, "{error}"),
         }
     }
 }

@@ -10,6 +10,7 @@ const SECOND_BRIDGE: &str = include_str!("second-bridge.toml");
 
 /// A boot of the machine.
 pub(crate) struct Scenario {
+    /// Its name, which is that of its record, too.
     pub(crate) name: &'static str,
     arch: Arch,
     /// Vendor and family.
@@ -30,7 +31,7 @@ const ZEN: &str = "AuthenticAMD/0x17";
 /// The first two are enough for every map type and every message.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "an Intel, no IOMMU, redirection here and there",
+        name: "intel-redirecting",
         arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Off,
@@ -38,7 +39,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "a Zen, a translating IOMMU",
+        name: "zen-translating",
         arch: Arch::X86_64,
         cpu: ZEN,
         iommu: IommuMode::Translate,
@@ -46,7 +47,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Intel, no IOMMU",
+        name: "intel",
         arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Off,
@@ -54,7 +55,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Intel, controls that do not redirect",
+        name: "intel-other-controls",
         arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Off,
@@ -62,7 +63,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Intel, a translating IOMMU",
+        name: "intel-translating",
         arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Translate,
@@ -70,7 +71,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Intel, an IOMMU in pass-through",
+        name: "intel-passthrough",
         arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Passthrough,
@@ -78,7 +79,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Intel, a translating IOMMU, redirection disabled",
+        name: "intel-disabled",
         arch: Arch::X86_64,
         cpu: INTEL,
         iommu: IommuMode::Translate,
@@ -86,7 +87,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: r#"["pair", "far-pair"]"#,
     },
     Scenario {
-        name: "a Zen, no IOMMU",
+        name: "zen",
         arch: Arch::X86_64,
         cpu: ZEN,
         iommu: IommuMode::Off,
@@ -94,7 +95,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "a Zen, an IOMMU in pass-through, other controls",
+        name: "zen-passthrough",
         arch: Arch::X86_64,
         cpu: "AuthenticAMD/0x1a",
         iommu: IommuMode::Passthrough,
@@ -102,7 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an AMD before Zen",
+        name: "before-zen",
         arch: Arch::X86_64,
         cpu: "AuthenticAMD/0x15",
         iommu: IommuMode::Off,
@@ -110,7 +111,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "a Hygon",
+        name: "hygon",
         arch: Arch::X86_64,
         cpu: "HygonGenuine/0x18",
         iommu: IommuMode::Off,
@@ -122,7 +123,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 /// Only what shares a bridge passes there: no processor is trusted, and QEMU's host bridge is not listed.
 pub(crate) const ARM: &[Scenario] = &[
     Scenario {
-        name: "an Arm, no IOMMU, redirection at one port",
+        name: "arm-redirecting",
         arch: Arch::Aarch64,
         cpu: INTEL,
         iommu: IommuMode::Off,
@@ -130,7 +131,7 @@ pub(crate) const ARM: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Arm, a translating IOMMU",
+        name: "arm-translating",
         arch: Arch::Aarch64,
         cpu: INTEL,
         iommu: IommuMode::Translate,
@@ -138,7 +139,7 @@ pub(crate) const ARM: &[Scenario] = &[
         disable: "[]",
     },
     Scenario {
-        name: "an Arm, an IOMMU in pass-through, redirection disabled",
+        name: "arm-disabled",
         arch: Arch::Aarch64,
         cpu: INTEL,
         iommu: IommuMode::Passthrough,
@@ -149,7 +150,7 @@ pub(crate) const ARM: &[Scenario] = &[
 
 /// Debian's kernels for it have no P2PDMA.
 pub(crate) const RISCV: Scenario = Scenario {
-    name: "a RISC-V",
+    name: "riscv",
     arch: Arch::Riscv64,
     cpu: INTEL,
     iommu: IommuMode::Off,
