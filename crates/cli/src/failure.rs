@@ -216,6 +216,21 @@ fn device(error: devices::Error, message: String) -> Failure {
             "another machine of the same name left it: remove {}, or name another --state-dir",
             path.display()
         )),
+        E::FileKind { path, .. } => Failure::refused("STATE", message).remedy(format!(
+            "move {} away, or name another --state-dir: a namespace's file is a regular one",
+            path.display()
+        )),
+        E::FileForeign { path, expected, .. } => Failure::refused("STATE", message).remedy(format!(
+            "move {0} away, or name another --state-dir; if its bytes are to be a namespace's first \
+             ones: truncate -s {expected} {0}",
+            path.display()
+        )),
+        E::FileCut { path, before, .. } => {
+            Failure::new(Exit::Usage, "STATE", message).remedy(format!(
+                "restore it; or, to go on with zeroes in its place: truncate -s {before} {}",
+                path.display()
+            ))
+        }
         E::FileFormat { path, .. } => Failure::new(Exit::Usage, "STATE", message).remedy(format!(
             "describe the namespace as before, remove {0} and {0}.label, or name another --state-dir",
             path.display()

@@ -67,6 +67,38 @@ pub enum Error {
         /// The namespace's size in bytes.
         expected: u64,
     },
+    /// What is to be under a namespace is no regular file.
+    #[error("{} is {kind}", path.display())]
+    FileKind {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Nothing says that a file was made for a namespace, and it does not have the size of one: using it
+    /// would change somebody else's file.
+    #[error(
+        "{} has {len} bytes instead of {expected}, and nothing beside it says that it was made for this",
+        path.display()
+    )]
+    FileForeign {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: u64,
+        /// The namespace's size in bytes.
+        expected: u64,
+    },
+    /// A namespace's file has lost its end.
+    #[error("{} has {len} bytes, but had {before} when it was made: its end is lost", path.display())]
+    FileCut {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: u64,
+        /// The length that its label states, in bytes.
+        before: u64,
+    },
     /// A file was made for a namespace of another format than is described now: its blocks would be misread.
     #[error(
         "{} was made for {made}, and has {formatted} now; described are {described}",

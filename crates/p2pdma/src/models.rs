@@ -54,7 +54,12 @@ impl Files<'_> {
         let Storage::Folder(folder) = self.storage else { return Ok(None) };
         let folder = folder.join(self.machine);
         make_folder(&folder)?;
-        Ok(Some(folder.join(format!("{}-{part}.img", self.device))))
+        let path = folder.join(format!("{}-{part}.img", self.device));
+        // It may lead to what is no namespace at all, and nobody named it.
+        if path.is_symlink() {
+            return Err(p2pdma_devices::Error::FileKind { path, kind: "a symbolic link" }.into());
+        }
+        Ok(Some(path))
     }
 }
 

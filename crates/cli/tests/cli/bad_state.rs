@@ -99,10 +99,52 @@ fn state_of_another_size() {
         "help: ",
         "remove",
     ]);
-    // Shorter: the namespace grew, and the rest is zeroes.
+    // The namespace grew: the rest is zeroes.
+    place.shell(&format!("truncate -s 16M {FILE}")).ok();
+    place.machine("small.toml", "default", &[("\"default\"", "\"small\""), ("\"1G\"", "\"32M\"")]);
+    place.run("--fabric small.toml copy fabric:nvme0/ns1 zero: --src-offset 16M").ok();
+    place.run("--fabric small.toml copy fabric:nvme0/ns1 pattern:seed=7 --length 16M").ok();
+    // Cut off: what is lost is not made up.
     place.shell(&format!("truncate -s 1000 {FILE}")).ok();
-    place.run("--fabric small.toml copy fabric:nvme0/ns1 zero: --src-offset 1024").ok();
-    place.run("--fabric small.toml copy fabric:nvme0/ns1 pattern:seed=7 --length 512").ok();
+    let read = "--fabric small.toml copy fabric:nvme0/ns1 zero:";
+    let ran = place.run(read).ends(2).prints_nothing();
+    ran.complains(&[
+        FILE,
+        "has 1000 bytes, but had 16777216",
+        "its end is lost",
+        "truncate -s 16777216",
+    ]);
+    place.shell(&format!("truncate -s 0 {FILE}")).ok();
+    place.run(read).ends(2).complains(&["has 0 bytes, but had 16777216"]);
+    assert_eq!(place.read(FILE).len(), 0);
+    place.shell(&format!("rm {FILE}")).ok();
+    place.run(read).ok();
+}
+
+/// A file that is somebody else's stays as it is, whether it is read or written.
+#[test]
+fn files_that_were_never_a_namespace() {
+    let place = Place::new().small();
+    place.write("own.txt", "something of mine");
+    place.shell("mkdir -p xdg/p2pdma/small; cp own.txt text; ln -s ../../../own.txt link").ok();
+    for (name, said) in [
+        ("text", "has 17 bytes instead of 16777216, and nothing beside it says"),
+        ("link", "is a symbolic link"),
+    ] {
+        place.shell(&format!("mv {name} {FILE}")).ok();
+        for line in [FILL, "--fabric small.toml copy fabric:nvme0/ns1 zero: --length 512"] {
+            let ran = place.run(line).ends(6).prints_nothing();
+            ran.complains(&[FILE, said, "help: move ", "--state-dir"]);
+        }
+        assert_eq!(place.read(FILE), b"something of mine");
+        place.shell(&format!("rm {FILE}")).ok();
+    }
+    assert_eq!(place.read("own.txt"), b"something of mine");
+    place.shell(&format!("mkfifo {FILE}")).ok();
+    place.run(FILL).ends(6).complains(&["is no regular file"]);
+    // An image of the right size is taken as it is.
+    place.shell(&format!("rm {FILE}; truncate -s 16M {FILE}")).ok();
+    place.run("--fabric small.toml copy fabric:nvme0/ns1 zero:").ok();
 }
 
 /// Beside a namespace's file stands how it is formatted.

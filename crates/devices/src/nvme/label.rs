@@ -13,7 +13,7 @@ use std::str::SplitWhitespace;
 use p2pdma_spec::nvme::protection::ProtectionType;
 
 use super::bad_blocks::BadBlocks;
-use super::media::MediaError;
+use super::media::{FileMedia, MediaError};
 use super::namespace::Format;
 use crate::Error;
 
@@ -47,18 +47,21 @@ struct Contents {
 }
 
 impl Label {
-    /// The label of a file, which is locked, for a namespace that is described with `format`. A new file, or
-    /// one without a label, gets one.
+    /// The label of a namespace's file. A file that is new, or as long as the namespace and without a
+    /// label, gets its length and a label.
     pub(crate) fn open(
         file: &Path,
-        is_new: bool,
+        media: &FileMedia,
         format: Format,
         capacity: u64,
     ) -> Result<(Self, Kept), Error> {
         let path = with_suffix(file, ".label");
         let failed = |source| Error::File { path: path.clone(), source };
-        let found = if is_new { None } else { read(&path).map_err(failed)? };
-        let Some(text) = found else {
+        // A label beside a file that has just been made is what is left of another one.
+        let text = media.found().map(|len| Ok((len, read(&path)?))).transpose().map_err(failed)?;
+        let Some((len, Some(text))) = text else {
+            media.check_whole(file, capacity)?;
+            media.extend(file, capacity)?;
             let kept = Kept { format, write_protected: false, bad: BadBlocks::default() };
             let label = Self { path: path.clone(), made: format };
             // Nothing is lost with it yet: it need not be durable, and costs a start next to no time.
@@ -81,6 +84,10 @@ impl Label {
                 described: described(&format, capacity),
             });
         }
+        if len < before {
+            return Err(Error::FileCut { path: file.to_owned(), len, before });
+        }
+        media.extend(file, capacity)?;
         Ok((Self { path, made: format }, kept))
     }
 

@@ -280,8 +280,7 @@ impl Namespace {
             MediaConfig::Null => Box::new(NullMedia),
             MediaConfig::File(path) => {
                 let media = FileMedia::lock(&path, capacity)?;
-                label = Some(Label::open(&path, media.is_new(), format, capacity)?);
-                media.extend(&path, capacity)?;
+                label = Some(Label::open(&path, &media, format, capacity)?);
                 Box::new(media)
             }
             MediaConfig::Other(media) => media,

@@ -25,13 +25,15 @@ pub(crate) struct FileMedia {
     scratch: Box<[u8]>,
     /// A hole, found when something within it was last looked at. The file is locked: nobody else fills it.
     hole: Range<u64>,
-    is_new: bool,
+    /// Its length in bytes when it was opened; `None` if it was made then.
+    found: Option<u64>,
 }
 
 impl FileMedia {
-    /// Opens a file, or makes it, with `capacity` bytes. It is locked for as long as it is open.
+    /// Opens a file that has `capacity` bytes, or makes it. It is locked for as long as it is open.
     pub(crate) fn open(path: &Path, capacity: u64) -> Result<Self, Error> {
         let media = Self::lock(path, capacity)?;
+        media.check_whole(path, capacity)?;
         media.extend(path, capacity)?;
         Ok(media)
     }
@@ -39,9 +41,7 @@ impl FileMedia {
     /// The first half: a file that is not too long, or new, and nothing is changed.
     pub(crate) fn lock(path: &Path, capacity: u64) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
-        let open =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = open.map_err(failed)?;
+        let (file, is_new) = open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -49,12 +49,29 @@ impl FileMedia {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let len = file.metadata().map_err(failed)?.len();
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(Error::FileKind { path: path.to_owned(), kind: "no regular file" });
+        }
+        let len = metadata.len();
         if len > capacity {
             let path = path.to_owned();
             return Err(Error::FileTooLong { path, len, expected: capacity });
         }
-        Ok(Self { file, scratch: vec![0; PIECE].into(), hole: 0..0, is_new: len == 0 })
+        // Whoever else made use of it first, before it was locked here, found it made.
+        let found = (!is_new || len > 0).then_some(len);
+        Ok(Self { file, scratch: vec![0; PIECE].into(), hole: 0..0, found })
+    }
+
+    /// Without a note beside it, a file that has bytes is taken only if it has all of them: it may be
+    /// somebody else's.
+    pub(crate) fn check_whole(&self, path: &Path, capacity: u64) -> Result<(), Error> {
+        match self.found {
+            Some(len) if len > 0 && len != capacity => {
+                Err(Error::FileForeign { path: path.to_owned(), len, expected: capacity })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The second half: the file gets its length, by a hole at its end.
@@ -62,9 +79,9 @@ impl FileMedia {
         self.file.set_len(capacity).map_err(|source| Error::File { path: path.to_owned(), source })
     }
 
-    /// Whether there was nothing in the file.
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
+    /// How many bytes the file had when it was opened; `None` if it was made then.
+    pub(crate) fn found(&self) -> Option<u64> {
+        self.found
     }
 
     /// Whether a range is known to lie in a hole.
@@ -118,6 +135,19 @@ impl FileMedia {
         }
         self.fill_hole(at, len);
         self.file.write_all_at(&self.scratch[..len], at)
+    }
+}
+
+/// Opens a file, or makes it, and says whether it did.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((options.open(path)?, false))
+        }
+        Err(error) => Err(error),
     }
 }
 
