@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use p2pdma_lab::machine::{Plan, Role};
+use p2pdma_lab::machine::Role;
 use p2pdma_linux::Survey;
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::{
@@ -10,7 +10,7 @@ use p2pdma_pci::topology::{
 };
 
 use crate::kernel::{Observed, Pair, Read};
-use crate::scenario::Scenario;
+use crate::scenario::Case;
 
 /// The kernel's EINVAL: the error of a transfer that it does not support.
 const EINVAL: i32 = 22;
@@ -62,26 +62,16 @@ impl fmt::Display for Counts {
 }
 
 /// Compares every ordered pair; adds what differs to `differences`.
-pub(crate) fn compare(
-    scenario: &Scenario,
-    plan: &Plan,
-    observed: &Observed,
-    differences: &mut Vec<String>,
-) -> Counts {
+pub(crate) fn compare(case: &Case, observed: &Observed, differences: &mut Vec<String>) -> Counts {
     let survey = Survey::from_capture(observed.snapshot.as_bytes(), Allowlist::kernel()).unwrap();
-    let planned = plan.topology().unwrap();
-    functions(scenario, &planned, &survey.topology, differences);
-    pairs(scenario, plan, ("as read in the guest", &survey.topology), observed, differences);
-    pairs(scenario, plan, ("as planned", &planned), observed, differences)
+    let planned = case.plan.topology().unwrap();
+    functions(case, &planned, &survey.topology, differences);
+    pairs(case, ("as read in the guest", &survey.topology), observed, differences);
+    pairs(case, ("as planned", &planned), observed, differences)
 }
 
 /// Whether every function of the machine file is read in the guest as it was planned.
-fn functions(
-    scenario: &Scenario,
-    planned: &Topology,
-    read: &Topology,
-    differences: &mut Vec<String>,
-) {
+fn functions(case: &Case, planned: &Topology, read: &Topology, differences: &mut Vec<String>) {
     for node in planned.nodes() {
         let facts = |node: &Node| {
             let acs = node.acs.as_ref().map(|acs| acs.as_ref().map(|acs| acs.control));
@@ -90,33 +80,32 @@ fn functions(
         let found = read.find(node.bdf).map(|id| facts(read.node(id)));
         if found != Some(facts(node)) {
             let what = format!("planned {:?}, and in the guest {found:?}", facts(node));
-            differences.push(format!("{}: {}: {what}", scenario.name, node.bdf));
+            differences.push(format!("{}: {}: {what}", case.name, node.bdf));
         }
     }
 }
 
 /// Compares every ordered pair by the verdicts of one topology.
 fn pairs(
-    scenario: &Scenario,
-    plan: &Plan,
+    case: &Case,
     (label, topology): (&str, &Topology),
     observed: &Observed,
     differences: &mut Vec<String>,
 ) -> Counts {
-    let mut differ = |what: String| differences.push(format!("{}, {label}: {what}", scenario.name));
+    let mut differ = |what: String| differences.push(format!("{}, {label}: {what}", case.name));
     let lent = lenders(topology);
     if lent != observed.providers {
         differ(format!("lent by {lent:?}, and in the kernel by {:?}", observed.providers));
     }
-    let ssds = plan.placed().iter().filter(|placed| placed.role == Role::Function);
+    let ssds = case.plan.placed().iter().filter(|placed| placed.role == Role::Function);
     let mut counts = Counts::default();
     for client in ssds {
         for &provider in &lent {
             let pair = (client.bdf, provider);
             let verdict = topology.explain(client.bdf, provider);
-            let name = plan.at(provider).map_or("?", |placed| placed.name.as_str());
+            let name = case.plan.at(provider).map_or("?", |placed| placed.name.as_str());
             let who = format!("{} into {name}", client.name);
-            if let Err(what) = read(scenario, &verdict, observed.reads.get(&pair).copied()) {
+            if let Err(what) = read(case, &verdict, observed.reads.get(&pair).copied()) {
                 differ(format!("{who}: {what}"));
             }
             let (ours, theirs) = (messages(&verdict), said(observed, pair));
@@ -144,7 +133,7 @@ pub(crate) fn lenders(topology: &Topology) -> Vec<Bdf> {
 }
 
 /// Whether the read went as the verdict says.
-fn read(scenario: &Scenario, verdict: &Verdict, read: Option<Read>) -> Result<(), String> {
+fn read(case: &Case, verdict: &Verdict, read: Option<Read>) -> Result<(), String> {
     let map_type = verdict.map_type.ok_or("we do not know")?;
     let expected = match map_type {
         MapType::NotSupported => Read::Failed(EINVAL),
@@ -152,7 +141,7 @@ fn read(scenario: &Scenario, verdict: &Verdict, read: Option<Read>) -> Result<()
         // QEMU sends what a switch would turn round through the IOMMU, which has no such address. A
         // controller finds its own memory without that.
         MapType::BusAddress
-            if scenario.iommu() == IommuMode::Translate && verdict.client != verdict.provider =>
+            if case.iommu == IommuMode::Translate && verdict.client != verdict.provider =>
         {
             Read::Astray
         }

@@ -21,53 +21,46 @@ mod scenario;
 use std::time::Instant;
 
 use p2pdma_lab::Job;
-use p2pdma_lab::machine::Plan;
 
 use compare::Counts;
 use kernel::Observed;
-use scenario::{ARM, RISCV, SCENARIOS, Scenario};
+use scenario::{ARM, Case, RISCV, SCENARIOS, all, cases};
 
 /// Set by `cargo xtask oracle record`.
 const RECORD: &str = "P2PDMA_ORACLE_RECORD";
 
-/// Compares all pairs of some scenarios; prints the counts.
-fn compare(scenarios: &[Scenario], observe: impl Fn(&Scenario, &Plan) -> Observed) -> Counts {
+/// Compares all pairs of some machines; prints the counts.
+fn compare(cases: &[Case], observe: impl Fn(&Case) -> Observed) -> Counts {
     let begin = Instant::now();
     let mut all = Counts::default();
     let mut differences = Vec::new();
-    for scenario in scenarios {
-        let plan = scenario.plan();
-        let observed = observe(scenario, &plan);
-        let counts = compare::compare(scenario, &plan, &observed, &mut differences);
-        println!("{}: {counts}", scenario.name);
+    for case in cases {
+        let counts = compare::compare(case, &observe(case), &mut differences);
+        println!("{}: {counts}", case.name);
         all.add(&counts);
     }
     let seconds = begin.elapsed().as_secs_f32();
-    println!(
-        "{} boots in {seconds:.1} s: {all}; differences: {}",
-        scenarios.len(),
-        differences.len()
-    );
+    println!("{} boots in {seconds:.1} s: {all}; differences: {}", cases.len(), differences.len());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     all
 }
 
-/// Boots a scenario, and records it if that is wanted.
-fn booted(scenario: &Scenario, plan: &Plan) -> Observed {
-    let observed = boot::observe(plan);
+/// Boots a machine, and records what came of it if that is wanted.
+fn booted(case: &Case) -> Observed {
+    let observed = boot::observe(&case.plan);
     if std::env::var_os(RECORD).is_some() {
-        observed.record(scenario.name);
+        observed.record(case.name);
     }
     observed
 }
 
-fn recorded(scenario: &Scenario, _: &Plan) -> Observed {
-    Observed::recorded(scenario.name)
+fn recorded(case: &Case) -> Observed {
+    Observed::recorded(case.name)
 }
 
 #[test]
 fn two_boots_agree_on_every_pair() {
-    let all = compare(&SCENARIOS[..2], booted);
+    let all = compare(&cases(&SCENARIOS[..2]), booted);
     assert!(all.pairs() >= 60, "{all}");
     assert!(all.bus_address > 0 && all.through_host_bridge > 0 && all.not_supported > 0, "{all}");
     assert!(all.messages > 0 && all.redirects > 0, "{all}");
@@ -75,23 +68,23 @@ fn two_boots_agree_on_every_pair() {
 
 #[test]
 fn every_recorded_boot_agrees_on_every_pair() {
-    let all = compare(SCENARIOS, recorded);
+    let all = compare(&all(), recorded);
     assert!(all.pairs() >= 1000 && all.astray > 0, "{all}");
     assert!(all.bus_address > 0 && all.through_host_bridge > 0 && all.not_supported > 0, "{all}");
-    compare(ARM, recorded);
+    compare(&cases(ARM), recorded);
 }
 
 #[test]
 #[ignore = "takes more than a minute: cargo xtask oracle"]
 fn every_boot_agrees_on_every_pair() {
-    let all = compare(SCENARIOS, booted);
+    let all = compare(&all(), booted);
     assert!(all.astray > 0, "a translating IOMMU below a switch is among them: {all}");
 }
 
 #[test]
 #[ignore = "needs a Rust target for Arm: cargo xtask oracle"]
 fn arm64_agrees_on_every_pair() {
-    let all = compare(ARM, booted);
+    let all = compare(&cases(ARM), booted);
     assert!(all.bus_address > 0 && all.not_supported > 0 && all.redirects > 0, "{all}");
     assert_eq!(all.through_host_bridge, 0, "{all}");
 }
@@ -99,7 +92,7 @@ fn arm64_agrees_on_every_pair() {
 #[test]
 #[ignore = "fetches 160 MB: cargo xtask oracle"]
 fn a_riscv64_kernel_without_p2pdma_lends_nothing() {
-    let plan = RISCV.plan();
+    let plan = RISCV.case().plan;
     let job = Job::script("sleep 2; cat /sys/bus/pci/devices/*/p2pmem/size; ls /dev/nvme8n1");
     let outcome = boot::boot(&plan, &job);
     let log = String::from_utf8_lossy(&outcome.log);

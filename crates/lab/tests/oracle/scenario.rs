@@ -10,8 +10,7 @@ const SECOND_BRIDGE: &str = include_str!("second-bridge.toml");
 
 /// A boot of the machine.
 pub(crate) struct Scenario {
-    /// Its name, which is that of its record, too.
-    pub(crate) name: &'static str,
+    name: &'static str,
     arch: Arch,
     /// Vendor and family.
     cpu: &'static str,
@@ -158,9 +157,45 @@ pub(crate) const RISCV: Scenario = Scenario {
     disable: "[]",
 };
 
-impl Scenario {
+/// The machines of `topologies/` that QEMU can build.
+const PRESETS: [(&str, &str); 4] = [
+    ("default", include_str!("../../../../topologies/default.toml")),
+    ("no-cmb", include_str!("../../../../topologies/no-cmb.toml")),
+    ("root-ports", include_str!("../../../../topologies/root-ports.toml")),
+    ("two-switches", include_str!("../../../../topologies/two-switches.toml")),
+];
+
+/// A machine to boot.
+pub(crate) struct Case {
+    /// Its name, which is that of its record, too.
+    pub(crate) name: &'static str,
+    pub(crate) iommu: IommuMode,
     /// What QEMU builds of it.
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) plan: Plan,
+}
+
+impl Case {
+    fn new(name: &'static str, text: &str, iommu: IommuMode, arch: Arch) -> Self {
+        let machine = Machine::parse_with(text, name, Some(iommu)).unwrap();
+        let plan = Plan::new(&machine, arch).unwrap_or_else(|error| panic!("{error}"));
+        Self { name, iommu, plan }
+    }
+}
+
+pub(crate) fn cases(scenarios: &[Scenario]) -> Vec<Case> {
+    scenarios.iter().map(Scenario::case).collect()
+}
+
+/// All scenarios of x86-64, and the machines that come along.
+pub(crate) fn all() -> Vec<Case> {
+    let mut all = cases(SCENARIOS);
+    let preset = |(name, text)| Case::new(name, text, IommuMode::Off, Arch::X86_64);
+    all.extend(PRESETS.map(preset));
+    all
+}
+
+impl Scenario {
+    pub(crate) fn case(&self) -> Case {
         let mut text = MACHINE.replace("\"CPU\"", &format!("\"{}\"", self.cpu));
         if self.arch == Arch::X86_64 {
             text.push_str(SECOND_BRIDGE);
@@ -169,11 +204,6 @@ impl Scenario {
             text = text.replace(word, acs);
         }
         text.push_str(&format!("[os]\ndisable-acs-redir = {}\n", self.disable));
-        let machine = Machine::parse_with(&text, self.name, Some(self.iommu)).unwrap();
-        Plan::new(&machine, self.arch).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    pub(crate) fn iommu(&self) -> IommuMode {
-        self.iommu
+        Case::new(self.name, &text, self.iommu, self.arch)
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use p2pdma_lab::{Job, Outcome, Program, Settings};
+use p2pdma_lab::{Job, Program, Provisions, Settings};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -87,9 +87,9 @@ impl Run {
         let plan = self.guest.plan(context)?;
         let job = self.guest.equip(self.job())?;
         let interrupt = Interrupt::watch()?;
-        let mut watcher = Watcher::new(out, !as_data, interrupt.flag());
-        let provisions = self.guest.provisions(&mut watcher)?;
-        interrupted(&interrupt)?;
+        let watcher = Watcher::new(out, !as_data, interrupt.flag());
+        let mut watcher = watcher.serial(self.serial.as_deref())?;
+        let provisions = provisions(&self.guest, &interrupt, &mut watcher)?;
         let accelerator = self.guest.accelerator(&provisions, &mut watcher);
         let settings = Settings {
             limit: self.limit,
@@ -98,7 +98,9 @@ impl Run {
             kernel_arguments: self.guest.kernel_arguments(),
         };
         let outcome = p2pdma_lab::run(&provisions, &plan, &job, &settings, &mut watcher)?;
-        self.keep(&outcome)?;
+        if let Some(path) = &self.dmesg {
+            std::fs::write(path, &outcome.log).map_err(|error| Failure::file(path, &error))?;
+        }
         if as_data {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let document = LabRunDocument {
@@ -131,17 +133,6 @@ impl Run {
         };
         Job::new(program).arguments(arguments)
     }
-
-    /// Writes the files that were asked for.
-    fn keep(&self, outcome: &Outcome) -> Result<()> {
-        let files = [(&self.serial, &outcome.serial), (&self.dmesg, &outcome.log)];
-        for (path, bytes) in files {
-            if let Some(path) = path {
-                std::fs::write(path, bytes).map_err(|error| Failure::file(path, &error))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Shell {
@@ -155,8 +146,7 @@ impl Shell {
         let job = self.guest.equip(Job::shell())?;
         let interrupt = Interrupt::watch()?;
         let mut watcher = Watcher::new(&context.out, true, interrupt.flag());
-        let provisions = self.guest.provisions(&mut watcher)?;
-        interrupted(&interrupt)?;
+        let provisions = provisions(&self.guest, &interrupt, &mut watcher)?;
         let settings = Settings {
             stop: Some(interrupt.flag()),
             accelerator: self.guest.accelerator(&provisions, &mut watcher),
@@ -168,6 +158,12 @@ impl Shell {
     }
 }
 
-fn interrupted(interrupt: &Interrupt) -> Result<()> {
-    if interrupt.raised() { Err(Failure::interrupted()) } else { Ok(()) }
+/// QEMU and a kernel. An interrupt ends apt, too, which then says that something failed.
+fn provisions(
+    guest: &Guest,
+    interrupt: &Interrupt,
+    watcher: &mut Watcher<'_>,
+) -> Result<Provisions> {
+    let provisions = guest.provisions(watcher);
+    if interrupt.raised() { Err(Failure::interrupted()) } else { provisions }
 }

@@ -1,9 +1,13 @@
 //! What a run of the lab shows while it goes on.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2pdma_lab::{Observer, Step, Stream};
 
+use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::progress::{Amount, Progress};
 
@@ -15,13 +19,22 @@ pub(crate) struct Watcher<'a> {
     /// Raised when nobody reads any more.
     stop: &'a AtomicBool,
     progress: Option<(&'static str, Progress)>,
+    /// Where the guest's console goes, as it comes: it is wanted most where the guest does not end well.
+    serial: Option<File>,
     /// The kernel's version, once it is up.
     pub(crate) kernel: Option<String>,
 }
 
 impl<'a> Watcher<'a> {
     pub(crate) fn new(out: &'a Output, pass_on: bool, stop: &'a AtomicBool) -> Self {
-        Self { out, pass_on, stop, progress: None, kernel: None }
+        Self { out, pass_on, stop, progress: None, serial: None, kernel: None }
+    }
+
+    /// The same, with a file for the guest's console.
+    pub(crate) fn serial(mut self, path: Option<&Path>) -> Result<Self> {
+        let create = |path| File::create(path).map_err(|error| Failure::file(path, &error));
+        self.serial = path.map(create).transpose()?;
+        Ok(self)
     }
 
     fn download(&mut self, what: &'static str, done: u64, total: u64) {
@@ -52,11 +65,11 @@ impl Observer for Watcher<'_> {
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let written = match stream {
-            _ if !self.pass_on => Ok(()),
-            Stream::Out => self.out.pass_on(bytes),
-            Stream::Err => self.out.pass_on_error(bytes),
-            Stream::Serial => Ok(()),
+        let written = match (stream, &mut self.serial) {
+            (Stream::Serial, Some(file)) => file.write_all(bytes),
+            (Stream::Out, _) if self.pass_on => self.out.pass_on(bytes),
+            (Stream::Err, _) if self.pass_on => self.out.pass_on_error(bytes),
+            _ => Ok(()),
         };
         if written.is_err() {
             self.stop.store(true, Ordering::Relaxed);
