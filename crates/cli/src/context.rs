@@ -98,13 +98,29 @@ fn unknown_machine(name: &str) -> Failure {
 /// A machine file that is wrong: where, the line, and what was expected.
 fn wrong_machine(error: &MachineError, text: &str) -> Failure {
     let line = text.lines().nth(error.position.line.saturating_sub(1)).unwrap_or_default();
+    let (line, column) = around(line, error.position.column.saturating_sub(1));
     let number = error.position.line.to_string();
     let margin = " ".repeat(number.len());
     // Tabs stay tabs, so that the caret stands below its column whatever a tab is worth.
-    let before = line.chars().take(error.position.column.saturating_sub(1));
-    let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let indent: String =
+        line.chars().take(column).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let details = format!("{margin} |\n{number} | {line}\n{margin} | {indent}^\n");
     Failure::new(Exit::Usage, "MACHINE", error.to_string()).details(details).remedy(FORMAT)
+}
+
+/// The part of a line around a column, where the line is too long to be shown, and the column in that part.
+fn around(line: &str, column: usize) -> (String, usize) {
+    const SHOWN: usize = 120;
+    const CUT: &str = "...";
+    let len = line.chars().count();
+    if len <= SHOWN {
+        return (line.to_owned(), column);
+    }
+    let from = column.saturating_sub(SHOWN / 2);
+    let part: String = line.chars().skip(from).take(SHOWN).collect();
+    let before = if from > 0 { CUT } else { "" };
+    let behind = if from + SHOWN < len { CUT } else { "" };
+    (format!("{before}{part}{behind}"), column - from + before.len())
 }
 
 /// Where namespaces keep their data.

@@ -88,6 +88,18 @@ fn the_line_is_shown_with_a_mark_below_its_column() {
 }
 
 #[test]
+fn of_a_long_line_only_the_part_around_the_column_is_shown() {
+    let place = Place::new();
+    place.write("long.toml", format!("name = \"long\"\nabout = {}", "[".repeat(100_000)));
+    let ran = place.run("--fabric long.toml topo").ends(2).prints_nothing();
+    assert!(ran.stderr.len() < 1000, "{} bytes", ran.stderr.len());
+    ran.complains(&["long.toml:2:", "2 | ...[[[[", "[[[[...\n"]);
+    place.write("first.toml", format!("nam = \"{}\"", "\u{e4}".repeat(500)));
+    let ran = place.run("--fabric first.toml topo").ends(2).prints_nothing();
+    ran.complains(&["1 | nam = \"\u{e4}\u{e4}", "\u{e4}...\n  | ^\n"]);
+}
+
+#[test]
 fn machine_files_that_are_none() {
     let place = Place::new();
     place.write("binary.toml", b"name = \"x\"\nabout = \"\xff\"");

@@ -59,6 +59,14 @@ const WRONG: &[(&str, i32, &[&str])] = &[
         2,
         &["not for fabric:nvme0/cmb", "leave --src-offset out"],
     ),
+    (
+        "zero: fabric:nvme1/ns1 --dst-offset 16M --length 512",
+        2,
+        &[
+            "no room in fabric:nvme1/ns1 from byte 16777216 on",
+            "a smaller --dst-offset leaves some",
+        ],
+    ),
     // Unaligned lengths and offsets.
     (
         "fabric:nvme0/ns1 fabric:nvme1/ns1 --length 5000",

@@ -102,14 +102,18 @@ fn check(place: &Place, ran: &Ran, source: (&str, Kind), sink: (&str, Kind), opt
     }
     let report = ran.json();
     let bounced = options.contains("off") || (source.1, sink.1) == (Kind::Memory, Kind::Memory);
+    let device = |end: (&str, Kind)| end.0.split('/').next().map(str::to_owned);
     let path = match (source.1, sink.1) {
         (Kind::Host, _) => "host-to-device",
         (_, Kind::Host) => "device-to-host",
         _ if bounced => "through-host-memory",
+        _ if device(source) == device(sink) => "inside-device",
         _ => "peer-to-peer",
     };
     assert_eq!(report["path"], path, "{report}");
-    if path == "peer-to-peer" {
+    if path == "peer-to-peer" || path == "inside-device" {
+        let between = report["peer_local_bytes"].as_u64() > Some(0);
+        assert_eq!(between, path == "peer-to-peer", "{report}");
         assert_eq!(report["host_memory_bytes"], 0);
         assert_eq!(report["root_port_bytes"], 0);
     }

@@ -67,6 +67,9 @@ fn a_persistent_memory_region_persists() {
         .ok();
     assert_eq!(across.json()["path"], "peer-to-peer");
     assert_eq!(across.json()["host_memory_bytes"], 0);
+    // Into the SSD's own namespace nothing leaves it.
+    let within = place.run(&format!("{copy} fabric:nvme0/pmr fabric:nvme0/ns1 --length 512k"));
+    within.ok().prints(&["path          inside the device, via 0000:03:00.0/pmr"]);
     place
         .run(&format!("{copy} fabric:nvme1/ns1 fabric:nvme0/pmr --length 512k --dst-offset 2M"))
         .ok();

@@ -100,6 +100,8 @@ pub(super) struct EndDocument {
 pub(super) enum PathKind {
     /// Between devices, below the root complex.
     PeerToPeer,
+    /// Between a device and its own memory: nothing leaves it.
+    InsideDevice,
     /// Between devices, through a root complex that is allowed to carry it.
     ThroughHostBridge,
     /// Between devices, by way of host memory.
@@ -213,6 +215,7 @@ impl PathKind {
             (_, p2pdma::End::Host) => Self::DeviceToHost,
             _ if plan.via == Via::Host => Self::ThroughHostMemory,
             _ if plan.legs.iter().any(|leg| through_root(&leg.reach)) => Self::ThroughHostBridge,
+            _ if plan.legs.iter().all(|leg| matches!(leg.reach, Reach::Own)) => Self::InsideDevice,
             _ => Self::PeerToPeer,
         }
     }

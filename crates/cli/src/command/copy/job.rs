@@ -88,6 +88,9 @@ pub(crate) fn lengths(source: &Side, sink: &Side, request: &Request) -> Result<L
         Failure::usage("neither end has an end: how much is to be copied?")
             .remedy("say --length SIZE")
     })?;
+    if payload == 0 || available == Some(0) || room == Some(0) {
+        return Err(nothing(source, sink, available));
+    }
     if let Some(available) = available.filter(|available| payload > *available) {
         let message = format!(
             "{} has {} from there on, and {} were asked for",
@@ -105,9 +108,6 @@ pub(crate) fn lengths(source: &Side, sink: &Side, request: &Request) -> Result<L
             units::exact_bytes(room)
         );
         return Err(Failure::usage(message).remedy(format!("--length {room} copies what fits")));
-    }
-    if payload == 0 {
-        return Err(nothing(source, sink, available));
     }
     aligned(source, from, "--src-offset")?;
     aligned(sink, to, "--dst-offset")?;

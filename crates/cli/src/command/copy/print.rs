@@ -97,6 +97,7 @@ impl CopyDocument {
         let processor = if self.by_processor { ", copied by the processor" } else { "" };
         match self.path {
             PathKind::PeerToPeer => format!("peer to peer, via {}", self.via),
+            PathKind::InsideDevice => format!("inside the device, via {}", self.via),
             PathKind::ThroughHostBridge => {
                 format!("peer to peer through the host bridge, via {}", self.via)
             }
