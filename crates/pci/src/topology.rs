@@ -47,6 +47,7 @@ mod isolation;
 mod kernel;
 mod known;
 mod link;
+mod matrix;
 mod node;
 mod reason;
 mod route;
@@ -64,6 +65,7 @@ pub use isolation::Merge;
 pub use kernel::{Lists, MapType, Mapping};
 pub use known::{Cause, Known};
 pub use link::{Link, LinkStatus, ParseLinkError};
+pub use matrix::{Matrix, Pair};
 pub use node::{
     BusRange, Cpu, CpuVendor, Host, HostBridge, IommuMode, Kind, LentMemory, MemoryKind, Node,
     NodeId, ParsePciIdError, PciId, Upstream,

@@ -200,3 +200,25 @@ fn causes_have_remedies() {
         assert!(!cause.remedy().is_empty() && !cause.to_string().is_empty());
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// The matrix says what the verdict says, in four bytes.
+    #[test]
+    fn the_matrix_is_the_verdicts(seed: u64) {
+        let topology = seeded(seed, FOGGY).build();
+        let all: Vec<NodeId> = topology.ids().collect();
+        let matrix = topology.matrix(all.clone(), all, Lists::WithUsers);
+        prop_assert_eq!(matrix.pairs().len(), matrix.clients().len() * matrix.providers().len());
+        for (client, row) in matrix.rows() {
+            for (&provider, pair) in matrix.providers().iter().zip(row) {
+                let at = |id| topology.node(id).bdf;
+                let verdict = topology.explain(at(client), at(provider));
+                prop_assert_eq!(pair.map_type, verdict.map_type);
+                prop_assert_eq!(Some(u32::from(pair.distance)), verdict.distance);
+                prop_assert_eq!(pair.code, verdict.code());
+            }
+        }
+    }
+}
