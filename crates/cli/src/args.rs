@@ -83,18 +83,27 @@ pub(crate) struct Global {
     /// Progress on standard error
     #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
     pub(crate) progress: ProgressForm,
-    /// Where the devices are
+    /// Where the devices are: auto is this machine for topo and doctor, unless --fabric is said, and
+    /// the software fabric for all else
     #[arg(long, global = true, default_value = "auto")]
     #[arg(env = "P2PDMA_PLATFORM", hide_env_values = true)]
     pub(crate) platform: PlatformName,
-    /// Machine of the software fabric: a name, or a file with a slash or .toml in its name
-    #[arg(long, global = true, value_name = "NAME|FILE", default_value = "default")]
+    /// Machine of the software fabric: a name, or a file with a slash or .toml in its name [default:
+    /// default]
+    #[arg(long, global = true, value_name = "NAME|FILE")]
     #[arg(env = "P2PDMA_FABRIC", hide_env_values = true, value_hint = ValueHint::FilePath)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) fabric: String,
+    pub(crate) fabric: Option<String>,
     /// Another IOMMU than the machine's own
     #[arg(long, global = true, value_name = "MODE")]
     pub(crate) iommu: Option<Iommu>,
+    /// A capture to look at instead of this machine: a snapshot, or lspci's text ('-': standard input)
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) from: Option<String>,
+    /// List of host bridges that adds to the kernel's
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) host_bridges: Option<PathBuf>,
     /// Say more, on standard error
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -143,11 +152,11 @@ pub(crate) enum ProgressForm {
 /// Where devices are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlatformName {
-    /// The software fabric
+    /// Where the command's devices usually are
     Auto,
     /// The software fabric
     Fabric,
-    /// Linux's P2PDMA: not in this version
+    /// This machine, as Linux shows it: for topo and doctor
     Linux,
     /// Devices under vfio: not in this version
     Vfio,
@@ -162,6 +171,13 @@ pub(crate) enum Iommu {
     Passthrough,
     /// It translates
     Translate,
+}
+
+impl Global {
+    /// The name of the machine of the fabric.
+    pub(crate) fn machine_name(&self) -> &str {
+        self.fabric.as_deref().unwrap_or("default")
+    }
 }
 
 impl From<Iommu> for IommuMode {

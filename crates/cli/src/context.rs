@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use p2pdma::lists::UserLists;
 use p2pdma::machine::{Machine, MachineError};
 use p2pdma::topology::Allowlist;
 use p2pdma::{FabricPlatform, Storage, nearest, presets};
@@ -22,7 +23,7 @@ impl Context {
     /// The machine that `--fabric` and `--iommu` name.
     pub(crate) fn machine(&self) -> Result<Machine> {
         self.check_platform()?;
-        self.machine_of(&self.global.fabric)
+        self.machine_of(self.global.machine_name())
     }
 
     /// A machine by its name or file, with the IOMMU that `--iommu` names.
@@ -37,21 +38,44 @@ impl Context {
         Machine::parse_with(&text, &file, iommu).map_err(|error| wrong_machine(&error, &text))
     }
 
-    /// The platform that `--platform` names must be one that there is.
+    /// The platform that `--platform` names must be one that moves data.
     pub(crate) fn check_platform(&self) -> Result<()> {
-        let name = match self.global.platform {
+        if self.global.from.is_some() {
+            return Err(Failure::usage("no data can be moved in a capture")
+                .remedy("--from is for topo and doctor"));
+        }
+        let message = match self.global.platform {
             PlatformName::Auto | PlatformName::Fabric => return Ok(()),
-            PlatformName::Linux => "linux",
-            PlatformName::Vfio => "vfio",
+            PlatformName::Linux => {
+                "moving data on the platform 'linux' is not in this version: it looks, with topo \
+                 and doctor"
+            }
+            PlatformName::Vfio => {
+                "the platform 'vfio' is not in this version, which has the software fabric"
+            }
         };
-        let message =
-            format!("the platform '{name}' is not in this version, which has the software fabric");
         Err(Failure::usage(message).remedy("leave --platform out, or say --platform fabric"))
+    }
+
+    /// The kernel's list of host bridges, with what `--host-bridges` adds.
+    pub(crate) fn allowlist(&self) -> Result<Allowlist> {
+        let mut list = Allowlist::kernel();
+        if let Some(path) = &self.global.host_bridges {
+            let name = path.display().to_string();
+            let text =
+                std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+            let added = UserLists::parse(&text, &name).map_err(|error| {
+                Failure::new(Exit::Usage, "HOST-BRIDGES", error.to_string())
+                    .remedy("docs/guide/linux.md shows the format")
+            })?;
+            added.add_to(&mut list);
+        }
+        Ok(list)
     }
 
     /// Builds a machine.
     pub(crate) fn platform(&self, machine: &Machine, storage: &Storage) -> Result<FabricPlatform> {
-        FabricPlatform::new(machine, storage, Allowlist::kernel()).map_err(|error| {
+        FabricPlatform::new(machine, storage, self.allowlist()?).map_err(|error| {
             let failure = Failure::from(error);
             match (storage, failure.exit()) {
                 (Storage::Folder(_), Exit::Permission) => failure.remedy(KEPT_THERE),
@@ -60,6 +84,17 @@ impl Context {
             }
         })
     }
+}
+
+/// Refuses options of the fabric beside one of another platform.
+pub(crate) fn only_fabric(option: &str, global: &Global) -> Result<()> {
+    let other = match (&global.fabric, global.iommu) {
+        (Some(_), _) => "--fabric",
+        (None, Some(_)) => "--iommu",
+        (None, None) => return Ok(()),
+    };
+    Err(Failure::usage(format!("{other} is of the software fabric, and {option} is not"))
+        .remedy("leave one of the two out"))
 }
 
 /// A machine file's text.

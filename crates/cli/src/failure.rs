@@ -198,6 +198,24 @@ impl From<p2pdma::Error> for Failure {
     }
 }
 
+/// Reading a machine that runs Linux, or a capture of one.
+impl From<p2pdma::linux::Error> for Failure {
+    fn from(error: p2pdma::linux::Error) -> Self {
+        use p2pdma::linux::{Error as E, Failure as Cause};
+        let message = error.to_string();
+        match error {
+            E::File { source, .. } => Self::operating_system(source.kind(), message),
+            E::NoCapture { .. } | E::Snapshot(_) | E::Lspci(_) => {
+                Self::new(Exit::Usage, "CAPTURE", message)
+            }
+            E::Root { failure: Cause::Denied, .. } | E::NoSystem { failure: Cause::Denied, .. } => {
+                Self::new(Exit::Permission, "P2P-PERM", message)
+            }
+            _ => Self::new(Exit::Io, "IO", message),
+        }
+    }
+}
+
 fn device(error: devices::Error, message: String) -> Failure {
     use devices::Error as E;
     match error {

@@ -131,7 +131,9 @@ fn node(raw: &Raw, upstream: Upstream, siblings: bool) -> Node {
             // A bridge that nobody has numbered has zeroes here.
             (secondary != 0).then_some(BusRange { secondary, subordinate })
         });
-    node.memory = memory::lent(&raw.function);
+    if !raw.kind.is_bridge() {
+        node.memory = memory::lent(&raw.function);
+    }
     node
 }
 

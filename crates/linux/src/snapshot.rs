@@ -94,7 +94,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::File`] or [`Error::Snapshot`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self::parse(&crate::read_capture(path)?)?)
+        Ok(Self::parse(&crate::open_capture(path)?)?)
     }
 
     /// Writes a snapshot's file: first another one beside it, which then takes its name, so that

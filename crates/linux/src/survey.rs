@@ -100,7 +100,7 @@ impl Survey {
     /// # Errors
     /// [`Error::File`], and those of [`Survey::from_capture`].
     pub fn open(path: &Path, allowlist: Allowlist) -> Result<Self, Error> {
-        Self::from_capture(&read_capture(path)?, allowlist)
+        Self::from_capture(&open_capture(path)?, allowlist)
     }
 
     /// A function by its number in the topology.
@@ -120,12 +120,20 @@ impl Survey {
 }
 
 /// A capture's bytes. One that is larger than any capture is read one byte too far, which its parser
-/// notices.
-pub(crate) fn read_capture(path: &Path) -> Result<Vec<u8>, Error> {
-    let error = |source| Error::File { what: "read", path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(error)?;
+/// notices. `name` is what an error calls it.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn read_capture(reader: impl std::io::Read, name: &Path) -> Result<Vec<u8>, Error> {
+    let error = |source| Error::File { what: "read", path: name.to_owned(), source };
     let mut bytes = Vec::new();
     let most = u64::try_from(MOST_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(most).read_to_end(&mut bytes).map_err(error)?;
+    reader.take(most).read_to_end(&mut bytes).map_err(error)?;
     Ok(bytes)
+}
+
+/// The bytes of a capture's file.
+pub(crate) fn open_capture(path: &Path) -> Result<Vec<u8>, Error> {
+    let error = |source| Error::File { what: "read", path: path.to_owned(), source };
+    read_capture(std::fs::File::open(path).map_err(error)?, path)
 }

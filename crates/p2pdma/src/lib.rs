@@ -62,6 +62,8 @@ pub use transfer::{
 // The words of the layers below that appear in this one's signatures.
 pub use p2pdma_devices as devices;
 pub use p2pdma_fabric as fabric;
+pub use p2pdma_linux as linux;
+pub use p2pdma_pci::lists;
 pub use p2pdma_pci::machine;
 pub use p2pdma_pci::topology;
 pub use p2pdma_pci::{BarIndex, Bdf, Clock, Duration, Instant, ParseBdfError, nearest};

@@ -69,7 +69,7 @@ impl Demo {
     /// Runs the command.
     pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
         context.check_platform()?;
-        if context.global.fabric != MACHINE || context.global.iommu.is_some() {
+        if context.global.machine_name() != MACHINE || context.global.iommu.is_some() {
             context.out.note("demo has machines of its own: --fabric and --iommu change nothing");
         }
         let began = Instant::now();

@@ -1,9 +1,10 @@
 //! The command line as a whole: parsed, or what is said where it cannot be.
 
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, ValueEnum};
 
-use crate::args::{Cli, Format, VARIABLES};
+use crate::args::{Cli, Format, PlatformName, VARIABLES};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -18,7 +19,13 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
         }
     }
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    // What the line says of another platform outweighs the environment's machine of the fabric.
+    let elsewhere = cli.global.from.is_some() || cli.global.platform == PlatformName::Linux;
+    if elsewhere && matches.value_source("fabric") == Some(ValueSource::EnvVariable) {
+        cli.global.fabric = None;
+    }
+    Ok(cli)
 }
 
 /// Help and version, or a command line that is none. That is data too where JSON was asked for.

@@ -2,23 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use p2pdma::topology::{Kind, Lists, MapType, NodeId, ReasonCode, Route, Topology};
+use p2pdma::topology::{
+    Kind, Lists, MapType, Matrix as Pairs, Node, NodeId, Pair, ReasonCode, Route, Topology,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::csv::{Csv, optional};
 use super::table;
+use crate::subject::label;
 
-/// All pairs of endpoints.
-#[derive(Debug, Clone)]
-pub(crate) struct Matrix {
-    names: Vec<String>,
-    /// By row, then column.
-    cells: Vec<Cell>,
-    /// For each reason, its first pair with the whole sentence, and how many pairs it holds for.
-    reasons: BTreeMap<ReasonCode, (String, usize)>,
-    /// What may go wrong on pairs that have a path.
-    hazards: Vec<String>,
+/// All pairs of functions that may take part.
+#[derive(Debug)]
+pub(crate) struct Matrix<'a> {
+    topology: &'a Topology,
+    pairs: Pairs,
 }
 
 /// A pair.
@@ -60,117 +58,139 @@ D4 direct, distance 4   H8 through an allowed host bridge   x no   ? unknown: ru
 = its own memory        - lends no memory
 ";
 
-impl Matrix {
+/// With more functions than these, those that lend nothing get no column.
+const SQUARE: usize = 16;
+
+/// For those who want to know more about a cell.
+pub(crate) const HINT: &str = "'p2pdma doctor CLIENT PROVIDER' tells all about one pair";
+
+impl<'a> Matrix<'a> {
     /// Judges all pairs of a topology.
-    pub(crate) fn of(topology: &Topology) -> Self {
-        let endpoints: Vec<NodeId> =
-            topology.ids().filter(|id| is_endpoint(topology.node(*id).kind)).collect();
-        let name = |id: &NodeId| {
-            let node = topology.node(*id);
-            node.name.as_deref().map_or_else(|| node.bdf.to_string(), str::to_owned)
-        };
-        let names: Vec<String> = endpoints.iter().map(name).collect();
-        let mut matrix =
-            Self { names, cells: Vec::new(), reasons: BTreeMap::new(), hazards: Vec::new() };
-        for (row, &client) in endpoints.iter().enumerate() {
-            for (column, &provider) in endpoints.iter().enumerate() {
-                let cell = matrix.judge(topology, (row, client), (column, provider));
-                matrix.cells.push(cell);
-            }
-        }
-        matrix
+    pub(crate) fn of(topology: &'a Topology) -> Self {
+        let parties: Vec<NodeId> =
+            topology.ids().filter(|id| takes_part(topology.node(*id))).collect();
+        let pairs = topology.matrix(parties.clone(), parties, Lists::WithUsers);
+        Self { topology, pairs }
     }
 
-    fn judge(
-        &mut self,
-        topology: &Topology,
-        (row, client): (usize, NodeId),
-        (column, provider): (usize, NodeId),
-    ) -> Cell {
-        let mut cell = Cell {
-            client: self.names[row].clone(),
-            provider: self.names[column].clone(),
-            route: RouteKind::NoMemory,
-            distance: None,
-            code: None,
-        };
-        if topology.node(provider).memory.is_empty() {
-            return cell;
+    /// All cells with their places.
+    fn entries(&self) -> impl Iterator<Item = (NodeId, NodeId, Pair)> {
+        let providers = self.pairs.providers();
+        self.pairs.rows().flat_map(move |(client, row)| {
+            providers.iter().zip(row).map(move |(&provider, &pair)| (client, provider, pair))
+        })
+    }
+
+    fn kind(&self, client: NodeId, provider: NodeId, pair: Pair) -> RouteKind {
+        if self.topology.node(provider).memory.is_empty() {
+            return RouteKind::NoMemory;
         }
-        let mapping = topology.map_type(client, provider, Lists::WithUsers);
-        cell.distance = Some(mapping.distance);
-        cell.route = match mapping.map_type {
+        match pair.map_type {
             _ if client == provider => RouteKind::Own,
             Some(MapType::BusAddress) => RouteKind::Direct,
             Some(MapType::ThroughHostBridge) => RouteKind::ThroughHostBridge,
             Some(MapType::NotSupported) => RouteKind::NotSupported,
             None => RouteKind::Unknown,
-        };
-        match cell.route {
-            RouteKind::NotSupported | RouteKind::Unknown => {
-                let code = self.reason(topology, client, provider);
-                cell.code = code.map(|code| code.to_string());
-            }
-            RouteKind::Direct | RouteKind::ThroughHostBridge => {
-                self.note_hazards(topology, &cell, client, provider);
-            }
-            RouteKind::Own | RouteKind::NoMemory => {}
         }
-        cell
     }
 
-    fn reason(
-        &mut self,
-        topology: &Topology,
-        client: NodeId,
-        provider: NodeId,
-    ) -> Option<ReasonCode> {
-        let (client, provider) = (topology.node(client).bdf, topology.node(provider).bdf);
-        let (code, sentence) = match topology.route(client, provider) {
-            Route::NotSupported(refusal) => (refusal.code, refusal.to_string()),
-            Route::Unknown(missing) => (
-                ReasonCode::UnknownNeedRoot,
-                format!("[{}] {missing}", ReasonCode::UnknownNeedRoot),
-            ),
-            Route::BusAddress { .. } | Route::ThroughHostBridge { .. } => return None,
-        };
-        self.reasons.entry(code).or_insert((sentence, 0)).1 += 1;
-        Some(code)
-    }
-
-    fn note_hazards(&mut self, topology: &Topology, cell: &Cell, client: NodeId, provider: NodeId) {
-        let verdict = topology.explain(topology.node(client).bdf, topology.node(provider).bdf);
-        for hazard in &verdict.hazards {
-            let pair = format!("{} to {}", cell.client, cell.provider);
-            self.hazards.push(format!("[{}] {pair}: {hazard}", hazard.code()));
-        }
+    fn name(&self, id: NodeId) -> String {
+        label(self.topology.node(id))
     }
 
     /// The pairs.
-    pub(crate) fn cells(&self) -> &[Cell] {
-        &self.cells
+    pub(crate) fn cells(&self) -> impl Iterator<Item = Cell> {
+        self.entries().map(|(client, provider, pair)| {
+            let route = self.kind(client, provider, pair);
+            let refused = matches!(route, RouteKind::NotSupported | RouteKind::Unknown);
+            Cell {
+                client: self.name(client),
+                provider: self.name(provider),
+                route,
+                distance: (route != RouteKind::NoMemory).then_some(pair.distance.into()),
+                code: pair.code.filter(|_| refused).map(|code| code.to_string()),
+            }
+        })
     }
 
     /// The matrix with its legend, the reasons and what else to know.
     pub(crate) fn text(&self) -> String {
-        let mut header = vec![""];
-        header.extend(self.names.iter().map(String::as_str));
-        let rows = self.names.iter().zip(self.cells.chunks(self.names.len().max(1)));
-        let rows = rows.map(|(name, cells)| {
-            std::iter::once(name.clone()).chain(cells.iter().map(mark)).collect()
+        let parties = self.pairs.providers();
+        let lends = |id: &NodeId| !self.topology.node(*id).memory.is_empty();
+        let all = parties.len() <= SQUARE;
+        let shown = |id: &NodeId| all || lends(id);
+        let mut header = vec![String::new()];
+        header.extend(parties.iter().filter(|id| shown(id)).map(|id| self.name(*id)));
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let rows = self.pairs.rows().map(|(client, row)| {
+            let cells = parties.iter().zip(row).filter(|(id, _)| shown(id));
+            let marks =
+                cells.map(|(provider, pair)| mark(self.kind(client, *provider, *pair), *pair));
+            std::iter::once(self.name(client)).chain(marks).collect()
         });
         let mut text = table::numbers(&header, rows);
         text.push('\n');
         text.push_str(LEGEND);
-        let reasons = self.reasons.values().map(|(sentence, pairs)| match pairs {
-            1 => format!("{sentence}\n"),
-            more => format!("{sentence} (and {} other pairs)\n", more - 1),
-        });
-        text.extend(reasons);
+        if !all {
+            let none = parties.iter().filter(|id| !lends(id)).count();
+            text.push_str(&format!("{none} functions lend no memory and have no column\n"));
+        }
+        if !parties.iter().any(lends) {
+            let code = ReasonCode::NoPeerMemory;
+            text.push_str(&format!("[{code}] nothing here lends memory\n"));
+        }
+        text.push_str(&self.reasons());
+        text.push_str(&self.hazards());
+        text
+    }
+
+    /// For each reason, its first pair with the whole sentence, and how many pairs it holds for.
+    fn reasons(&self) -> String {
+        let mut reasons: BTreeMap<ReasonCode, (NodeId, NodeId, u64)> = BTreeMap::new();
+        for (client, provider, pair) in self.entries() {
+            let kind = self.kind(client, provider, pair);
+            if let RouteKind::NotSupported | RouteKind::Unknown = kind
+                && let Some(code) = pair.code
+            {
+                reasons.entry(code).or_insert((client, provider, 0)).2 += 1;
+            }
+        }
+        let at = |id| self.topology.node(id).bdf;
+        let line = |(code, (client, provider, pairs)): (ReasonCode, (NodeId, NodeId, u64))| {
+            let sentence = match self.topology.route(at(client), at(provider)) {
+                Route::NotSupported(refusal) => refusal.to_string(),
+                Route::Unknown(missing) => format!("[{code}] {missing}"),
+                Route::BusAddress { .. } | Route::ThroughHostBridge { .. } => code.to_string(),
+            };
+            match pairs {
+                1 => format!("{sentence}\n"),
+                more => format!("{sentence} (and {} other pairs)\n", more - 1),
+            }
+        };
+        reasons.into_iter().map(line).collect()
+    }
+
+    /// What may go wrong on pairs that have a path.
+    fn hazards(&self) -> String {
         const SHOWN: usize = 8;
-        text.extend(self.hazards.iter().take(SHOWN).map(|hazard| format!("{hazard}\n")));
-        if self.hazards.len() > SHOWN {
-            text.push_str(&format!("and {} more of the kind\n", self.hazards.len() - SHOWN));
+        let mut text = String::new();
+        let mut count = 0;
+        for (client, provider, pair) in self.entries() {
+            let kind = self.kind(client, provider, pair);
+            if !matches!(kind, RouteKind::Direct | RouteKind::ThroughHostBridge) {
+                continue;
+            }
+            for hazard in self.topology.hazards_of(client, provider) {
+                if count < SHOWN {
+                    let (client, provider) = (self.name(client), self.name(provider));
+                    let line = format!("[{}] {client} to {provider}: {hazard}\n", hazard.code());
+                    text.push_str(&line);
+                }
+                count += 1;
+            }
+        }
+        if count > SHOWN {
+            text.push_str(&format!("and {} more of the kind\n", count - SHOWN));
         }
         text
     }
@@ -178,8 +198,8 @@ impl Matrix {
     /// One line per pair.
     pub(crate) fn csv(&self) -> Csv {
         let mut csv = Csv::new(&["client", "provider", "route", "distance", "code"]);
-        for cell in &self.cells {
-            let Cell { client, provider, route, distance, code } = cell;
+        for cell in self.cells() {
+            let Cell { client, provider, route, distance, code } = &cell;
             let (distance, code) = (optional(*distance), optional(code.as_ref()));
             csv.row([client, provider, route.word(), &distance, &code]);
         }
@@ -187,15 +207,27 @@ impl Matrix {
     }
 }
 
-fn is_endpoint(kind: Kind) -> bool {
-    matches!(kind, Kind::Endpoint | Kind::IntegratedEndpoint)
+/// Whether a function may move data or lend memory: bridges do not, nor does what serves the processor
+/// only, such as timers and keyboards.
+pub(crate) fn takes_part(node: &Node) -> bool {
+    if !node.memory.is_empty() {
+        return true;
+    }
+    let (base, sub) = (node.class.base_class(), node.class.sub_class());
+    // Base classes (PCI Code and ID Assignment 1.16 §1): bridges, simple communication controllers,
+    // input devices, docking stations, serial buses; of the system peripherals all but DMA controllers.
+    let serves = matches!(base, 0x06 | 0x07 | 0x09 | 0x0a | 0x0c) || base == 0x08 && sub != 0x01;
+    let able = matches!(
+        node.kind,
+        Kind::Endpoint | Kind::IntegratedEndpoint | Kind::Conventional | Kind::UnreadFunction
+    );
+    able && !serves
 }
 
-fn mark(cell: &Cell) -> String {
-    let distance = cell.distance.unwrap_or(0);
-    match cell.route {
-        RouteKind::Direct => format!("D{distance}"),
-        RouteKind::ThroughHostBridge => format!("H{distance}"),
+fn mark(kind: RouteKind, pair: Pair) -> String {
+    match kind {
+        RouteKind::Direct => format!("D{}", pair.distance),
+        RouteKind::ThroughHostBridge => format!("H{}", pair.distance),
         RouteKind::NotSupported => "x".to_owned(),
         RouteKind::Unknown => "?".to_owned(),
         RouteKind::Own => "=".to_owned(),

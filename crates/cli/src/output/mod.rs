@@ -6,6 +6,7 @@ pub(crate) mod matrix;
 pub(crate) mod progress;
 pub(crate) mod refusal;
 pub(crate) mod style;
+pub(crate) mod svg;
 pub(crate) mod table;
 pub(crate) mod tree;
 pub(crate) mod units;

@@ -131,7 +131,7 @@ fn machine_files_that_are_none() {
 fn other_platforms_are_not_in_this_version() {
     let place = Place::new();
     for name in ["linux", "vfio"] {
-        for command in ["topo", "demo", "bench", "copy zero: fabric:nvme0/ns1"] {
+        for command in ["topo --source", "demo", "bench", "copy zero: fabric:nvme0/ns1"] {
             let ran = place.run(&format!("--platform {name} {command}"));
             ran.ends(2).prints_nothing().complains(&[
                 name,

@@ -7,6 +7,7 @@ mod bad_files;
 mod bad_machines;
 mod bad_operands;
 mod bad_state;
+mod captured;
 mod done_when;
 mod ends;
 mod interrupt;

@@ -35,8 +35,8 @@ const LINES: &[(&str, i32)] = &[
     ("--fabric small.toml copy fabric:nvme0/ns1 ./in", 6),
     ("--fabric small.toml copy fabric:nvme0/ns1", 2),
     ("--fabric none topo", 2),
-    ("topo", 0),
-    ("topo --matrix", 0),
+    ("--platform fabric topo", 0),
+    ("--platform fabric topo --matrix", 0),
     ("topo --list", 0),
     ("--fabric acs-redirect topo", 0),
     ("--fabric acs-redirect topo --matrix", 0),
@@ -91,7 +91,7 @@ fn every_line_of_json_lines_is_a_document() {
     }
     let count = |line: &str| place.run(&format!("-o jsonl {line}")).ok().text().lines().count();
     assert_eq!(count("--fabric eight-ssds topo --matrix"), 100);
-    assert_eq!(count("topo"), 7);
+    assert_eq!(count("--platform fabric topo"), 7);
     assert_eq!(count("explain"), place.run("explain").text().lines().count());
     // Progress is the same on standard error.
     let copy =
@@ -272,7 +272,7 @@ fn options_come_from_the_environment_too() {
     // Empty is as good as not set.
     let empty = ["P2PDMA_OUTPUT", "P2PDMA_FABRIC", "P2PDMA_PLATFORM", "P2PDMA_STATE"]
         .map(|name| (name, ""));
-    with(&empty, "topo").ok().prints(&["default: Two SSDs"]);
+    with(&empty, "--platform fabric topo").ok().prints(&["default: Two SSDs"]);
     let fill = "--fabric small.toml copy ./in fabric:nvme1/ns1";
     with(&empty, fill).ok();
     with(&[("P2PDMA_STATE", "elsewhere")], fill).ok();

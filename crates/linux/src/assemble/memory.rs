@@ -6,7 +6,12 @@ use p2pdma_spec::nvme::cmb::{Cmbloc, Cmbsz};
 
 use crate::{Bar, CmbRegisters, Function};
 
-/// The pool of the kernel, and the controller memory buffer behind it or ignored by it.
+/// The smallest BAR that is taken for memory, and not for registers.
+const LEAST: u64 = 1 << 20;
+
+/// The pool of the kernel, and the controller memory buffer behind it or ignored by it. Without either,
+/// BARs that look like memory: large, prefetchable, with an address of 64 bits. A peer may reach them; the
+/// kernel lends none of them.
 pub(super) fn lent(function: &Function) -> Vec<LentMemory> {
     let mut memory = Vec::new();
     let cmb = function.cmb.value().copied().flatten().and_then(|cmb| buffer(function, cmb));
@@ -24,7 +29,22 @@ pub(super) fn lent(function: &Function) -> Vec<LentMemory> {
         });
     }
     memory.extend(cmb);
+    if memory.is_empty() && function.pool.value().copied().flatten().is_none() {
+        memory.extend(function.bars.value().into_iter().flatten().filter_map(plain_bar));
+    }
     memory
+}
+
+fn plain_bar(bar: &Bar) -> Option<LentMemory> {
+    let size = *bar.size.value()?;
+    let memory = bar.memory && bar.prefetchable && bar.wide && size >= LEAST;
+    memory.then_some(LentMemory {
+        kind: MemoryKind::Bar(bar.index),
+        size,
+        behind: None,
+        address: Some(bar.address),
+        published: false,
+    })
 }
 
 /// A controller memory buffer as `nvme_map_cmb()` in drivers/nvme/host/pci.c finds it: cut off at the end

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 #![expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 
+mod captures;
 mod machines;
 mod planning;
 mod support;

@@ -5,7 +5,8 @@ use std::fmt;
 use super::build::Place;
 use super::kernel::Meeting;
 use super::{
-    IommuMode, Kind, Known, LentMemory, Link, MapType, MemoryKind, NodeId, ReasonCode, Topology,
+    IommuMode, Kind, Known, LentMemory, Link, Lists, MapType, MemoryKind, NodeId, ReasonCode,
+    Topology,
 };
 use crate::Bdf;
 
@@ -76,6 +77,17 @@ impl fmt::Display for Hazard {
 }
 
 impl Topology {
+    /// What may go wrong between two functions although the verdict is right.
+    ///
+    /// # Panics
+    /// If a number is one of another, larger topology.
+    #[must_use]
+    pub fn hazards_of(&self, client: NodeId, provider: NodeId) -> Vec<Hazard> {
+        let meeting = self.meet(provider.0, client.0);
+        let map_type = self.map_type(client, provider, Lists::WithUsers).map_type;
+        self.hazards(client, provider, &meeting, map_type)
+    }
+
     pub(super) fn hazards(
         &self,
         client: NodeId,
