@@ -10,7 +10,7 @@ use crate::fabric::Fabric;
 use crate::host::enumerate::enumerate;
 use crate::host::memory::HostMemory;
 use crate::plug;
-use crate::registers;
+use crate::registers::{self, support_payload};
 use crate::route::boundaries::Boundaries;
 use crate::state::{Machine, State};
 use crate::timing::{Lanes, LinkState, Packets, Timing};
@@ -210,16 +210,19 @@ impl Builder {
             host: self.host,
             layout: 1,
             timing: self.timing,
-            packets: Packets::new(&self.timing.model()),
             boundaries: Boundaries::default(),
             generation: 1,
             bounded: 0,
         };
+        let max_payload = machine.timing.model().max_payload;
+        for port in &mut machine.tree.ports {
+            support_payload(&mut port.config, max_payload);
+        }
         while !self.endpoints.is_empty() {
             let port = self.endpoints[0].0;
             let here = self.endpoints.extract_if(.., |(below, ..)| *below == port);
             let functions = here.map(|(_, config, model)| (config, model)).collect();
-            plug::plug(&mut machine.tree, port.0, functions)?;
+            plug::plug(&mut machine.tree, port.0, functions, max_payload)?;
         }
         let mut state = State::new(machine);
         state.name_links();
@@ -272,6 +275,7 @@ impl Builder {
             name: config.name,
             decode: BridgeDecode::default(),
             acs: Acs::default(),
+            packets: Packets::default(),
             errors: crate::counters::ErrorCounters::default(),
         };
         port.decode_registers();

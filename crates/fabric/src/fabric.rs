@@ -256,11 +256,12 @@ impl Fabric {
     ) -> Result<(), Error> {
         let mut state = self.lock();
         let index = state.port_named(port)?;
+        let max_payload = state.machine.timing.model().max_payload;
         let tree = &mut state.machine.tree;
         let present: Vec<bool> = tree.functions.iter().map(|function| function.present).collect();
         tree.ports[index].functions.retain(|&function| present[function]);
         let device = functions.first().map(|(config, _)| config.link.max);
-        plug::plug(tree, index, functions)?;
+        plug::plug(tree, index, functions, max_payload)?;
         if let Some(device) = device {
             state.train_link(index, device);
         }

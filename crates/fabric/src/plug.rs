@@ -2,6 +2,7 @@
 
 use p2pdma_mem::RangeAllocator;
 use p2pdma_spec::pci::bar::BarKind;
+use p2pdma_spec::pci::express::TlpSize;
 use p2pdma_spec::pci::msix::MAX_ENTRIES;
 
 use crate::builder::FunctionConfig;
@@ -12,20 +13,27 @@ use crate::host::function::DEVICE_ADDRESSES;
 use crate::iommu::Domain;
 use crate::msix::{ENTRY, Msix};
 use crate::registers;
+use crate::timing::Packets;
 use crate::tree::{Acs, Function, Tree, lay_out_bars};
 
 /// The functions of one device, to be plugged in together.
 pub(crate) type Functions = Vec<(FunctionConfig, Box<dyn Endpoint>)>;
 
-/// Plugs a device in below a port.
-pub(crate) fn plug(tree: &mut Tree, port: usize, functions: Functions) -> Result<(), Error> {
+/// Plugs a device in below a port. It supports payloads as large as the machine's.
+pub(crate) fn plug(
+    tree: &mut Tree,
+    port: usize,
+    functions: Functions,
+    max_payload: TlpSize,
+) -> Result<(), Error> {
     check_slot(tree, port, &functions)?;
     let multi_function = functions.len() > 1;
     for (config, endpoint) in functions {
         let description = endpoint.describe();
         check(&config.name, &description)?;
-        let image =
+        let mut image =
             registers::function(&description, multi_function, &config.link, config.acs.as_ref());
+        registers::support_payload(&mut image, max_payload);
         let mut function = Function {
             name: config.name,
             port,
@@ -39,6 +47,7 @@ pub(crate) fn plug(tree: &mut Tree, port: usize, functions: Functions) -> Result
             bars: lay_out_bars(&description),
             msix: description.msix.map(|msix| Msix::new(msix.vectors)),
             acs: Acs::default(),
+            packets: Packets::default(),
             epoch: 0,
             posted: 0,
             domain: Domain::default(),

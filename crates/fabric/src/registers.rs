@@ -11,17 +11,38 @@ use p2pdma_spec::pci::capability::{CapabilityId, ExtendedCapabilityId};
 use p2pdma_spec::pci::class::{ClassCode, ClassRevision};
 use p2pdma_spec::pci::config::{self, Command, HeaderLayout, type0, type1};
 use p2pdma_spec::pci::express::LinkCapabilities;
-use p2pdma_spec::pci::express::{self, DeviceCapabilities, ExpressCapabilities, PortType};
+use p2pdma_spec::pci::express::{
+    self, DeviceCapabilities, DeviceControl, ExpressCapabilities, PortType, TlpSize,
+};
 use p2pdma_spec::pci::msix::{self, MessageControl, TableLocation};
 
 use crate::builder::AcsConfig;
 use crate::config::{ConfigBuilder, ConfigImage};
-use crate::endpoint::{Description, MsixDescription};
+use crate::endpoint::{Description, MsixDescription, Reset};
+use crate::timing::Packets;
 use crate::tree::{Acs, BridgeDecode, Function, Port, PortKind};
 
 /// What software may write of the command register: decode, bus master, interrupt disable.
 const COMMAND: Command =
     Command::new().with_memory_space(true).with_bus_master(true).with_interrupt_disable(true);
+
+/// Device Control after a reset (PCIe 6.0 §7.5.3.4).
+const DEVICE_CONTROL: DeviceControl = DeviceControl::new()
+    .with_relaxed_ordering(true)
+    .with_no_snoop(true)
+    .with_max_payload(TlpSize::B128)
+    .with_max_read_request(TlpSize::B512);
+/// What software may write of it. Initiate Function Level Reset always reads as zero, so it is no stored bit;
+/// the rest belongs to capabilities that are not there.
+const DEVICE_CONTROLS: DeviceControl = DeviceControl::new()
+    .with_correctable_error_reporting(true)
+    .with_non_fatal_error_reporting(true)
+    .with_fatal_error_reporting(true)
+    .with_unsupported_request_reporting(true)
+    .with_relaxed_ordering(true)
+    .with_max_payload(TlpSize::from_bits(7))
+    .with_no_snoop(true)
+    .with_max_read_request(TlpSize::from_bits(7));
 
 /// AER is version 2, ACS and ATS version 1, in the revision of the specification that is followed.
 const AER_VERSION: u8 = 2;
@@ -158,8 +179,9 @@ fn express(
         .with_role_based_error_reporting(true)
         .with_function_level_reset(function_level_reset);
     builder.set(at + express::offset::DEVICE_CAPABILITIES, &device.into_bits().to_le_bytes());
-    // Initiate Function Level Reset always reads as zero, so it is no stored bit.
-    builder.writable(at + express::offset::DEVICE_CONTROL, &0x7fff_u16.to_le_bytes());
+    let control = at + express::offset::DEVICE_CONTROL;
+    builder.set(control, &DEVICE_CONTROL.into_bits().to_le_bytes());
+    builder.writable(control, &DEVICE_CONTROLS.into_bits().to_le_bytes());
     let capability = LinkCapabilities::new()
         .with_max_speed(link.max.speed)
         .with_max_width(link.max.width)
@@ -167,6 +189,28 @@ fn express(
     builder.set(at + express::offset::LINK_CAPABILITIES, &capability.into_bits().to_le_bytes());
     let status = trained(link.current).into_bits();
     builder.set(at + express::offset::LINK_STATUS, &status.to_le_bytes());
+}
+
+/// Says which payloads are supported, of a function or port that has never been written to.
+pub(crate) fn support_payload(config: &mut ConfigImage, max_payload: TlpSize) {
+    let at = config.offsets.express + express::offset::DEVICE_CAPABILITIES;
+    let capabilities = DeviceCapabilities::from_bits(config.read(at, Width::Dword));
+    config.force(at, capabilities.with_max_payload(max_payload).into_bits());
+    config.make_initial();
+}
+
+fn device_control(config: &ConfigImage) -> DeviceControl {
+    DeviceControl::from_bits(word(config, config.offsets.express + express::offset::DEVICE_CONTROL))
+}
+
+/// How a function or port cuts what it sends. What a program asks for beyond what is supported has no
+/// effect; the specification does not say what it would do (PCIe 6.0 §7.5.3.4).
+fn decode_packets(config: &ConfigImage) -> Packets {
+    let at = config.offsets.express + express::offset::DEVICE_CAPABILITIES;
+    let supported = DeviceCapabilities::from_bits(config.read(at, Width::Dword)).max_payload();
+    let control = device_control(config);
+    let payload = control.max_payload().into_bits().min(supported.into_bits());
+    Packets::new(TlpSize::from_bits(payload), control.max_read_request())
 }
 
 fn trained(link: Option<Link>) -> express::LinkStatus {
@@ -313,10 +357,23 @@ impl Port {
             bus_master: command.bus_master(),
         };
         self.acs = decode_acs(config);
+        self.packets = decode_packets(config);
     }
 }
 
 impl Function {
+    /// Returns every register to its initial value; but a function-level reset leaves Max_Payload_Size as it
+    /// is (PCIe 6.0 §6.6.2).
+    pub(crate) fn reset_registers(&mut self, kind: Reset) {
+        let before = device_control(&self.config).max_payload();
+        self.config.reset(kind);
+        if kind == Reset::FunctionLevel {
+            let control = device_control(&self.config).with_max_payload(before).into_bits();
+            let at = self.config.offsets.express + express::offset::DEVICE_CONTROL;
+            self.config.write(at, Width::Word, u32::from(control));
+        }
+    }
+
     /// Reads the registers after a write or reset.
     pub(crate) fn decode_registers(&mut self) {
         let config = &self.config;
@@ -340,5 +397,6 @@ impl Function {
         let enabled = |at| AtsControl::from_bits(word(config, at + ats::offset::CONTROL)).enable();
         self.domain.translated_allowed = ats != 0 && enabled(ats);
         self.acs = decode_acs(config);
+        self.packets = decode_packets(config);
     }
 }

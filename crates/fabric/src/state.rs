@@ -21,7 +21,7 @@ use crate::port::Port;
 use crate::registers::show_link;
 use crate::route::boundaries::Boundaries;
 use crate::route::{Reporter, Routes};
-use crate::timing::{HostChannels, Lanes, LinkState, Packets, Timing, TimingModel, Wires};
+use crate::timing::{HostChannels, Lanes, LinkState, Timing, TimingModel, Wires};
 use crate::trace::Trace;
 use crate::tree::{PortKind, Tree};
 
@@ -36,7 +36,6 @@ pub(crate) struct Machine {
     pub(crate) host: Host,
     pub(crate) iommu_mode: IommuMode,
     pub(crate) timing: Timing,
-    pub(crate) packets: Packets,
     pub(crate) boundaries: Boundaries,
     /// Counts the changes that make verdicts void: of registers, links and slots.
     pub(crate) layout: u64,
@@ -383,7 +382,7 @@ impl State {
     pub(crate) fn reset_function(&mut self, function: usize, kind: Reset) {
         let slot = &mut self.machine.tree.functions[function];
         slot.epoch += 1;
-        slot.config.reset(kind);
+        slot.reset_registers(kind);
         if let Some(msix) = &mut slot.msix {
             msix.reset();
         }

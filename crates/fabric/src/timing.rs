@@ -28,9 +28,10 @@ pub enum Timing {
 /// The constants of the timing model. The defaults are those of a recent server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimingModel {
-    /// Largest payload of a packet.
+    /// Largest payload of a packet that every function supports, and that the firmware programs as
+    /// Max_Payload_Size. What a function's Device Control says then is what cuts its packets.
     pub max_payload: TlpSize,
-    /// Largest read request.
+    /// Largest read request: what the firmware programs as Max_Read_Request_Size.
     pub max_read_request: TlpSize,
     /// From one port of a switch to another. About 115 ns were measured on a Gen5 switch.
     pub switch_hop: Duration,

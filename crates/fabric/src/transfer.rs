@@ -338,7 +338,9 @@ impl State {
             return Err(NOWHERE);
         }
         let memory = self.machine.tree.memory(target);
-        let route = Route::new(resolution, target, memory, request, self.machine.packets);
+        let (from, to) = (requester.function(), target.function());
+        let packets = self.machine.tree.packets(from, to, request.access);
+        let route = Route::new(resolution, target, memory, request, packets);
         let generation = self.machine.generation;
         self.routes.insert(requester, generation, request.access, route, &mut self.counters);
         Ok(())

@@ -15,6 +15,8 @@ use crate::endpoint::{BarMemory, Description, Endpoint, MemoryRegion, MsixDescri
 use crate::iommu::Domain;
 use crate::msix::Msix;
 use crate::route::Target;
+use crate::timing::Packets;
+use crate::tlp::Access;
 
 /// The kinds of port, which are type 1 functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +62,8 @@ pub(crate) struct Port {
     pub(crate) config: ConfigImage,
     pub(crate) decode: BridgeDecode,
     pub(crate) acs: Acs,
+    /// How what the root complex sends through a root port is cut.
+    pub(crate) packets: Packets,
     pub(crate) errors: ErrorCounters,
 }
 
@@ -113,6 +117,8 @@ pub(crate) struct Function {
     pub(crate) bars: Vec<BarState>,
     pub(crate) msix: Option<Msix>,
     pub(crate) acs: Acs,
+    /// How what it sends is cut.
+    pub(crate) packets: Packets,
     /// Counts resets; events of an earlier epoch do not arrive.
     pub(crate) epoch: u32,
     /// Register writes of the processor that are still on their way.
@@ -223,6 +229,33 @@ impl Tree {
             Content::Memory(memory) => Some(Arc::clone(&memory.memory)),
             _ => None,
         }
+    }
+
+    /// How a request between two functions is cut, and its completions. No function is the root complex,
+    /// which sends through the root port above the other.
+    pub(crate) fn packets(
+        &self,
+        from: Option<usize>,
+        to: Option<usize>,
+        access: Access,
+    ) -> Packets {
+        let own = |function: usize| self.functions[function].packets;
+        let root = |function: usize| self.ports[self.root_port(function)].packets;
+        let requester = from.map(own).or(to.map(root)).unwrap_or_default();
+        let completer = to.map(own).or(from.map(root)).unwrap_or_default();
+        match access {
+            Access::Write => requester,
+            Access::Read => requester.answered_by(completer),
+        }
+    }
+
+    /// The root port above a function.
+    pub(crate) fn root_port(&self, function: usize) -> usize {
+        let mut port = self.functions[function].port;
+        while let Some(above) = self.ports[port].above {
+            port = above;
+        }
+        port
     }
 
     /// Where a function is, by the bus numbers that its port has now.

@@ -10,6 +10,7 @@ use p2pdma_spec::pci::config::{
 
 use crate::error::Error;
 use crate::host::memory::LOW_END;
+use crate::host::payload;
 use crate::state::State;
 
 /// BARs of 32 bits, and those that are not prefetchable, go between host memory's low end and the
@@ -291,8 +292,9 @@ fn open_window(state: &mut State, bdf: Bdf, space: usize, first: u64, last: u64)
     }
 }
 
-/// Switches decoding on, and bus mastering in bridges; endpoints' drivers do that for themselves.
+/// Sets packet sizes, and switches decoding on, and bus mastering in bridges; endpoints' drivers do that for themselves.
 fn enable(state: &mut State, item: &Found) {
+    payload::program(state, item.bdf);
     let command = Command::new().with_memory_space(true);
     let command = match &item.content {
         Content::Endpoint(_) => command,

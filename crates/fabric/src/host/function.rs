@@ -167,7 +167,7 @@ impl Function for FabricFunction {
         &self.clock
     }
 
-    /// BARs and memory decode are as before, as Linux restores them; bus mastering and MSI-X are off until a
+    /// BARs, Device Control and memory decode are as before, as Linux restores them; bus mastering and MSI-X are off until a
     /// driver asks for them again.
     fn reset(&self) -> Result<(), Error> {
         if self.is_gone() {
@@ -183,10 +183,12 @@ impl Function for FabricFunction {
         let bars = (0..6).map(|index| offset::BAR0 + 4 * index);
         let saved: Result<Vec<_>, Error> =
             bars.map(|at| Ok((at, self.config.read(at, Width::Dword)?))).collect();
-        let initiate = DeviceControl::new().with_initiate_function_level_reset(true).into_bits();
         let register = express + express::offset::DEVICE_CONTROL;
-        self.config.write(register, Width::Word, u32::from(initiate))?;
+        let control = self.config.read(register, Width::Word)?;
+        let initiate = DeviceControl::new().with_initiate_function_level_reset(true).into_bits();
+        self.config.write(register, Width::Word, control | u32::from(initiate))?;
         self.fabric.lock().wait(AFTER_RESET);
+        self.config.write(register, Width::Word, control)?;
         for (at, value) in saved? {
             self.config.write(at, Width::Dword, value)?;
         }

@@ -6,4 +6,5 @@ pub(crate) mod enumerate;
 pub(crate) mod function;
 pub(crate) mod interrupt;
 pub(crate) mod memory;
+mod payload;
 pub(crate) mod stream;

@@ -54,15 +54,20 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Who notices what is wrong there.
-    pub(crate) fn reporter(self) -> Reporter {
+    /// The function that it is a part of; none if it is the root complex's.
+    pub(crate) fn function(self) -> Option<usize> {
         match self {
             Self::Memory { function, .. }
             | Self::Registers { function, .. }
             | Self::MsixTable { function }
-            | Self::MsixPending { function } => Reporter::Function(function),
-            Self::Host | Self::Interrupt | Self::Lost => Reporter::HostBridge,
+            | Self::MsixPending { function } => Some(function),
+            Self::Host | Self::Interrupt | Self::Lost => None,
         }
+    }
+
+    /// Who notices what is wrong there.
+    pub(crate) fn reporter(self) -> Reporter {
+        self.function().map_or(Reporter::HostBridge, Reporter::Function)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use p2pdma_spec::pci::express::TlpSize;
 
-use super::TimingModel;
-
 /// Bytes on the wire beside the payload of a memory write: 2 framing + 2 sequence number + 16 header
 /// with a 64-bit address + 4 LCRC, rounded as pcie-bench does (SIGCOMM 2018, §3).
 const WRITE_OVERHEAD: u64 = 24;
@@ -12,9 +10,9 @@ const COMPLETION_OVERHEAD: u64 = 20;
 /// A read request carries nothing else.
 const READ_REQUEST: u64 = 24;
 
-/// The largest payload and read request: powers of two, kept as shifts because every transfer divides by
-/// them.
-#[derive(Debug, Clone, Copy)]
+/// The largest payload and read request that Device Control allows (PCIe 6.0 §7.5.3.4): powers of two, kept
+/// as shifts because every transfer divides by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packets {
     payload_shift: u32,
     request_shift: u32,
@@ -32,13 +30,16 @@ pub(crate) enum Burst {
 }
 
 impl Packets {
-    pub(crate) fn new(model: &TimingModel) -> Self {
+    pub(crate) fn new(max_payload: TlpSize, max_read_request: TlpSize) -> Self {
         // A reserved code means the smallest size, which every function supports.
         let shift = |size: TlpSize| size.bytes().unwrap_or(128).trailing_zeros();
-        Self {
-            payload_shift: shift(model.max_payload),
-            request_shift: shift(model.max_read_request),
-        }
+        Self { payload_shift: shift(max_payload), request_shift: shift(max_read_request) }
+    }
+
+    /// The requests of this function, and the completions of another one that answers them: who sends a
+    /// payload cuts it (PCIe 6.0 §2.2.2).
+    pub(crate) fn answered_by(self, completer: Self) -> Self {
+        Self { payload_shift: completer.payload_shift, ..self }
     }
 
     /// How many packets carry `len` bytes.
@@ -65,6 +66,13 @@ impl Packets {
             Burst::Completions => loaded(COMPLETION_OVERHEAD),
             Burst::Requests => (READ_REQUEST, self.read_requests(len) * READ_REQUEST),
         }
+    }
+}
+
+impl Default for Packets {
+    /// What Device Control says after a reset.
+    fn default() -> Self {
+        Self::new(TlpSize::B128, TlpSize::B512)
     }
 }
 

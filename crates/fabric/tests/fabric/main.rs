@@ -8,6 +8,7 @@ mod enumeration;
 mod faults;
 mod interrupts;
 mod machine;
+mod payload;
 mod routing;
 mod support;
 mod time;
