@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use p2pdma::machine::parse_size;
 use p2pdma::topology::IommuMode;
 
-use crate::command::{bench, completions, copy, demo, explain, lab, man, schema, topo};
+use crate::command::{bench, completions, copy, demo, doctor, explain, lab, man, schema, topo};
 use crate::exit;
 
 /// Moves data between PCIe devices without staging it in host memory, and says whether a machine can
@@ -40,6 +40,11 @@ pub(crate) enum Command {
     ///
     /// Prints the machine as a tree, or as a matrix of who reaches whose memory. It opens no device.
     Topo(topo::Topo),
+    /// Check this machine, a pair, or the mounted volumes, and say what to fix
+    ///
+    /// Judges the kernel, who lends memory, links, drivers, block devices and every path. Fixes are
+    /// printed with what they cost, and never applied. Without root it says what it could not read.
+    Doctor(doctor::Doctor),
     /// Explain a reason code
     ///
     /// Tells what a reason code means, how it is found, and what helps. Without a code it lists them all.

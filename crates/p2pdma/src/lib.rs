@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod doctor;
 mod error;
 mod host_clock;
 mod memory;

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod lab;
 mod line;
@@ -43,6 +44,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Demo(demo) => demo.run(context),
         Command::Copy(copy) => copy.run(context),
         Command::Topo(topo) => topo.run(context),
+        Command::Doctor(doctor) => doctor.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Bench(bench) => bench.run(context),
         Command::Schema(schema) => schema.run(context),

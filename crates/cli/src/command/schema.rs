@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{bench, copy, demo, explain, lab, topo};
+use super::{bench, copy, demo, doctor, explain, lab, topo};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::output::document::{Envelope, FailureDocument, VERSION};
@@ -24,6 +24,7 @@ enum Name {
     Bench,
     Copy,
     Demo,
+    Doctor,
     /// What any command prints that fails with nothing else to show
     Error,
     Explain,
@@ -62,6 +63,13 @@ fn schemas(name: Name) -> Vec<(&'static str, Value)> {
         ],
         Name::Copy => vec![of::<copy::CopyDocument>("p2pdma/copy")],
         Name::Demo => vec![of::<demo::DemoDocument>("p2pdma/demo")],
+        Name::Doctor => vec![
+            of::<doctor::DoctorDocument>("p2pdma/doctor"),
+            of::<doctor::FindingDocument>("p2pdma/doctor-finding"),
+            of::<doctor::DoctorPairDocument>("p2pdma/doctor-pair"),
+            of::<doctor::VolumesDocument>("p2pdma/doctor-volumes"),
+            of::<doctor::VolumeDocument>("p2pdma/doctor-volume"),
+        ],
         Name::Error => vec![of::<FailureDocument>("p2pdma/error")],
         Name::Explain => vec![
             of::<explain::ExplainDocument>("p2pdma/explain"),

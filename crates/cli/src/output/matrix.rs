@@ -10,13 +10,15 @@ use serde::Serialize;
 
 use super::csv::{Csv, optional};
 use super::table;
-use crate::subject::label;
+use crate::subject::{Subject, label};
 
 /// All pairs of functions that may take part.
 #[derive(Debug)]
 pub(crate) struct Matrix<'a> {
     topology: &'a Topology,
     pairs: Pairs,
+    /// Of each function whether it has memory that peers can reach; `None` if that is not known.
+    lends: Vec<Option<bool>>,
 }
 
 /// A pair.
@@ -28,6 +30,8 @@ pub(crate) struct Cell {
     provider: String,
     /// How it gets there.
     route: RouteKind,
+    /// Whether there is memory at the end; null if that is not known.
+    memory: Option<bool>,
     /// The kernel's distance; null without a memory to reach.
     distance: Option<u32>,
     /// Why not, or why it is not known.
@@ -65,12 +69,20 @@ const SQUARE: usize = 16;
 pub(crate) const HINT: &str = "'p2pdma doctor CLIENT PROVIDER' tells all about one pair";
 
 impl<'a> Matrix<'a> {
-    /// Judges all pairs of a topology.
-    pub(crate) fn of(topology: &'a Topology) -> Self {
+    /// Judges all pairs of a machine.
+    pub(crate) fn of(subject: &'a Subject) -> Self {
+        let topology = subject.topology();
+        let unread = |id| subject.survey().is_some_and(|s| s.function(id).pool.cause().is_some());
+        let lends = topology.ids().map(|id| match topology.node(id).memory.is_empty() {
+            false => Some(true),
+            true if unread(id) => None,
+            true => Some(false),
+        });
+        let lends = lends.collect();
         let parties: Vec<NodeId> =
             topology.ids().filter(|id| takes_part(topology.node(*id))).collect();
         let pairs = topology.matrix(parties.clone(), parties, Lists::WithUsers);
-        Self { topology, pairs }
+        Self { topology, pairs, lends }
     }
 
     /// All cells with their places.
@@ -82,7 +94,7 @@ impl<'a> Matrix<'a> {
     }
 
     fn kind(&self, client: NodeId, provider: NodeId, pair: Pair) -> RouteKind {
-        if self.topology.node(provider).memory.is_empty() {
+        if self.lends(provider) == Some(false) {
             return RouteKind::NoMemory;
         }
         match pair.map_type {
@@ -92,6 +104,10 @@ impl<'a> Matrix<'a> {
             Some(MapType::NotSupported) => RouteKind::NotSupported,
             None => RouteKind::Unknown,
         }
+    }
+
+    fn lends(&self, id: NodeId) -> Option<bool> {
+        self.lends[id.index()]
     }
 
     fn name(&self, id: NodeId) -> String {
@@ -107,6 +123,7 @@ impl<'a> Matrix<'a> {
                 client: self.name(client),
                 provider: self.name(provider),
                 route,
+                memory: self.lends(provider),
                 distance: (route != RouteKind::NoMemory).then_some(pair.distance.into()),
                 code: pair.code.filter(|_| refused).map(|code| code.to_string()),
             }
@@ -116,7 +133,7 @@ impl<'a> Matrix<'a> {
     /// The matrix with its legend, the reasons and what else to know.
     pub(crate) fn text(&self) -> String {
         let parties = self.pairs.providers();
-        let lends = |id: &NodeId| !self.topology.node(*id).memory.is_empty();
+        let lends = |id: &NodeId| self.lends(*id) != Some(false);
         let all = parties.len() <= SQUARE;
         let shown = |id: &NodeId| all || lends(id);
         let mut header = vec![String::new()];
@@ -135,6 +152,10 @@ impl<'a> Matrix<'a> {
             let none = parties.iter().filter(|id| !lends(id)).count();
             text.push_str(&format!("{none} functions lend no memory and have no column\n"));
         }
+        let unknown = parties.iter().filter(|id| self.lends(**id).is_none()).count();
+        if unknown > 0 {
+            text.push_str(&format!("whether {unknown} functions lend memory is not known\n"));
+        }
         if !parties.iter().any(lends) {
             let code = ReasonCode::NoPeerMemory;
             text.push_str(&format!("[{code}] nothing here lends memory\n"));
@@ -144,8 +165,25 @@ impl<'a> Matrix<'a> {
         text
     }
 
+    /// How many pairs of a client and another function's memory are direct, through a host bridge,
+    /// refused, unknown.
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for (client, provider, pair) in self.entries() {
+            let place = match self.kind(client, provider, pair) {
+                RouteKind::Direct => 0,
+                RouteKind::ThroughHostBridge => 1,
+                RouteKind::NotSupported => 2,
+                RouteKind::Unknown => 3,
+                RouteKind::Own | RouteKind::NoMemory => continue,
+            };
+            counts[place] += 1;
+        }
+        counts
+    }
+
     /// For each reason, its first pair with the whole sentence, and how many pairs it holds for.
-    fn reasons(&self) -> String {
+    pub(crate) fn reasons(&self) -> String {
         let mut reasons: BTreeMap<ReasonCode, (NodeId, NodeId, u64)> = BTreeMap::new();
         for (client, provider, pair) in self.entries() {
             let kind = self.kind(client, provider, pair);
@@ -199,7 +237,7 @@ impl<'a> Matrix<'a> {
     pub(crate) fn csv(&self) -> Csv {
         let mut csv = Csv::new(&["client", "provider", "route", "distance", "code"]);
         for cell in self.cells() {
-            let Cell { client, provider, route, distance, code } = &cell;
+            let Cell { client, provider, route, distance, code, .. } = &cell;
             let (distance, code) = (optional(*distance), optional(code.as_ref()));
             csv.row([client, provider, route.word(), &distance, &code]);
         }

@@ -121,12 +121,13 @@ fn headline(id: ProviderId, refusal: &Refusal, topology: &Topology) -> String {
     format!("no peer-to-peer path {path}")
 }
 
-fn labelled(label: &str, text: &str) -> String {
+/// A line with its label before it.
+pub(crate) fn labelled(label: &str, text: &str) -> String {
     format!("{label:<8} {text}\n")
 }
 
 /// Another line of what a label says.
-fn continued(text: &str) -> String {
+pub(crate) fn continued(text: &str) -> String {
     labelled("", text)
 }
 
@@ -139,7 +140,7 @@ fn named(topology: &Topology, bdf: Bdf) -> String {
 }
 
 /// The way from the root down to both functions; two trees where they share no bridge.
-fn trees(verdict: &Verdict, topology: &Topology) -> Vec<Branch> {
+pub(crate) fn trees(verdict: &Verdict, topology: &Topology) -> Vec<Branch> {
     let line = |step: &Step| Branch::new(step_line(step, verdict));
     // The path of an end from its top downwards, as nested branches.
     let chain = |path: &[Step]| {
@@ -269,13 +270,14 @@ fn advice(code: ReasonCode, fix: Option<&Fix>, topology: &Topology) -> String {
 }
 
 /// A table of a machine file and the line in it.
-fn machine_lines(fix: &Fix, topology: &Topology) -> [String; 2] {
+pub(crate) fn machine_lines(fix: &Fix, topology: &Topology) -> [String; 2] {
     let names: Vec<String> =
         fix.now.iter().map(|at| format!("\"{}\"", named(topology, at.bdf))).collect();
     ["[os]".to_owned(), format!("disable-acs-redir = [{}]", names.join(", "))]
 }
 
-fn cost(merges: &[Merge], topology: &Topology) -> String {
+/// What a fix costs: functions that would no longer be isolated.
+pub(crate) fn cost(merges: &[Merge], topology: &Topology) -> String {
     const SHOWN: usize = 4;
     let one = |merge: &Merge| {
         let names: Vec<String> =
@@ -377,7 +379,11 @@ fn document(no_path: &NoPath, topology: &Topology) -> RefusalDocument {
 }
 
 /// A verdict as data.
-fn verdict_document(verdict: &Verdict, fix: Option<&Fix>, topology: &Topology) -> VerdictDocument {
+pub(crate) fn verdict_document(
+    verdict: &Verdict,
+    fix: Option<&Fix>,
+    topology: &Topology,
+) -> VerdictDocument {
     let bridge = |bridge: &HostBridgeEvidence| HostBridgeDocument {
         id: bridge.key.map(|(_, id)| id.to_string()),
         allows: bridge.allows,

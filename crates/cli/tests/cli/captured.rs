@@ -55,7 +55,7 @@ fn a_capture_is_the_machine_that_it_is_of() {
 }
 
 /// The text of lspci with registers that end after 64 bytes, as it is without root.
-fn unprivileged_dump() -> String {
+pub(crate) fn unprivileged_dump() -> String {
     let snapshot = std::fs::read_to_string(capture("default")).unwrap();
     let (mut text, mut bdf) = (String::new(), String::new());
     let mut rows = vec!["00 ".repeat(16).trim_end().to_owned(); 4];
@@ -78,11 +78,11 @@ fn unprivileged_dump() -> String {
     rows.clear();
     heads.sort();
     for (bdf, rows) in heads {
-        text.push_str(&format!("{bdf} Device\n"));
+        text.push_str(&format!("{bdf} Device\n\tControl: Mem+\n\tCapabilities: <access denied>\n"));
         for (row, hex) in rows.iter().enumerate() {
             text.push_str(&format!("{row:x}0: {hex}\n"));
         }
-        text.push_str("\tCapabilities: <access denied>\n\n");
+        text.push('\n');
     }
     text
 }

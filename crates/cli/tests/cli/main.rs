@@ -8,6 +8,7 @@ mod bad_machines;
 mod bad_operands;
 mod bad_state;
 mod captured;
+mod doctor;
 mod done_when;
 mod ends;
 mod interrupt;

@@ -42,6 +42,10 @@ const LINES: &[(&str, i32)] = &[
     ("--fabric acs-redirect topo --matrix", 0),
     ("--fabric down-trained topo", 0),
     ("--fabric eight-ssds topo --matrix", 0),
+    ("--platform fabric doctor", 0),
+    ("--fabric acs-redirect doctor nvme1 nvme0", 3),
+    ("--fabric default doctor nvme1 nvme0", 0),
+    ("--fabric default doctor nvme1 nvme7", 2),
     ("explain", 0),
     ("explain ACS-REDIR", 0),
     ("explain NONSENSE-CODE", 2),
@@ -106,6 +110,11 @@ fn every_line_of_json_lines_is_a_document() {
     for line in
         ["topo", "topo --list", "explain", "bench --bytes 256k --rounds 1", "lab list", boots]
     {
+        schemas.check(&place.run(&format!("-o json {line}")).ok().json());
+    }
+    let volumes = format!("{} doctor --volumes", crate::doctor::with_volumes(&place));
+    schemas.check_lines(place.run(&format!("{volumes} -o jsonl")).ok().text());
+    for line in ["--platform fabric doctor", &volumes] {
         schemas.check(&place.run(&format!("-o json {line}")).ok().json());
     }
     assert_eq!(schemas.unseen(), [""; 0]);

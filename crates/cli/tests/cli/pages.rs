@@ -2,8 +2,8 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 9] =
-    ["demo", "copy", "topo", "explain", "bench", "lab", "schema", "completions", "man"];
+const COMMANDS: [&str; 10] =
+    ["demo", "copy", "topo", "doctor", "explain", "bench", "lab", "schema", "completions", "man"];
 /// Commands of a command.
 const NESTED: [&str; 3] = ["lab run", "lab shell", "lab list"];
 

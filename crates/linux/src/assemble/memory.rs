@@ -28,6 +28,9 @@ pub(super) fn lent(function: &Function) -> Vec<LentMemory> {
             published: pool.published.value().copied().unwrap_or(false),
         });
     }
+    // One that became the pool is not lent twice.
+    let pooled = |cmb: &LentMemory| memory.first().is_some_and(|pool| pool.size == cmb.size);
+    let cmb = cmb.filter(|cmb| !pooled(cmb));
     memory.extend(cmb);
     if memory.is_empty() && function.pool.value().copied().flatten().is_none() {
         memory.extend(function.bars.value().into_iter().flatten().filter_map(plain_bar));

@@ -90,7 +90,11 @@ fn folder(topology: &Topology, id: NodeId) -> String {
 fn function(files: &Files<'_>, platform: &FabricPlatform, node: &Node, folder: &str) {
     let config = platform.fabric().config(node.bdf);
     let read = |at: u16| config.read(at, Width::Dword).unwrap().to_le_bytes();
-    let bytes: Vec<u8> = (0..4096).step_by(4).flat_map(read).collect();
+    let mut bytes: Vec<u8> = (0..4096).step_by(4).flat_map(read).collect();
+    if node.name.as_deref().is_some_and(|name| name.starts_with("nvme")) {
+        // As the kernel's driver leaves it: memory space and bus mastering on.
+        bytes[4] |= 0x06;
+    }
     files.write(&format!("{folder}/config"), &bytes);
     let id = node.id;
     files.write(&format!("{folder}/vendor"), format!("{:#06x}\n", id.vendor));

@@ -88,6 +88,12 @@ impl Topology {
         self.hazards(client, provider, &meeting, map_type)
     }
 
+    /// All links that are down, or run below what both their ends can do.
+    #[must_use]
+    pub fn link_hazards(&self) -> Vec<Hazard> {
+        self.ids().filter_map(|id| self.link_hazard(id.0)).collect()
+    }
+
     pub(super) fn hazards(
         &self,
         client: NodeId,

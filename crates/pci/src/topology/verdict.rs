@@ -367,27 +367,32 @@ impl Topology {
     }
 
     fn host_bridge_evidence(&self, client: NodeId, provider: NodeId) -> Vec<HostBridgeEvidence> {
-        let bridge = |node: NodeId| usize::from(self.place(node.0).host_bridge);
-        let (near, far) = (bridge(client), bridge(provider));
-        let evidence = |index: usize| {
-            let key = self.roots[index].key.map(|at| &self.nodes[at as usize]);
-            let same = near == far;
-            let (list, kernel) = (&self.host.allowlist, self.host.kernel);
-            let rule = if same { self.roots[index].same } else { self.roots[index].across };
-            HostBridgeEvidence {
-                domain: self.host_bridges[index].domain,
-                bus: self.host_bridges[index].bus,
-                key: key.map(|node| (node.bdf, node.id)),
-                entry: key.and_then(|node| list.entry(node.id, kernel, same).cloned()),
-                block: key.and_then(|node| list.block_entry(node.id, kernel, same).cloned()),
-                allows: rule.any == Some(true) && rule.blocked == Some(false),
-            }
-        };
-        let mut bridges = vec![evidence(near)];
+        let (near, far) = (self.host_bridge_of(client), self.host_bridge_of(provider));
+        let mut bridges = vec![self.judge_host_bridge(near, near == far)];
         if far != near {
-            bridges.push(evidence(far));
+            bridges.push(self.judge_host_bridge(far, false));
         }
         bridges
+    }
+
+    /// What the lists say of a host bridge, by its index in [`Topology::host_bridges`]: for pairs below
+    /// it alone (`same`), or for pairs of which one function is below another one.
+    ///
+    /// # Panics
+    /// If there is no such host bridge.
+    #[must_use]
+    pub fn judge_host_bridge(&self, index: usize, same: bool) -> HostBridgeEvidence {
+        let key = self.roots[index].key.map(|at| &self.nodes[at as usize]);
+        let (list, kernel) = (&self.host.allowlist, self.host.kernel);
+        let rule = if same { self.roots[index].same } else { self.roots[index].across };
+        HostBridgeEvidence {
+            domain: self.host_bridges[index].domain,
+            bus: self.host_bridges[index].bus,
+            key: key.map(|node| (node.bdf, node.id)),
+            entry: key.and_then(|node| list.entry(node.id, kernel, same).cloned()),
+            block: key.and_then(|node| list.block_entry(node.id, kernel, same).cloned()),
+            allows: rule.any == Some(true) && rule.blocked == Some(false),
+        }
     }
 
     /// What is not known of what the rules look at for this pair.

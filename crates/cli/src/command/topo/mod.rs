@@ -73,8 +73,7 @@ impl Topo {
     }
 
     fn print(&self, context: &Context, subject: &Subject) -> Result<()> {
-        let topology = subject.topology();
-        let matrix = self.matrix.then(|| Matrix::of(topology));
+        let matrix = self.matrix.then(|| Matrix::of(subject));
         let out = &context.out;
         match (out.format(), &matrix) {
             (Format::Table, None) => out.text(&tree::text(subject))?,
