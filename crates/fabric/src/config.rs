@@ -65,6 +65,11 @@ impl ConfigImage {
         self.force(offset, self.read(offset, Width::Dword) | bits);
     }
 
+    /// The same for a register of 16 bits.
+    pub(crate) fn raise_word(&mut self, offset: u16, bits: u16) {
+        self.raise(offset & !3, u32::from(bits) << (8 * (offset & 3)));
+    }
+
     /// Replaces a dword as the hardware does.
     pub(crate) fn force(&mut self, offset: u16, value: u32) {
         let start = usize::from(offset);

@@ -108,7 +108,8 @@ impl Counters {
     }
 }
 
-/// Errors that a port or function reported: its uncorrectable AER statuses, counted (PCIe 6.0 §7.8.4.2).
+/// Errors that a port or function noticed, whether or not its registers log them: what its uncorrectable AER
+/// statuses tell apart, counted (PCIe 6.0 §7.8.4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ErrorCounters {
     /// Requests that it did not support: nothing decodes the address, or memory decode is off.

@@ -1,13 +1,13 @@
 //! What is no plain memory: registers, MSI-X tables, interrupts, and requests that fail.
 
 use p2pdma_pci::{Bdf, Instant, Iova};
-use p2pdma_spec::pci::aer::UncorrectableErrors;
 
+use crate::aer::Noticed;
 use crate::iommu::FaultRecord;
 use crate::msix::Message;
 use crate::route::{Failure, FailureKind, Reporter, Request, Requester, Target};
 use crate::state::{Event, Payload, State, index};
-use crate::tlp::{Attributes, PayloadClass, TlpError, TlpErrorKind};
+use crate::tlp::{Access, Attributes, PayloadClass, TlpError, TlpErrorKind};
 
 /// Where a piece of a request leads, and when it would be there.
 #[derive(Debug, Clone, Copy)]
@@ -138,20 +138,28 @@ impl State {
         }
     }
 
-    /// Records a failure where it is noticed, and says what the requester learns.
+    /// Records a failure where it is noticed, and says what the requester learns. `len` is what is left of the
+    /// request from its address on.
     #[cold]
-    pub(crate) fn fail(&mut self, source: usize, request: &Request, failure: Failure) -> TlpError {
+    pub(crate) fn fail(
+        &mut self,
+        source: usize,
+        request: &Request,
+        len: usize,
+        failure: Failure,
+    ) -> TlpError {
         self.record(Requester::of(source), request, 0, PayloadClass::Control, None);
         let kind = match failure.kind {
             FailureKind::BusMasterDisabled => TlpErrorKind::BusMasterDisabled,
             FailureKind::LinkDown => TlpErrorKind::LinkDown,
             FailureKind::Unsupported => {
-                self.report_unsupported(failure.at);
+                let offender = self.offender(source, request, len);
+                self.report(failure.at, Noticed::UnsupportedRequest, Some(offender));
                 TlpErrorKind::UnsupportedRequest
             }
             FailureKind::AcsViolation(_) => {
-                let status = UncorrectableErrors::new().with_acs_violation(true);
-                self.report(failure.at, status, |errors| &mut errors.acs_violations);
+                let offender = self.offender(source, request, len);
+                self.report(failure.at, Noticed::AcsViolation, Some(offender));
                 // PCIe 6.0 §6.12.4: a blocked non-posted request is completed with Completer Abort.
                 TlpErrorKind::CompleterAbort
             }
@@ -164,17 +172,13 @@ impl State {
                 TlpErrorKind::UnsupportedRequest
             }
             FailureKind::CompletionLost => {
-                let status = UncorrectableErrors::new().with_completion_timeout(true);
-                let at = Reporter::Function(source);
-                self.report(at, status, |errors| &mut errors.completion_timeouts);
+                self.report(Reporter::Function(source), Noticed::CompletionTimeout, None);
                 TlpErrorKind::CompletionTimeout
             }
         };
+        if request.access == Access::Read {
+            self.show_completion(source, kind);
+        }
         TlpError { at: Iova(request.at), kind }
-    }
-
-    pub(crate) fn report_unsupported(&mut self, at: Reporter) {
-        let status = UncorrectableErrors::new().with_unsupported_request(true);
-        self.report(at, status, |errors| &mut errors.unsupported_requests);
     }
 }

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod acs;
+mod aer;
 mod bell;
 mod builder;
 mod config;

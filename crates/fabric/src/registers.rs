@@ -9,13 +9,14 @@ use p2pdma_spec::pci::ats::{self, AtsControl};
 use p2pdma_spec::pci::bridge::{BridgeControl, MemoryWindow, PrefetchableWindow};
 use p2pdma_spec::pci::capability::{CapabilityId, ExtendedCapabilityId};
 use p2pdma_spec::pci::class::{ClassCode, ClassRevision};
-use p2pdma_spec::pci::config::{self, Command, HeaderLayout, type0, type1};
+use p2pdma_spec::pci::config::{self, Command, HeaderLayout, Status, type0, type1};
 use p2pdma_spec::pci::express::LinkCapabilities;
 use p2pdma_spec::pci::express::{
-    self, DeviceCapabilities, DeviceControl, ExpressCapabilities, PortType, TlpSize,
+    self, DeviceCapabilities, DeviceControl, DeviceStatus, ExpressCapabilities, PortType, TlpSize,
 };
 use p2pdma_spec::pci::msix::{self, MessageControl, TableLocation};
 
+use crate::aer::CORRECTABLE_MASK;
 use crate::builder::AcsConfig;
 use crate::config::{ConfigBuilder, ConfigImage};
 use crate::endpoint::{Description, MsixDescription, Reset};
@@ -44,6 +45,21 @@ const DEVICE_CONTROLS: DeviceControl = DeviceControl::new()
     .with_no_snoop(true)
     .with_max_read_request(TlpSize::from_bits(7));
 
+/// What software clears of Status and Secondary Status by writing one (PCIe 6.0 §7.5.1.1.4, §7.5.1.3.7).
+const ERROR_STATUS: Status = Status::new()
+    .with_master_data_parity_error(true)
+    .with_signaled_target_abort(true)
+    .with_received_target_abort(true)
+    .with_received_master_abort(true)
+    .with_system_error(true)
+    .with_detected_parity_error(true);
+/// The same of Device Status (PCIe 6.0 §7.5.3.5).
+const DEVICE_STATUS: DeviceStatus = DeviceStatus::new()
+    .with_correctable_error(true)
+    .with_non_fatal_error(true)
+    .with_fatal_error(true)
+    .with_unsupported_request(true);
+
 /// AER is version 2, ACS and ATS version 1, in the revision of the specification that is followed.
 const AER_VERSION: u8 = 2;
 const AER_SIZE: u16 = 0x48;
@@ -65,6 +81,7 @@ fn header(layout: HeaderLayout, multi_function: bool, identity: Identity) -> Con
     builder.set(config::offset::DEVICE_ID, &identity.device.to_le_bytes());
     let class =
         ClassRevision::new().with_class_code(identity.class).with_revision(identity.revision);
+    builder.clears(config::offset::STATUS, &ERROR_STATUS.into_bits().to_le_bytes());
     builder.set(config::offset::CLASS_REVISION, &class.into_bits().to_le_bytes());
     builder
 }
@@ -98,7 +115,7 @@ pub(crate) fn port(
         PortKind::Downstream => PortType::DOWNSTREAM_PORT,
     };
     express(&mut builder, port_type, link, number, false);
-    error_reporting(&mut builder);
+    error_reporting(&mut builder, kind == PortKind::Root);
     if let Some(acs) = acs {
         access_control(&mut builder, acs, PORT_CONTROLS);
     }
@@ -121,10 +138,11 @@ fn bridge_windows(builder: &mut ConfigBuilder) {
     }
     builder.writable(type1::PREFETCHABLE_BASE_UPPER, &[0xff; 4]);
     builder.writable(type1::PREFETCHABLE_LIMIT_UPPER, &[0xff; 4]);
-    // Secondary Bus Reset is the one bit of Bridge Control that does something here.
+    builder.clears(type1::SECONDARY_STATUS, &ERROR_STATUS.into_bits().to_le_bytes());
+    // The other bits of Bridge Control do nothing here.
     builder.set(type1::BRIDGE_CONTROL, &[0, 0]);
-    let reset = BridgeControl::new().with_secondary_bus_reset(true);
-    builder.writable(type1::BRIDGE_CONTROL, &reset.into_bits().to_le_bytes());
+    let control = BridgeControl::new().with_serr(true).with_secondary_bus_reset(true);
+    builder.writable(type1::BRIDGE_CONTROL, &control.into_bits().to_le_bytes());
 }
 
 /// An endpoint's function.
@@ -154,7 +172,7 @@ pub(crate) fn function(
     if let Some(msix) = description.msix {
         message_signaled(&mut builder, msix);
     }
-    error_reporting(&mut builder);
+    error_reporting(&mut builder, false);
     if let Some(acs) = acs {
         access_control(&mut builder, acs, FUNCTION_CONTROLS);
     }
@@ -182,6 +200,8 @@ fn express(
     let control = at + express::offset::DEVICE_CONTROL;
     builder.set(control, &DEVICE_CONTROL.into_bits().to_le_bytes());
     builder.writable(control, &DEVICE_CONTROLS.into_bits().to_le_bytes());
+    let status = at + express::offset::DEVICE_STATUS;
+    builder.clears(status, &DEVICE_STATUS.into_bits().to_le_bytes());
     let capability = LinkCapabilities::new()
         .with_max_speed(link.max.speed)
         .with_max_width(link.max.width)
@@ -199,7 +219,7 @@ pub(crate) fn support_payload(config: &mut ConfigImage, max_payload: TlpSize) {
     config.make_initial();
 }
 
-fn device_control(config: &ConfigImage) -> DeviceControl {
+pub(crate) fn device_control(config: &ConfigImage) -> DeviceControl {
     DeviceControl::from_bits(word(config, config.offsets.express + express::offset::DEVICE_CONTROL))
 }
 
@@ -243,7 +263,7 @@ fn message_signaled(builder: &mut ConfigBuilder, msix: MsixDescription) {
     }
 }
 
-fn error_reporting(builder: &mut ConfigBuilder) {
+fn error_reporting(builder: &mut ConfigBuilder, root: bool) {
     let at =
         builder.extended(ExtendedCapabilityId::ADVANCED_ERROR_REPORTING, AER_VERSION, AER_SIZE);
     builder.offsets().aer = at;
@@ -253,7 +273,11 @@ fn error_reporting(builder: &mut ConfigBuilder) {
     builder.set(at + aer::offset::UNCORRECTABLE_SEVERITY, &severity.to_le_bytes());
     builder.writable(at + aer::offset::UNCORRECTABLE_SEVERITY, &[0xff; 4]);
     builder.clears(at + aer::offset::CORRECTABLE_STATUS, &[0xff; 4]);
+    builder.set(at + aer::offset::CORRECTABLE_MASK, &CORRECTABLE_MASK.into_bits().to_le_bytes());
     builder.writable(at + aer::offset::CORRECTABLE_MASK, &[0xff; 4]);
+    if root {
+        builder.clears(at + aer::offset::ROOT_ERROR_STATUS, &[0x7f]);
+    }
     builder.sticky(at, AER_SIZE);
 }
 
@@ -291,7 +315,7 @@ fn address_translation(builder: &mut ConfigBuilder) {
     builder.writable(at + ats::offset::CONTROL, &enable.to_le_bytes());
 }
 
-fn word(config: &ConfigImage, offset: u16) -> u16 {
+pub(crate) fn word(config: &ConfigImage, offset: u16) -> u16 {
     let [low, high, ..] = config.read(offset, Width::Word).to_le_bytes();
     u16::from_le_bytes([low, high])
 }

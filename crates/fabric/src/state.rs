@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use p2pdma_pci::topology::{Host, IommuMode, Link, Topology};
 use p2pdma_pci::{Bdf, Duration, Instant};
-use p2pdma_spec::pci::aer::{self, UncorrectableErrors};
 
 use crate::bell::{Bells, Whom};
-use crate::counters::{Counters, ErrorCounters, LinkCounters, Traffic};
+use crate::counters::{Counters, LinkCounters, Traffic};
 use crate::endpoint::{Endpoint, Reset, TimerId};
 use crate::error::Error;
 use crate::event::EventQueue;
@@ -19,8 +18,8 @@ use crate::iommu::FaultLog;
 use crate::msix::Message;
 use crate::port::Port;
 use crate::registers::show_link;
+use crate::route::Routes;
 use crate::route::boundaries::Boundaries;
-use crate::route::{Reporter, Routes};
 use crate::timing::{HostChannels, Lanes, LinkState, Timing, TimingModel, Wires};
 use crate::trace::Trace;
 use crate::tree::{PortKind, Tree};
@@ -462,32 +461,6 @@ impl State {
             self.reset_function(function, Reset::Hot);
         }
         self.changed();
-    }
-
-    /// Counts an error at whoever noticed it, in its AER register too.
-    pub(crate) fn report(
-        &mut self,
-        at: Reporter,
-        status: UncorrectableErrors,
-        count: impl Fn(&mut ErrorCounters) -> &mut u64,
-    ) {
-        let tree = &mut self.machine.tree;
-        let (errors, config) = match at {
-            Reporter::Port(port) => {
-                let port = &mut tree.ports[port];
-                (&mut port.errors, &mut port.config)
-            }
-            Reporter::Function(function) => {
-                let function = &mut tree.functions[function];
-                (&mut function.errors, &mut function.config)
-            }
-            Reporter::HostBridge | Reporter::Iommu => return,
-        };
-        *count(errors) += 1;
-        let aer = config.offsets.aer;
-        if aer != 0 {
-            config.raise(aer + aer::offset::UNCORRECTABLE_STATUS, status.into_bits());
-        }
     }
 
     /// Gives every link its place in the counters.

@@ -1,8 +1,8 @@
 //! Where trace and faults listen in: wrapped around the plain transfers, and free when unused.
 
 use p2pdma_pci::{Instant, Iova};
-use p2pdma_spec::pci::aer::UncorrectableErrors;
 
+use crate::aer::Noticed;
 use crate::fault::{FaultKind, Site};
 use crate::route::{Reporter, Request, Requester, Target, Via};
 use crate::state::State;
@@ -23,27 +23,24 @@ impl State {
         let error = |kind| Err(TlpError { at, kind });
         match kind {
             FaultKind::UnsupportedRequest => {
-                if let Some(completer) = self.receiver(source, Access::Read, at, attributes) {
-                    self.report_unsupported(completer);
-                }
+                let (place, noticed) = ((at, data.len()), Noticed::UnsupportedRequest);
+                self.strike_receiver(source, Access::Read, place, attributes, noticed);
+                self.show_completion(source, TlpErrorKind::UnsupportedRequest);
                 error(TlpErrorKind::UnsupportedRequest)
             }
             FaultKind::CompleterAbort => {
-                if let Some(completer) = self.receiver(source, Access::Read, at, attributes) {
-                    let status = UncorrectableErrors::new().with_completer_abort(true);
-                    self.report(completer, status, |errors| &mut errors.completer_aborts);
-                }
+                let (place, noticed) = ((at, data.len()), Noticed::CompleterAbort);
+                self.strike_receiver(source, Access::Read, place, attributes, noticed);
+                self.show_completion(source, TlpErrorKind::CompleterAbort);
                 error(TlpErrorKind::CompleterAbort)
             }
             FaultKind::Drop | FaultKind::CompletionTimeout => {
-                let status = UncorrectableErrors::new().with_completion_timeout(true);
-                let at = Reporter::Function(source);
-                self.report(at, status, |errors| &mut errors.completion_timeouts);
+                self.report(Reporter::Function(source), Noticed::CompletionTimeout, None);
                 error(TlpErrorKind::CompletionTimeout)
             }
             FaultKind::Poison => {
                 self.plain_read(source, at, data, attributes)?;
-                self.report_poison(Reporter::Function(source));
+                self.report(Reporter::Function(source), Noticed::Poisoned, None);
                 error(TlpErrorKind::Poisoned)
             }
             FaultKind::AllOnes => {
@@ -73,9 +70,8 @@ impl State {
         match kind {
             FaultKind::Drop => Ok(self.now()),
             FaultKind::Poison => {
-                if let Some(receiver) = self.receiver(source, Access::Write, at, attributes) {
-                    self.report_poison(receiver);
-                }
+                let (place, noticed) = ((at, data.len()), Noticed::Poisoned);
+                self.strike_receiver(source, Access::Write, place, attributes, noticed);
                 Ok(self.now())
             }
             FaultKind::Duplicate => {
@@ -131,22 +127,29 @@ impl State {
         Some(kind)
     }
 
-    /// Who gets a request: the one that notices what is wrong with it. None if it gets nowhere.
-    fn receiver(
+    /// Lets whoever gets a request notice that something is wrong with it; nobody if it gets nowhere. Of the
+    /// place: the address, the length.
+    fn strike_receiver(
         &mut self,
         source: usize,
         access: Access,
-        at: Iova,
+        (at, len): (Iova, usize),
         attributes: &Attributes,
-    ) -> Option<Reporter> {
+        noticed: Noticed,
+    ) {
         let requester = Requester::of(source);
-        self.ensure(requester, access, at.0, 1, attributes).ok()?;
-        Some(self.routes.current(requester, access)?.target.reporter())
-    }
-
-    fn report_poison(&mut self, receiver: Reporter) {
-        let status = UncorrectableErrors::new().with_poisoned_tlp(true);
-        self.report(receiver, status, |errors| &mut errors.poisoned);
+        if self.ensure(requester, access, at.0, 1, attributes).is_err() {
+            return;
+        }
+        if let Some(way) = self.routes.current(requester, access) {
+            let receiver = way.target.reporter();
+            let request = Request::new(at.0, access, attributes);
+            let mut offender = self.offender(source, &request, len);
+            if noticed == Noticed::Poisoned {
+                offender = offender.poisoned();
+            }
+            self.report(receiver, noticed, Some(offender));
+        }
     }
 
     /// Writes a line of the trace. `way` is none for what was refused.

@@ -240,7 +240,10 @@ impl Tree {
         access: Access,
     ) -> Packets {
         let own = |function: usize| self.functions[function].packets;
-        let root = |function: usize| self.ports[self.root_port(function)].packets;
+        let root = |function: usize| {
+            let port = self.functions[function].port;
+            self.ports[self.root_port(port)].packets
+        };
         let requester = from.map(own).or(to.map(root)).unwrap_or_default();
         let completer = to.map(own).or(from.map(root)).unwrap_or_default();
         match access {
@@ -249,9 +252,8 @@ impl Tree {
         }
     }
 
-    /// The root port above a function.
-    pub(crate) fn root_port(&self, function: usize) -> usize {
-        let mut port = self.functions[function].port;
+    /// The root port above a port, or that itself.
+    pub(crate) fn root_port(&self, mut port: usize) -> usize {
         while let Some(above) = self.ports[port].above {
             port = above;
         }

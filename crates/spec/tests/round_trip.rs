@@ -291,6 +291,9 @@ fn pci_registers_32() -> usize {
         pci::resizable_bar {
             ResizableBarCapability ResizableBarControl
         }
+        pci::tlp {
+            HeaderSender HeaderStart
+        }
     )
 }
 

@@ -3,7 +3,9 @@
 
 use p2pdma_pci::{Bdf, Width};
 use p2pdma_spec::pci::bar::{BarKind, BarRegister};
-use p2pdma_spec::pci::bridge::{MEMORY_GRANULARITY, MemoryWindow, PrefetchableWindow};
+use p2pdma_spec::pci::bridge::{
+    BridgeControl, MEMORY_GRANULARITY, MemoryWindow, PrefetchableWindow,
+};
 use p2pdma_spec::pci::config::{
     Command, HeaderLayout, HeaderType, NO_FUNCTION, offset, type0, type1,
 };
@@ -292,7 +294,7 @@ fn open_window(state: &mut State, bdf: Bdf, space: usize, first: u64, last: u64)
     }
 }
 
-/// Sets packet sizes, and switches decoding on, and bus mastering in bridges; endpoints' drivers do that for themselves.
+/// Sets packet sizes, and switches decoding on; in bridges bus mastering and the forwarding of error messages, too; endpoints' drivers do that for themselves.
 fn enable(state: &mut State, item: &Found) {
     payload::program(state, item.bdf);
     let command = Command::new().with_memory_space(true);
@@ -302,6 +304,8 @@ fn enable(state: &mut State, item: &Found) {
             for item in below {
                 enable(state, item);
             }
+            let control = BridgeControl::new().with_serr(true).into_bits();
+            state.config_write(item.bdf, type1::BRIDGE_CONTROL, Width::Word, u32::from(control));
             command.with_bus_master(true)
         }
     };

@@ -2,6 +2,8 @@
 
 use p2pdma_spec::pci::express::TlpSize;
 
+use crate::tlp::Access;
+
 /// Bytes on the wire beside the payload of a memory write: 2 framing + 2 sequence number + 16 header
 /// with a 64-bit address + 4 LCRC, rounded as pcie-bench does (SIGCOMM 2018, §3).
 const WRITE_OVERHEAD: u64 = 24;
@@ -40,6 +42,17 @@ impl Packets {
     /// payload cuts it (PCIe 6.0 §2.2.2).
     pub(crate) fn answered_by(self, completer: Self) -> Self {
         Self { payload_shift: completer.payload_shift, ..self }
+    }
+
+    /// How many of `len` bytes, at least one, the first packet of a request carries or asks for: none passes
+    /// a multiple of 4 KiB (PCIe 6.0 §2.2.7.1).
+    pub(crate) fn first(self, access: Access, at: u64, len: u64) -> u16 {
+        let shift = match access {
+            Access::Read => self.request_shift,
+            Access::Write => self.payload_shift,
+        };
+        let most = (1 << shift).min(4096 - at % 4096).min(len);
+        u16::try_from(most).unwrap_or(4096)
     }
 
     /// How many packets carry `len` bytes.

@@ -5,6 +5,7 @@
 mod access_control;
 mod changes;
 mod enumeration;
+mod errors;
 mod faults;
 mod interrupts;
 mod machine;

@@ -12,3 +12,4 @@ pub mod express;
 pub mod msix;
 pub mod power;
 pub mod resizable_bar;
+pub mod tlp;
