@@ -138,16 +138,21 @@ impl State {
         }
     }
 
-    /// Records a failure where it is noticed, and says what the requester learns. `len` is what is left of the
-    /// request from its address on.
+    /// Records a failure where it is noticed, and says what the requester learns. Of the place: the
+    /// address, the length. Of the failure: the address at which it happened.
     #[cold]
+    #[inline(never)]
     pub(crate) fn fail(
         &mut self,
         source: usize,
-        request: &Request,
-        len: usize,
-        failure: Failure,
+        access: Access,
+        (at, len): (Iova, usize),
+        attributes: &Attributes,
+        (failed, failure): (u64, Failure),
     ) -> TlpError {
+        let request = &Request::new(failed, access, attributes);
+        let before = usize::try_from(failed.saturating_sub(at.0)).unwrap_or(len);
+        let len = len.saturating_sub(before);
         self.record(Requester::of(source), request, 0, PayloadClass::Control, None);
         let kind = match failure.kind {
             FailureKind::BusMasterDisabled => TlpErrorKind::BusMasterDisabled,

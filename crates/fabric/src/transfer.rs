@@ -48,10 +48,9 @@ impl State {
         data: &mut [u8],
         attributes: &Attributes,
     ) -> Result<Instant, TlpError> {
-        self.read(Requester::of(source), at.0, data, attributes).map_err(|(failed, failure)| {
-            let request = Request::new(failed, Access::Read, attributes);
-            self.fail(source, &request, left(at, data.len(), failed), failure)
-        })
+        let place = (at, data.len());
+        self.read(Requester::of(source), at.0, data, attributes)
+            .map_err(|failure| self.fail(source, Access::Read, place, attributes, failure))
     }
 
     #[inline]
@@ -64,10 +63,9 @@ impl State {
     ) -> Result<Instant, TlpError> {
         match self.write(Requester::of(source), at.0, data, attributes) {
             Ok(done) => Ok(done),
-            Err((failed, failure)) => {
-                let request = Request::new(failed, Access::Write, attributes);
-                let len = left(at, data.len(), failed);
-                let error = self.fail(source, &request, len, failure);
+            Err(failure) => {
+                let place = (at, data.len());
+                let error = self.fail(source, Access::Write, place, attributes, failure);
                 match error.kind {
                     TlpErrorKind::BusMasterDisabled | TlpErrorKind::LinkDown => Err(error),
                     // Posted: the writer learns nothing.
@@ -346,11 +344,6 @@ impl State {
         self.routes.insert(requester, generation, request.access, route, &mut self.counters);
         Ok(())
     }
-}
-
-/// How much of a request of `len` bytes is left from the address on at which it failed.
-fn left(at: Iova, len: usize, failed: u64) -> usize {
-    len - usize::try_from(failed.saturating_sub(at.0)).unwrap_or(len).min(len)
 }
 
 /// Where a request goes for which there is no route although there was one.
