@@ -171,6 +171,9 @@ fn boot_parameters(boot: &BootParameters) -> Vec<Finding> {
 fn unread(topology: &Topology) -> Option<Finding> {
     let mut causes = topology.nodes().iter().filter_map(|node| node.acs.cause());
     let cause = causes.next()?;
-    let count = causes.count() + 1;
-    Some(Finding::unknown(cause, "access control", &format!("ACS of {count} functions")))
+    let of = match causes.count() + 1 {
+        1 => "ACS of one function".to_owned(),
+        count => format!("ACS of {count} functions"),
+    };
+    Some(Finding::unknown(cause, "access control", &of))
 }
