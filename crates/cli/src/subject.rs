@@ -203,6 +203,10 @@ pub(crate) fn snapshot(context: &Context) -> Result<Snapshot> {
         || context.global.iommu.is_some()
         || context.global.platform == PlatformName::Fabric;
     match &context.global.from {
+        Some(from) if from == "-" => {
+            Err(Failure::usage("what comes through standard input is saved already")
+                .remedy("keep it with tee, or name its file"))
+        }
         Some(from) => Snapshot::open(Path::new(from)).map_err(|error| match error {
             E::Snapshot(_) => {
                 let message =

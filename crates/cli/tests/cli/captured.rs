@@ -150,6 +150,7 @@ fn options_of_other_platforms_are_refused() {
         ("topo picture.png".to_owned(), "end the name in .svg"),
         ("topo --route nvme0 nvme1".to_owned(), "FILE.svg"),
         ("--fabric default topo --save x".to_owned(), "no snapshot"),
+        ("--from - topo --save x".to_owned(), "standard input"),
     ] {
         place.run(&line).ends(2).prints_nothing().complains(&[text]);
     }
