@@ -9,8 +9,8 @@ use crate::support::Place;
 fn a_command_runs_in_the_guest_and_its_status_is_ours() {
     let place = Place::new();
     place.write("data", "from outside");
-    let script = "p2pdma --version; cat /root/data; echo oops >&2; exit 42";
-    let mut command = place.command("lab run --topology no-cmb --file ./data:/root/data -- sh -c");
+    let script = "p2pdma --version; cat /srv/data; echo oops >&2; exit 42";
+    let mut command = place.command("lab run --topology no-cmb --file ./data:/srv/data -- sh -c");
     command.arg(script);
     let ran = crate::support::Ran::of(script, command.output().unwrap()).ends(42);
     assert_eq!(ran.text(), format!("p2pdma {}\nfrom outside", env!("CARGO_PKG_VERSION")));

@@ -168,7 +168,7 @@ impl Guest {
         for file in &self.file {
             let (source, target) = file.split_once(':').ok_or_else(|| {
                 Failure::usage(format!("--file {file}: expected a file here and a path there"))
-                    .remedy("as in --file ./data:/root/data")
+                    .remedy("as in --file ./data:/srv/data")
             })?;
             job = job.file(source, target);
         }
