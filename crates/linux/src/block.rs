@@ -19,7 +19,8 @@ pub use mounts::{Mount, SwapArea};
 pub use nvme::{Controller, Transport};
 pub use stack::{Layer, Passage, Stack};
 
-use crate::{Note, Tree};
+use crate::tree::join;
+use crate::{Failure, Note, NoteKind, Tree};
 
 /// All block devices, and who uses them.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,4 +180,36 @@ pub(crate) fn read(tree: &dyn Tree, notes: &mut Vec<Note>) -> Blocks {
         blocks.swap = mounts::read_swap(tree, &blocks);
     }
     blocks
+}
+
+/// The names in a class of sysfs: none if the kernel has no such class.
+fn names(tree: &dyn Tree, class: &str, notes: &mut Vec<Note>) -> Known<Vec<String>> {
+    match tree.list(class) {
+        Ok(names) => Known::Value(names),
+        Err(Failure::Missing) => Known::Value(Vec::new()),
+        Err(failure) => {
+            notes.push(NoteKind::Unreadable { path: class.to_owned(), failure }.into());
+            Known::Unknown(failure.cause())
+        }
+    }
+}
+
+/// What can be read of the members of a class; one that has vanished is not there.
+fn readable<T>(
+    names: &[String],
+    class: &str,
+    notes: &mut Vec<Note>,
+    read: impl Fn(&str) -> Result<T, Failure>,
+) -> Vec<T> {
+    let mut members = Vec::with_capacity(names.len());
+    for name in names {
+        match read(name) {
+            Ok(member) => members.push(member),
+            Err(failure) if failure.is_gone() => {}
+            Err(failure) => {
+                notes.push(NoteKind::Unreadable { path: join(class, name), failure }.into());
+            }
+        }
+    }
+    members
 }

@@ -8,34 +8,20 @@ use super::{BlockDevice, BlockKind};
 use crate::attribute::{decimal, known, optional, text, value};
 use crate::sysfs::last_function;
 use crate::tree::{join, resolve};
-use crate::{Failure, Note, NoteKind, Tree};
+use crate::{Failure, Note, Tree};
 
 const CLASS: &str = "sys/class/block";
 /// Sizes in sysfs are in units of 512 bytes, whatever the device's blocks are.
 const SECTOR: u64 = 512;
 
 pub(super) fn read(tree: &dyn Tree, notes: &mut Vec<Note>) -> Known<Vec<BlockDevice>> {
-    let names = match tree.list(CLASS) {
-        Ok(names) => names,
-        Err(Failure::Missing) => return Known::Value(Vec::new()),
-        Err(failure) => {
-            notes.push(NoteKind::Unreadable { path: CLASS.to_owned(), failure }.into());
-            return Known::Unknown(failure.cause());
-        }
+    let names = match super::names(tree, CLASS, notes) {
+        Known::Value(names) => names,
+        Known::Unknown(cause) => return Known::Unknown(cause),
     };
     let paths: Vec<(&str, NvmeName)> =
         names.iter().filter_map(|name| Some((name.as_str(), nvme_name(name)?))).collect();
-    let mut devices = Vec::with_capacity(names.len());
-    for name in &names {
-        match device(tree, name, &paths) {
-            Ok(device) => devices.push(device),
-            // One that vanished is not there.
-            Err(failure) if failure.is_gone() => {}
-            Err(failure) => {
-                notes.push(NoteKind::Unreadable { path: join(CLASS, name), failure }.into());
-            }
-        }
-    }
+    let mut devices = super::readable(&names, CLASS, notes, |name| device(tree, name, &paths));
     devices.sort_by(|a, b| a.name.cmp(&b.name));
     Known::Value(devices)
 }

@@ -9,7 +9,7 @@ use p2pdma_pci::topology::Known;
 use crate::attribute::{known, text};
 use crate::sysfs::last_function;
 use crate::tree::{join, resolve};
-use crate::{Failure, Note, NoteKind, Tree};
+use crate::{Failure, Note, Tree};
 
 const CLASS: &str = "sys/class/nvme";
 
@@ -56,26 +56,13 @@ impl fmt::Display for Transport {
 }
 
 pub(super) fn read(tree: &dyn Tree, notes: &mut Vec<Note>) -> Known<Vec<Controller>> {
-    let names = match tree.list(CLASS) {
-        Ok(names) => names,
-        // The driver is not there, so no controller is.
-        Err(Failure::Missing) => return Known::Value(Vec::new()),
-        Err(failure) => {
-            notes.push(NoteKind::Unreadable { path: CLASS.to_owned(), failure }.into());
-            return Known::Unknown(failure.cause());
+    // Without the driver there is no such class, and no controller.
+    match super::names(tree, CLASS, notes) {
+        Known::Value(names) => {
+            Known::Value(super::readable(&names, CLASS, notes, |name| controller(tree, name)))
         }
-    };
-    let mut controllers = Vec::with_capacity(names.len());
-    for name in &names {
-        match controller(tree, name) {
-            Ok(controller) => controllers.push(controller),
-            Err(failure) if failure.is_gone() => {}
-            Err(failure) => {
-                notes.push(NoteKind::Unreadable { path: join(CLASS, name), failure }.into());
-            }
-        }
+        Known::Unknown(cause) => Known::Unknown(cause),
     }
-    Known::Value(controllers)
 }
 
 fn controller(tree: &dyn Tree, name: &str) -> Result<Controller, Failure> {
