@@ -76,6 +76,12 @@ pub enum Error {
         /// The option that gives it instead.
         option: &'static str,
     },
+    /// No Debian package can have this name.
+    #[error("'{name}' is no name of a Debian package: these have a-z, 0-9, '+', '-' and '.'")]
+    PackageName {
+        /// The name.
+        name: String,
+    },
     /// A package does not contain what the lab needs of it.
     #[error("{what} is not in the packages {packages}; give {option}")]
     NotInPackage {

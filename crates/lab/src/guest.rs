@@ -5,6 +5,7 @@ mod initramfs;
 mod job;
 mod libraries;
 mod modules;
+mod packages;
 
 pub use job::{GuestFile, Job, Program};
 

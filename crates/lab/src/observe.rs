@@ -14,7 +14,7 @@ pub enum Step {
     /// Packages are fetched.
     Download {
         /// What for: `QEMU`.
-        what: &'static str,
+        what: String,
         /// Bytes that are here.
         done: u64,
         /// Bytes that there are.
@@ -23,7 +23,7 @@ pub enum Step {
     /// Packages are unpacked.
     Unpack {
         /// What for.
-        what: &'static str,
+        what: String,
     },
     /// A processor's virtualization is tried out.
     KvmTest,

@@ -8,12 +8,14 @@
 mod apt;
 mod kernel;
 mod manifest;
+mod package;
 mod qemu;
 mod tree;
 mod unpack;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use package::{PROGRAMS as PACKAGE_PROGRAMS, Package};
 pub use qemu::Qemu;
 
 use crate::Arch;
@@ -86,7 +88,7 @@ impl Options {
                 source,
             })?;
         }
-        Ok(Provisions { arch: self.arch, kernel, modules, busybox, qemu, cache: cache.folder() })
+        Ok(Provisions { arch: self.arch, kernel, modules, busybox, qemu, cache })
     }
 
     fn qemu(&self, cache: &Cache, observer: &mut dyn Observer) -> Result<Qemu, Error> {
@@ -124,7 +126,7 @@ pub struct Provisions {
     modules: Option<PathBuf>,
     busybox: PathBuf,
     qemu: Qemu,
-    cache: PathBuf,
+    cache: Cache,
 }
 
 impl Provisions {
@@ -161,6 +163,16 @@ impl Provisions {
     /// The cache.
     #[must_use]
     pub fn cache(&self) -> &Path {
-        &self.cache
+        self.cache.folder()
+    }
+
+    /// Packages for a guest, fetched if they are not in the cache.
+    pub(crate) fn packages(
+        &self,
+        names: &[String],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Package>, Error> {
+        let fetch = |name: &String| Package::fetch(&self.cache, self.arch, name, &mut *observer);
+        names.iter().map(fetch).collect()
     }
 }

@@ -9,16 +9,16 @@ mod watch;
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use kvm::Accelerator;
 
-use crate::error::{Error, FileContext as _};
+use crate::error::{Error, FileContext as _, Stage};
 use crate::guest::{self, Job};
 use crate::machine::Plan;
 use crate::observe::{Observer, Step};
-use crate::provide::Provisions;
+use crate::provide::{Package, Provisions};
 
 use channels::Channels;
 use process::Process;
@@ -88,7 +88,13 @@ pub fn run(
         .prefix("p2pdma-lab-")
         .tempdir_in(&temporary)
         .file("create", &temporary)?;
-    prepare(folder.path(), provisions, plan, job, settings)?;
+    let packages =
+        provisions.packages(&job.packages, observer).map_err(|error| match settings.stop {
+            // Whoever interrupts us interrupts apt, too.
+            Some(stop) if stop.load(Ordering::Relaxed) => Error::Stopped { stage: Stage::Boot },
+            _ => error,
+        })?;
+    prepare(folder.path(), provisions, plan, (job, &packages), settings)?;
     let interactive = job.is_interactive();
     let channels = Channels::listen(folder.path(), interactive)?;
     let mut command = provisions.qemu().command();
@@ -105,7 +111,7 @@ fn prepare(
     folder: &Path,
     provisions: &Provisions,
     plan: &Plan,
-    job: &Job,
+    (job, packages): (&Job, &[Package]),
     settings: &Settings<'_>,
 ) -> Result<(), Error> {
     for backing in plan.backings() {
@@ -114,6 +120,6 @@ fn prepare(
         file.set_len(backing.size).file("extend", &path)?;
     }
     let image = folder.join(arguments::INITRAMFS);
-    guest::write_initramfs(&image, provisions, job, settings.limit)?;
+    guest::write_initramfs(&image, provisions, job, packages, settings.limit)?;
     fs::metadata(&image).file("read", &image).map(drop)
 }

@@ -65,6 +65,8 @@ fn what_cannot_be_done_is_said_before_anything_is_fetched() {
         ("lab run --topology no-cmb --file x -- true", 2, "expected a file here and a path there"),
         ("lab run --topology no-cmb --offline --cache ./c -- true", 1, "run once with network"),
         ("lab run --topology no-cmb --qemu ./none -- true", 1, "give a QEMU"),
+        ("lab run --topology no-cmb --offline --package no-such -- true", 1, "the package no-such"),
+        ("lab run --topology no-cmb --package ./x -- true", 2, "no name of a Debian package"),
         ("lab run --topology no-cmb --serial ./none/x -- true", 1, "./none/x"),
         ("lab shell --topology no-cmb", 2, "a shell in the lab needs a terminal"),
         ("lab", 2, "Usage: p2pdma lab"),

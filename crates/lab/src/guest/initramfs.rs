@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::archive::Archive;
 use super::job::{Job, Program};
-use super::{libraries, modules};
+use super::libraries::Shelf;
+use super::{modules, packages};
 use crate::error::{Error, FileContext as _};
-use crate::provide::Provisions;
+use crate::provide::{Package, Provisions};
 
 /// The channel on which the guest says how far it is.
 pub(crate) const CONTROL: &str = "control";
@@ -27,9 +28,9 @@ pub(crate) const PORTS: [&str; 4] = [CONTROL, OUT, ERR, LOG];
 const WELCOME: [&str; 3] = ["virtio_pci", "virtio_console", "nvme"];
 const INIT: &str = include_str!("init.sh");
 /// Where the job's programs and libraries are: init.sh sets PATH and LD_LIBRARY_PATH so.
-const PROGRAMS: &str = "/job/bin";
+pub(super) const PROGRAMS: &str = "/job/bin";
 const LIBRARIES: &str = "/job/lib";
-const EXECUTABLE: u32 = 0o755;
+pub(super) const EXECUTABLE: u32 = 0o755;
 const READABLE: u32 = 0o644;
 
 /// Writes the whole file system to `path`: the lab's part, then the job's.
@@ -37,6 +38,7 @@ pub(crate) fn write(
     path: &Path,
     provisions: &Provisions,
     job: &Job,
+    packages: &[Package],
     limit: Duration,
 ) -> Result<(), Error> {
     let out = BufWriter::new(File::create(path).file("create", path)?);
@@ -52,6 +54,10 @@ pub(crate) fn write(
     lab(&mut archive, provisions, job, limit, &modules).file("write", path)?;
     let out = archive.end().file("write", path)?;
     let mut archive = Archive::new(out);
+    // What the job itself brings comes after them, and so in place of what has the same name.
+    for package in packages {
+        packages::write(&mut archive, package, provisions.arch())?;
+    }
     self::job(&mut archive, provisions, job)?;
     archive.end().and_then(|mut out| out.flush()).file("write", path)
 }
@@ -124,7 +130,7 @@ fn program(
     provisions: &Provisions,
     path: &Path,
 ) -> Result<(), Error> {
-    let needed = libraries::of(path, provisions.arch())?;
+    let needed = Shelf::of_host(provisions.arch()).needed_by(path)?;
     if let Some((name, source)) = &needed.interpreter {
         archive.copy(name, EXECUTABLE, source).file("read", source)?;
     }

@@ -31,6 +31,7 @@ pub struct Job {
     pub(crate) programs: Vec<PathBuf>,
     pub(crate) files: Vec<GuestFile>,
     pub(crate) modules: Vec<String>,
+    pub(crate) packages: Vec<String>,
     pub(crate) input: Vec<u8>,
 }
 
@@ -45,6 +46,7 @@ impl Job {
             programs: Vec::new(),
             files: Vec::new(),
             modules: Vec::new(),
+            packages: Vec::new(),
             input: Vec::new(),
         }
     }
@@ -101,6 +103,15 @@ impl Job {
     #[must_use]
     pub fn module(mut self, name: &str) -> Self {
         self.modules.push(name.to_owned());
+        self
+    }
+
+    /// Brings the programs of a Debian package along, with the libraries that they need: they are found by
+    /// their names. [`run`](crate::run) fetches what is not in the cache. Nothing is set up as an
+    /// installation would: no configuration files, and no other programs that they may call.
+    #[must_use]
+    pub fn package(mut self, name: &str) -> Self {
+        self.packages.push(name.to_owned());
         self
     }
 

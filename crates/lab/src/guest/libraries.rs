@@ -22,38 +22,85 @@ pub(crate) struct Libraries {
 
 /// Whether a file is a program that needs nothing beside itself.
 pub(crate) fn is_static(path: &Path, arch: Arch) -> bool {
-    of(path, arch).is_ok_and(|libraries| libraries == Libraries::default())
+    let needed = Shelf::of_host(arch).needed_by(path);
+    needed.is_ok_and(|libraries| libraries == Libraries::default())
 }
 
-/// What a program needs. A script needs nothing that is known.
-pub(super) fn of(program: &Path, arch: Arch) -> Result<Libraries, Error> {
-    let read = read(program, arch)?;
-    let interpreter = match read.interpreter {
-        None => None,
-        Some(name) => {
-            let found = interpreter(&name, arch).ok_or_else(|| missing(program, &name, arch))?;
-            Some((name, found))
+/// Where libraries are looked for.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    arch: Arch,
+    folders: Vec<PathBuf>,
+    /// What it is to people, and what to do if something is not in it.
+    missing: String,
+}
+
+impl Shelf {
+    /// This machine's folders, those of cross compilers among them.
+    pub(super) fn of_host(arch: Arch) -> Self {
+        let triplet = format!("{}-linux-gnu", arch.name());
+        let mut folders = vec![
+            format!("/lib/{triplet}"),
+            format!("/usr/lib/{triplet}"),
+            format!("/usr/{triplet}/lib"),
+        ];
+        if Some(arch) == Arch::of_host() {
+            folders.extend(["/lib64", "/usr/lib64", "/lib", "/usr/lib"].map(str::to_owned));
         }
-    };
-    let mut libraries = Libraries { interpreter, needed: BTreeMap::new() };
-    let mut todo = read.needed;
-    while let Some(name) = todo.pop() {
-        if libraries.needed.contains_key(&name) {
-            continue;
-        }
-        let found = find(&name, arch).ok_or_else(|| missing(program, &name, arch))?;
-        todo.extend(self::read(&found, arch)?.needed);
-        libraries.needed.insert(name, found);
+        let missing = format!(
+            "which is not in this machine's library folders for {arch}; \
+             link it statically (-C target-feature=+crt-static)"
+        );
+        Self { arch, folders: folders.into_iter().map(PathBuf::from).collect(), missing }
     }
-    Ok(libraries)
-}
 
-fn missing(program: &Path, name: &str, arch: Arch) -> Error {
-    let reason = format!(
-        "it needs {name}, which is not in this machine's library folders for {arch}; \
-         link it statically (-C target-feature=+crt-static)"
-    );
-    Error::NotForGuest { path: program.to_owned(), reason }
+    /// All folders of an unpacked tree.
+    pub(super) fn of_tree(tree: &Path, arch: Arch) -> Result<Self, Error> {
+        let (mut folders, mut todo) = (Vec::new(), vec![tree.to_owned()]);
+        while let Some(folder) = todo.pop() {
+            for entry in fs::read_dir(&folder).file("read", &folder)? {
+                let entry = entry.file("read", &folder)?;
+                if entry.file_type().file("read", entry.path())?.is_dir() {
+                    todo.push(entry.path());
+                }
+            }
+            folders.push(folder);
+        }
+        let missing = "which none of the packages has that it depends on".to_owned();
+        Ok(Self { arch, folders, missing })
+    }
+
+    /// What a program needs. A script needs nothing that is known.
+    pub(super) fn needed_by(&self, program: &Path) -> Result<Libraries, Error> {
+        let read = read(program, self.arch)?;
+        let interpreter = match read.interpreter {
+            None => None,
+            Some(name) => {
+                let file = Path::new(&name).file_name().unwrap_or_default().to_string_lossy();
+                let found = self.find(program, &file)?;
+                Some((name, found))
+            }
+        };
+        let mut libraries = Libraries { interpreter, needed: BTreeMap::new() };
+        let mut todo = read.needed;
+        while let Some(name) = todo.pop() {
+            if libraries.needed.contains_key(&name) {
+                continue;
+            }
+            let found = self.find(program, &name)?;
+            todo.extend(self::read(&found, self.arch)?.needed);
+            libraries.needed.insert(name, found);
+        }
+        Ok(libraries)
+    }
+
+    fn find(&self, program: &Path, name: &str) -> Result<PathBuf, Error> {
+        let mut paths = self.folders.iter().map(|folder| folder.join(name));
+        paths.find(|path| path.is_file()).ok_or_else(|| {
+            let reason = format!("it needs {name}, {}", self.missing);
+            Error::NotForGuest { path: program.to_owned(), reason }
+        })
+    }
 }
 
 struct Read {
@@ -97,28 +144,6 @@ fn parse(file: &ElfBytes<'_, LittleEndian>) -> Result<Read, elf::ParseError> {
     Ok(read)
 }
 
-/// The dynamic linker: at its own path, or where cross compilers keep it.
-fn interpreter(name: &str, arch: Arch) -> Option<PathBuf> {
-    let own = PathBuf::from(name);
-    if Some(arch) == Arch::of_host() && own.is_file() {
-        return Some(own);
-    }
-    find(own.file_name()?.to_str()?, arch)
-}
-
-fn find(name: &str, arch: Arch) -> Option<PathBuf> {
-    let triplet = format!("{}-linux-gnu", arch.name());
-    let mut folders = vec![
-        format!("/lib/{triplet}"),
-        format!("/usr/lib/{triplet}"),
-        format!("/usr/{triplet}/lib"),
-    ];
-    if Some(arch) == Arch::of_host() {
-        folders.extend(["/lib64", "/usr/lib64", "/lib", "/usr/lib"].map(str::to_owned));
-    }
-    folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +152,7 @@ mod tests {
     fn this_very_program_needs_a_linker_and_the_c_library() {
         let Some(arch) = Arch::of_host() else { return };
         let own = std::env::current_exe().unwrap();
-        let libraries = of(&own, arch).unwrap();
+        let libraries = Shelf::of_host(arch).needed_by(&own).unwrap();
         assert!(libraries.interpreter.is_some());
         assert!(libraries.needed.keys().any(|name| name.starts_with("libc.so")), "{libraries:?}");
         assert!(!is_static(&own, arch));
@@ -137,11 +162,11 @@ mod tests {
     fn what_is_no_program_of_the_guest_is_refused() {
         let own = std::env::current_exe().unwrap();
         let other = Arch::ALL.into_iter().find(|&arch| Some(arch) != Arch::of_host()).unwrap();
-        let error = of(&own, other).unwrap_err().to_string();
+        let error = Shelf::of_host(other).needed_by(&own).unwrap_err().to_string();
         assert!(error.contains("not built for"), "{error}");
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "neither").unwrap();
-        let error = of(file.path(), Arch::X86_64).unwrap_err().to_string();
+        let error = Shelf::of_host(Arch::X86_64).needed_by(file.path()).unwrap_err().to_string();
         assert!(error.contains("no program"), "{error}");
     }
 }

@@ -93,7 +93,7 @@ impl Apt {
         &self,
         packages: &[String],
         dependencies: bool,
-        what: &'static str,
+        what: &str,
         observer: &mut dyn Observer,
     ) -> Result<Vec<PathBuf>, Error> {
         let archives = self.folder.join("archives");
@@ -115,7 +115,7 @@ impl Apt {
         let mut child = command.spawn().map_err(not_there)?;
         let status = loop {
             let done = folder_size(&archives) + folder_size(&archives.join("partial"));
-            observer.step(&Step::Download { what, done: done.min(total), total });
+            observer.step(&Step::Download { what: what.to_owned(), done: done.min(total), total });
             if let Some(status) = child.try_wait().file("run", "apt-get")? {
                 break status;
             }

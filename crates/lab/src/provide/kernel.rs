@@ -35,13 +35,13 @@ pub(super) fn from_packages(
     observer: &mut dyn Observer,
 ) -> Result<Found, Error> {
     let wanted = Wanted {
-        what: "the kernel",
+        what: "the kernel".to_owned(),
         name: format!("kernel-{arch}"),
         arch,
         option: "--kernel",
         dependencies: false,
         resolve: &|apt| packages(apt, arch),
-        keep: &|path| path.starts_with("usr/lib/modules") || is_busybox(path),
+        keep: &|_, path| path.starts_with("usr/lib/modules") || is_busybox(path),
     };
     let tree = cache.tree(&wanted, observer)?;
     let all = tree.join("usr/lib/modules");
@@ -65,13 +65,13 @@ pub(super) fn busybox_from_packages(
     observer: &mut dyn Observer,
 ) -> Result<PathBuf, Error> {
     let wanted = Wanted {
-        what: "busybox",
+        what: "busybox".to_owned(),
         name: format!("busybox-{arch}"),
         arch,
         option: "--busybox",
         dependencies: false,
         resolve: &|_| Ok(vec![BUSYBOX.to_owned()]),
-        keep: &is_busybox,
+        keep: &|_, path| is_busybox(path),
     };
     Ok(busybox(&cache.tree(&wanted, observer)?))
 }

@@ -118,13 +118,13 @@ pub(super) fn from_packages(
         Arch::Riscv64 => "qemu-system-riscv",
     };
     let wanted = Wanted {
-        what: "QEMU",
+        what: "QEMU".to_owned(),
         name: format!("qemu-{guest}-on-{host}"),
         arch: host,
         option: "--qemu",
         dependencies: true,
         resolve: &|_| Ok(vec![package.to_owned()]),
-        keep: &|path| keep(path, guest),
+        keep: &|_, path| keep(path, guest),
     };
     let tree = cache.tree(&wanted, observer)?;
     let libraries = tree.join("usr/lib").join(format!("{host}-linux-gnu"));

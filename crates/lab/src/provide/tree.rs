@@ -18,7 +18,7 @@ use crate::observe::{Observer, Step};
 /// What is wanted of Debian's archive.
 pub(super) struct Wanted<'a> {
     /// What it is to people.
-    pub(super) what: &'static str,
+    pub(super) what: String,
     /// The folder's name.
     pub(super) name: String,
     /// The packages' architecture.
@@ -29,12 +29,12 @@ pub(super) struct Wanted<'a> {
     pub(super) dependencies: bool,
     /// The packages.
     pub(super) resolve: &'a dyn Fn(&Apt) -> Result<Vec<String>, Error>,
-    /// What is kept of them.
-    pub(super) keep: &'a dyn Fn(&Path) -> bool,
+    /// What is kept of them, by a package's name and a path in it.
+    pub(super) keep: &'a dyn Fn(&str, &Path) -> bool,
 }
 
 /// The cache's folder, and whether it may be filled.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cache {
     folder: PathBuf,
     offline: bool,
@@ -52,8 +52,8 @@ impl Cache {
         Ok(Self { folder, offline: options.offline, refresh: options.refresh })
     }
 
-    pub(super) fn folder(&self) -> PathBuf {
-        self.folder.clone()
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The tree that has what is wanted; fetched if it is not there, or not what it was.
@@ -69,7 +69,7 @@ impl Cache {
         }
         if self.offline {
             return Err(Error::Offline {
-                what: wanted.what.to_owned(),
+                what: wanted.what.clone(),
                 cache: self.folder.clone(),
                 option: wanted.option,
             });
@@ -120,9 +120,9 @@ impl Cache {
         let state = self.folder.join(format!("apt-{}", wanted.arch));
         let apt = Apt::open(&state, wanted.arch, observer)?;
         let packages = (wanted.resolve)(&apt)?;
-        let mut files = apt.fetch(&packages, wanted.dependencies, wanted.what, observer)?;
+        let mut files = apt.fetch(&packages, wanted.dependencies, &wanted.what, observer)?;
         files.sort();
-        observer.step(&Step::Unpack { what: wanted.what });
+        observer.step(&Step::Unpack { what: wanted.what.clone() });
         let folder = self.folder.join(&wanted.name);
         fs::create_dir_all(&folder).file("create", &folder)?;
         let work = tempfile::Builder::new()
@@ -130,7 +130,8 @@ impl Cache {
             .tempdir_in(&folder)
             .file("create", &folder)?;
         for file in &files {
-            unpack::unpack(file, work.path(), wanted.keep)?;
+            let package = name_of(file);
+            unpack::unpack(file, work.path(), &|path| (wanted.keep)(&package, path))?;
         }
         let list = manifest::make(work.path())?;
         let name = tree_name(&list);
@@ -155,6 +156,12 @@ fn remove(path: &Path) -> Result<(), Error> {
         _ => Ok(()),
     }
     .file("delete", path)
+}
+
+/// The name of the package in a file: `fio_3.39-1_amd64.deb` has `fio`.
+fn name_of(file: &Path) -> String {
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    file.split('_').next().unwrap_or_default().to_owned()
 }
 
 fn list_of(tree: &Path) -> PathBuf {

@@ -11,4 +11,5 @@
 
 mod boot;
 mod machines;
+mod packages;
 mod provisions;

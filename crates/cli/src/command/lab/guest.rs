@@ -27,6 +27,9 @@ pub(crate) struct Guest {
     /// Kernel module to load, with those that it needs; may be repeated
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
+    /// Debian package whose programs to take along, with their libraries; may be repeated
+    #[arg(long, value_name = "NAME")]
+    package: Vec<String>,
     /// Program of this machine to take along, with its libraries; may be repeated
     #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::ExecutablePath)]
     bring: Vec<PathBuf>,
@@ -159,6 +162,7 @@ impl Guest {
     /// The job with everything that goes along. This very program does, where the guest can run it.
     pub(crate) fn equip(&self, job: Job) -> Result<Job> {
         let mut job = self.module.iter().fold(job, |job, name| job.module(name));
+        job = self.package.iter().fold(job, |job, name| job.package(name));
         if Arch::of_host() == Some(self.arch()?)
             && let Ok(ourselves) = std::env::current_exe()
         {
@@ -194,6 +198,8 @@ impl From<Error> for Failure {
             Error::Stopped { .. } => Self::interrupted(),
             Error::NotForGuest { .. }
             | Error::NoModule { .. }
+            | Error::NoPackage { .. }
+            | Error::PackageName { .. }
             | Error::GuestPath { .. }
             | Error::OldQemu { .. }
             | Error::HostArch(_)

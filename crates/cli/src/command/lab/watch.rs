@@ -18,7 +18,7 @@ pub(crate) struct Watcher<'a> {
     pass_on: bool,
     /// Raised when nobody reads any more.
     stop: &'a AtomicBool,
-    progress: Option<(&'static str, Progress)>,
+    progress: Option<(String, Progress)>,
     /// Where the guest's console goes, as it comes: it is wanted most where the guest does not end well.
     serial: Option<File>,
     /// The kernel's version, once it is up.
@@ -37,10 +37,11 @@ impl<'a> Watcher<'a> {
         Ok(self)
     }
 
-    fn download(&mut self, what: &'static str, done: u64, total: u64) {
+    fn download(&mut self, what: &str, done: u64, total: u64) {
         if self.progress.as_ref().is_none_or(|(shown, _)| *shown != what) {
             self.out.note(&format!("fetching {what}, {} MB", total / 1_000_000));
-            self.progress = Some((what, self.out.progress(what, Amount::Bytes(total))));
+            let progress = self.out.progress("fetching", Amount::Bytes(total));
+            self.progress = Some((what.to_owned(), progress));
         }
         if let Some((_, progress)) = &mut self.progress {
             progress.at(done);
