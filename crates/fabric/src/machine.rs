@@ -26,6 +26,7 @@ impl Fabric {
             iommu: Known::Value(machine.iommu),
             kernel: None,
             allowlist,
+            qemu: false,
         };
         let mut builder = Builder::new(host, machine.host.memory);
         builder.timing(timing(machine));

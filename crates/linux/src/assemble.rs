@@ -72,11 +72,12 @@ impl Raw {
 /// Puts the tree together. Functions that cannot be in it are left out and noted. The functions are in the
 /// order of the topology's nodes.
 pub(crate) fn assemble(
-    host: Host,
+    mut host: Host,
     raws: Vec<Raw>,
     notes: &mut Vec<Note>,
 ) -> Result<(Topology, Vec<Function>), Error> {
     let mut raws = without_strays(raws, notes);
+    host.qemu = infer::is_qemu(&raws);
     infer::kinds(&mut raws);
     infer::links_of_virtual_functions(&mut raws);
     let multi_function = devices_of_several(&raws);

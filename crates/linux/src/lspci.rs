@@ -64,6 +64,8 @@ pub fn read(bytes: &[u8], allowlist: Allowlist) -> Result<Survey, Error> {
         iommu: Known::Unknown(CAUSE),
         kernel: Some(Known::Unknown(CAUSE)),
         allowlist,
+        // Found in the functions' identifiers.
+        qemu: false,
     };
     let (topology, functions) = assemble(host, raws, &mut notes)?;
     Ok(Survey {

@@ -69,6 +69,8 @@ impl Survey {
             iommu: sysfs::iommu_mode(&raws, &system),
             kernel: Some(system.kernel),
             allowlist,
+            // Found in the functions' identifiers.
+            qemu: false,
         };
         let (topology, functions) = assemble(host, raws, &mut notes)?;
         let blocks = block::read(tree, &mut notes);

@@ -34,6 +34,7 @@ pub(super) fn topology(
         iommu: Known::Value(machine.iommu),
         kernel: None,
         allowlist: Allowlist::kernel(),
+        qemu: true,
     };
     Topology::new(host, bridges.collect(), nodes, 0)
 }

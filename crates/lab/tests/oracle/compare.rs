@@ -5,9 +5,7 @@ use std::fmt;
 use p2pdma_lab::machine::Role;
 use p2pdma_linux::Survey;
 use p2pdma_pci::Bdf;
-use p2pdma_pci::topology::{
-    Allowlist, Hazard, IommuMode, MapType, MemoryKind, Node, Topology, Verdict,
-};
+use p2pdma_pci::topology::{Allowlist, IommuMode, MapType, MemoryKind, Node, Topology, Verdict};
 
 use crate::kernel::{Observed, Pair, Read};
 use crate::scenario::Case;
@@ -147,9 +145,9 @@ fn read(case: &Case, verdict: &Verdict, read: Option<Read>) -> Result<(), String
         }
         MapType::BusAddress => Read::Right,
     };
-    let foretold = verdict.hazards.contains(&Hazard::IommuBypassed);
-    if expected == Read::Astray && !foretold {
-        return Err(format!("no hazard is foretold, but {:?}", verdict.hazards));
+    let foretold = verdict.loses_data();
+    if foretold != (read == Some(Read::Astray)) {
+        return Err(format!("foretold that data are lost: {foretold}; {:?}", verdict.hazards));
     }
     match read {
         Some(read) if read == expected => Ok(()),

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use p2pdma_pci::Bdf;
-use p2pdma_pci::topology::{Kind, Known};
+use p2pdma_pci::topology::{Kind, Known, PciId};
+use p2pdma_spec::pci::class::ClassCode;
 use p2pdma_spec::pci::express::PortType;
 
 use super::{Above, Raw};
@@ -68,6 +69,18 @@ fn by_itself(raw: &Raw, below_bridge: bool) -> Kind {
         (Kind::UnreadFunction, _, Some(true)) if below_bridge => Kind::Endpoint,
         (kind, ..) => kind,
     }
+}
+
+/// Whether a machine is one of QEMU's: by its host bridges, which are of QEMU's own make or carry the
+/// subsystem that QEMU gives to what it emulates of others' (docs/specs/pci-ids.rst in QEMU). The chipsets
+/// that it emulates are also those of real boards, and its network and block devices may be in any machine.
+pub(super) fn is_qemu(raws: &[Raw]) -> bool {
+    const OWN_VENDOR: u16 = 0x1b36;
+    const EMULATED: PciId = PciId { vendor: 0x1af4, device: 0x1100 };
+    let mut host_bridges = raws.iter().filter(|raw| raw.class == ClassCode::HOST_BRIDGE);
+    host_bridges.any(|raw| {
+        raw.id.vendor == OWN_VENDOR || raw.function.subsystem == Known::Value(Some(EMULATED))
+    })
 }
 
 /// Virtual functions have no link registers of their own: their link is the physical function's

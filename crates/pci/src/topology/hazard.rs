@@ -11,11 +11,14 @@ use super::{
 use crate::Bdf;
 
 /// Something that a topology shows and the kernel's rule does not look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hazard {
     /// Requests turn below a translating IOMMU, which therefore neither translates nor checks them.
     IommuBypassed,
+    /// The same under QEMU, whose switches turn nothing: requests reach the IOMMU with a bus address, and
+    /// data are lost although commands succeed.
+    DataLost,
     /// A link on the way is down.
     LinkDown {
         /// The function below the link.
@@ -50,9 +53,24 @@ impl Hazard {
     pub const fn code(&self) -> ReasonCode {
         match self {
             Self::IommuBypassed => ReasonCode::Iommu,
+            Self::DataLost => ReasonCode::DataLost,
             Self::LinkDown { .. } | Self::LinkDownTrained { .. } => ReasonCode::LinkDown,
             Self::BarSmall { .. } => ReasonCode::BarSmall,
             Self::CmbUnaligned { .. } => ReasonCode::CmbAlign,
+        }
+    }
+
+    /// What to do about it, as an imperative.
+    #[must_use]
+    pub const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::IommuBypassed => None,
+            Self::DataLost => Some("boot with iommu=pt, or without the emulated IOMMU"),
+            Self::LinkDown { .. } | Self::LinkDownTrained { .. } => {
+                Some("reseat the device; look at riser and retimer")
+            }
+            Self::BarSmall { .. } => Some("enable resizable BAR in the firmware"),
+            Self::CmbUnaligned { .. } => Some("see whether the firmware lets its size be set"),
         }
     }
 }
@@ -61,6 +79,9 @@ impl fmt::Display for Hazard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::IommuBypassed => f.write_str("the translating IOMMU does not see this traffic"),
+            Self::DataLost => f.write_str(
+                "this is QEMU with a translating IOMMU: data by bus address go astray, with status OK",
+            ),
             Self::LinkDown { at } => write!(f, "the link above {at} is down"),
             Self::LinkDownTrained { at, current, possible } => {
                 write!(f, "the link above {at} runs at {current} of {possible}")
@@ -102,9 +123,8 @@ impl Topology {
         map_type: Option<MapType>,
     ) -> Vec<Hazard> {
         let mut hazards = Vec::new();
-        let translates = self.host.iommu == Known::Value(IommuMode::Translate);
-        if translates && map_type == Some(MapType::BusAddress) && client != provider {
-            hazards.push(Hazard::IommuBypassed);
+        if self.passes_by_iommu(client, provider, map_type) {
+            hazards.push(if self.host.qemu { Hazard::DataLost } else { Hazard::IommuBypassed });
         }
         for start in [client, provider] {
             let mut at = start.0;
@@ -116,6 +136,23 @@ impl Topology {
         let memory = &self.nodes[provider.index()].memory;
         hazards.extend(memory.iter().filter_map(memory_hazard));
         hazards
+    }
+
+    /// Whether a pair's data are lost although it has a path.
+    pub(super) fn loses_data(
+        &self,
+        client: NodeId,
+        provider: NodeId,
+        map_type: Option<MapType>,
+    ) -> bool {
+        self.host.qemu && self.passes_by_iommu(client, provider, map_type)
+    }
+
+    /// Whether a pair's requests turn below a translating IOMMU. A function finds its own memory inside
+    /// itself; what goes through the root complex has a translated address.
+    fn passes_by_iommu(&self, client: NodeId, provider: NodeId, map_type: Option<MapType>) -> bool {
+        let translates = self.host.iommu == Known::Value(IommuMode::Translate);
+        translates && map_type == Some(MapType::BusAddress) && client != provider
     }
 
     /// Judges the link between a function and the port above it.

@@ -7,7 +7,8 @@ use super::{Lists, MapType, NodeId, ReasonCode, Topology};
 pub struct Pair {
     /// The map type; `None` if it depends on something that is not known.
     pub map_type: Option<MapType>,
-    /// Why there is no path, or why it is not known; `None` if there is one.
+    /// Why there is no path, why it is not known, or that it loses data; `None` if there is one that is
+    /// not known to.
     pub code: Option<ReasonCode>,
     /// The kernel's distance.
     pub distance: u16,
@@ -70,7 +71,10 @@ impl Topology {
     pub fn pair(&self, client: NodeId, provider: NodeId, lists: Lists) -> Pair {
         let mapping = self.map_type(client, provider, lists);
         let code = match mapping.map_type {
-            Some(MapType::BusAddress | MapType::ThroughHostBridge) => None,
+            Some(MapType::BusAddress | MapType::ThroughHostBridge) => {
+                let lost = self.loses_data(client, provider, mapping.map_type);
+                lost.then_some(ReasonCode::DataLost)
+            }
             Some(MapType::NotSupported) => Some(self.refusing(client, provider, lists)),
             None => Some(ReasonCode::UnknownNeedRoot),
         };

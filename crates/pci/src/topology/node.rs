@@ -342,6 +342,8 @@ pub struct Host {
     pub kernel: Option<Known<KernelVersion>>,
     /// The host bridges that may carry peer-to-peer traffic.
     pub allowlist: Allowlist,
+    /// Whether QEMU emulates the machine: its switches turn nothing, but hand every request to the IOMMU.
+    pub qemu: bool,
 }
 
 impl Host {
@@ -353,6 +355,7 @@ impl Host {
             iommu: Known::Value(IommuMode::Off),
             kernel: None,
             allowlist: Allowlist::kernel(),
+            qemu: false,
         }
     }
 }

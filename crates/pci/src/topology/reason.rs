@@ -111,10 +111,10 @@ both read from and written to (CMBSZ.RDS and WDS) is there but not published.
 The kernel has no support for persistent memory regions (PMR)."
 
     NoMover "NO-MOVER"
-"Neither end starts requests: both are memory."
-"Memory answers requests and starts none. Between two memories somebody else has
-to move the bytes: an SSD, a network card, a data mover (DMA engine), or the
-processor.
+"Nobody starts requests: memory answers them, and bridges pass them on."
+"Memory answers requests and starts none, and a bridge has none of its own.
+Between two memories somebody else has to move the bytes: an SSD, a network
+card, a data mover (DMA engine), or the processor.
 What helps: copy by way of an SSD's namespace, or with --p2p=off by the
 processor through host memory."
 
@@ -166,7 +166,8 @@ reads. Reading a hole is answered by the processor."
 
     Md "MD"
 "The block device is an md array of a level that does not carry peer-to-peer I/O."
-"raid0 and raid1 pass peer memory on (and raid10 for reading). Levels with
+"raid0 and raid1 pass peer memory on. raid10 does so for reading; whether
+it does for writing was not tried. Levels with
 parity compute over the data in the processor and do not. Each member disk has
 to reach the provider."
 
@@ -180,11 +181,8 @@ multipath and md raid0 or raid1 do carry it."
 "An IOMMU stands in the way, or is passed by."
 "Between functions below one switch the device is programmed with the bus
 address of the memory, and requests turn in the switch: the IOMMU neither
-translates nor checks them. On real hardware that is intended. Under QEMU with
-a translating IOMMU it is fatal: QEMU does not model the turn, the request
-reaches the IOMMU with an address it does not know, and status OK comes back
-with wrong data. Use iommu=pt there, or none. Only a probe with data tells the
-two apart."
+translates nor checks them. On real hardware that is intended: functions that
+reach each other are in one IOMMU group. Under QEMU it is fatal (DATA-LOST)."
 
     BarSmall "BAR-SMALL"
 "The window onto the device's memory is smaller than the memory."
@@ -249,11 +247,14 @@ without: there one BAR is mapped for the other, and no kernel code checks
 whether the path exists."
 
     DataLost "DATA-LOST"
-"A probe of this path lost or changed data."
-"Data that was written through the path did not come back, although every
-command reported success. Root complexes that drop peer writes do that, and so
-does an emulator that does not model switches. The path is refused until a
-probe succeeds."
+"Data on this path are lost or changed, although every command reports success."
+"A probe of the path found that, or the path is of a kind that is known for it.
+Root complexes that drop peer writes do it. So does QEMU with a translating
+IOMMU: its switches turn nothing, so a request with a bus address reaches the
+IOMMU, which knows no such address; pairs that go through the host bridge are
+well there (recorded with Linux 7.3).
+What helps under QEMU: boot with iommu=pt, or without the emulated IOMMU. A
+root complex that drops data stays refused until a probe succeeds."
 
     UnknownNeedRoot "UNKNOWN-NEED-ROOT"
 "Whether there is a path is not known, because something could not be read."

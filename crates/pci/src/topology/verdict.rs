@@ -252,6 +252,12 @@ impl Verdict {
         }
     }
 
+    /// Whether the pair's data are known to be lost, whatever status its commands end with.
+    #[must_use]
+    pub fn loses_data(&self) -> bool {
+        self.hazards.contains(&Hazard::DataLost)
+    }
+
     fn absent(generation: u64, client: Bdf, provider: Bdf, missing: Vec<Gap>, at: Bdf) -> Self {
         Self {
             generation,
