@@ -64,6 +64,15 @@ impl Function {
             physical_function: Known::Unknown(cause),
         }
     }
+
+    /// Why it is not known whether the kernel lends memory of it, and how much; `None` if that is known.
+    #[must_use]
+    pub fn unread_memory(&self) -> Option<Cause> {
+        match &self.pool {
+            Known::Unknown(cause) => Some(*cause),
+            Known::Value(pool) => pool.as_ref().and_then(|pool| pool.size.cause()),
+        }
+    }
 }
 
 /// An IOMMU group: functions that the IOMMU cannot tell apart.

@@ -114,7 +114,7 @@ impl Device<'_> {
             let what = "vendor and device in configuration space differ from the kernel's";
             notes.push(NoteKind::Contradiction { bdf: self.bdf, what }.into());
         }
-        let function = self.function(config, groups);
+        let function = self.function(config, groups, notes);
         let mut raw = Raw::new(function, above, id, class);
         if !raw.function.config.answers() && !raw.function.config.bytes().is_empty() {
             let what = "it does not answer: its configuration space reads as all ones";
@@ -156,7 +156,7 @@ impl Device<'_> {
         Ok(Config::new(file.bytes, size, rest))
     }
 
-    fn function(&self, config: Config, groups: &mut Groups) -> Function {
+    fn function(&self, config: Config, groups: &mut Groups, notes: &mut Vec<Note>) -> Function {
         let tree = self.tree;
         let mut function = Function::unknown(self.bdf, config, Cause::Unreadable);
         let subsystem = |vendor, device| PciId { vendor, device };
@@ -203,7 +203,7 @@ impl Device<'_> {
             Known::Unknown(cause) => Known::Unknown(cause),
         };
         function.bars = memory::known_bars(memory::bars(tree, self.folder, &function.config));
-        function.pool = memory::pool(tree, self.folder, self.has("p2pmem"));
+        function.pool = memory::pool(tree, self.folder, self.has("p2pmem"), notes);
         function.interfaces = self.interfaces();
         function.cmb = self.cmb(&function);
         function

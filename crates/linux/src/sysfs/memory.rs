@@ -7,7 +7,7 @@ use p2pdma_spec::pci::config::offset::BAR0;
 
 use crate::attribute::{decimal, hex, known, value};
 use crate::tree::join;
-use crate::{Bar, CmbRegisters, Config, Failure, Pool, Tree};
+use crate::{Bar, CmbRegisters, Config, Failure, Note, NoteKind, Pool, Tree};
 
 /// Flags in `resource` (include/linux/ioport.h).
 const IO: u64 = 0x0000_0100;
@@ -60,29 +60,37 @@ pub(crate) fn register(config: &Config, index: BarIndex) -> Option<BusAddr> {
     (address != 0).then_some(BusAddr(address))
 }
 
-/// The pool of peer memory, given the names in the function's folder.
-pub(super) fn pool(tree: &dyn Tree, folder: &str, there: bool) -> Known<Option<Pool>> {
+/// The pool of peer memory, if its folder is there. What cannot be read of it is noted.
+pub(super) fn pool(
+    tree: &dyn Tree,
+    folder: &str,
+    there: bool,
+    notes: &mut Vec<Note>,
+) -> Known<Option<Pool>> {
     if !there {
         return Known::Value(None);
     }
     let path = |name: &str| format!("{folder}/p2pmem/{name}");
-    let bytes = |name: &str| known(value(tree, &path(name), decimal));
+    let mut note = |name: &str, failure: Failure| {
+        notes.push(NoteKind::Unreadable { path: path(name), failure }.into());
+        failure
+    };
+    let mut bytes = |name: &str| {
+        known(value(tree, &path(name), decimal).map_err(|failure| note(name, failure)))
+    };
+    let (size, available) = (bytes("size"), bytes("available"));
     let published = value(tree, &path("published"), |text| match text {
         "0" => Some(false),
         "1" => Some(true),
         _ => None,
-    });
+    })
+    .map_err(|failure| note("published", failure));
     // It can only be mapped, and not read.
     let allocatable = match tree.list(&format!("{folder}/p2pmem")) {
         Ok(names) => Known::Value(names.iter().any(|name| name == "allocate")),
         Err(failure) => Known::Unknown(failure.cause()),
     };
-    Known::Value(Some(Pool {
-        size: bytes("size"),
-        available: bytes("available"),
-        published: known(published),
-        allocatable,
-    }))
+    Known::Value(Some(Pool { size, available, published: known(published), allocatable }))
 }
 
 /// The registers that the NVMe driver shows of a controller that has a controller memory buffer
