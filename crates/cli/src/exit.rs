@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// There is no peer-to-peer path.
     NoPath = 3,
-    /// Data differ from what they must be.
+    /// Data differ from what they must be, or would.
     Mismatch = 4,
     /// This user may not do that.
     Permission = 5,
@@ -46,7 +46,7 @@ Exit status:
   1    I/O or device error
   2    usage
   3    no peer-to-peer path
-  4    data mismatch
+  4    data mismatch, or a path that is known to lose data
   5    permission denied
   6    refused for safety: in use, or would destroy data
   130  interrupted";

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::bus::BusPathDocument;
 use crate::exit::Exit;
 
 /// A document with its schema's name and version.
@@ -79,6 +80,8 @@ pub(crate) struct VerdictDocument {
     pub(crate) distance: Option<u32>,
     /// The functions that the kernel looks at: the provider's side, the common bridge, the client's.
     pub(crate) path: Vec<StepDocument>,
+    /// Where the bus itself sends the pair's packets, class by class. The kernel does not ask this.
+    pub(crate) bus: Vec<BusPathDocument>,
     /// The host bridges on the way.
     pub(crate) host_bridges: Vec<HostBridgeDocument>,
     /// What would make a path, where access control alone prevents it.
@@ -94,6 +97,9 @@ pub(crate) struct VerdictDocument {
 pub(crate) struct StepDocument {
     /// Where it is.
     pub(crate) bdf: String,
+    /// Whose side it is on: provider, client, or common for the bridge, or function, that both share.
+    /// Each side begins with the function itself and ends below the common bridge.
+    pub(crate) side: &'static str,
     /// What people call it.
     pub(crate) name: Option<String>,
     /// What it is.

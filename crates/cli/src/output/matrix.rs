@@ -1,24 +1,34 @@
 //! Who reaches whose memory: rows start the requests, columns own the memory.
 
-use std::collections::BTreeMap;
+mod beneath;
 
-use p2pdma::topology::{
-    Kind, Lists, MapType, Matrix as Pairs, Node, NodeId, Pair, ReasonCode, Route, Topology,
-};
+use p2pdma::doctor::{self, Lending};
+use p2pdma::topology::{Kind, Lists, MapType, Matrix as Pairs, Node, NodeId, Pair, ReasonCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::csv::{Csv, optional};
 use super::table;
+use super::units;
 use crate::subject::{Subject, label};
 
 /// All pairs of functions that may take part.
 #[derive(Debug)]
 pub(crate) struct Matrix<'a> {
-    topology: &'a Topology,
+    subject: &'a Subject,
     pairs: Pairs,
-    /// Of each function whether it has memory that peers can reach; `None` if that is not known.
-    lends: Vec<Option<bool>>,
+    parties: Vec<Party>,
+}
+
+/// What is to be known of a function beside its paths.
+#[derive(Debug, Clone, Copy)]
+struct Party {
+    /// Whether it has memory that peers can reach; `None` if that is not known.
+    memory: Option<bool>,
+    /// Whether that can be had.
+    lending: Lending,
+    /// What keeps it from starting requests.
+    starts: Option<ReasonCode>,
 }
 
 /// A pair.
@@ -32,9 +42,12 @@ pub(crate) struct Cell {
     route: RouteKind,
     /// Whether there is memory at the end; null if that is not known.
     memory: Option<bool>,
+    /// Whether data can take this way now: false without a path, for memory that the kernel does not
+    /// lend, for a client that starts no such requests, and where data are lost; null if not known.
+    usable: Option<bool>,
     /// The kernel's distance; null without a memory to reach.
     distance: Option<u32>,
-    /// Why not, or why it is not known.
+    /// Why not, why it is not known, or why a path cannot be used.
     code: Option<String>,
 }
 
@@ -62,6 +75,8 @@ D4 direct, distance 4   H8 through an allowed host bridge   x no   ? unknown: ru
 = its own memory        - lends no memory
 ";
 
+const UNUSABLE: &str = "! there is a path, and it cannot be used: beneath\n";
+
 /// With more functions than these, those that lend nothing get no column.
 const SQUARE: usize = 16;
 
@@ -72,17 +87,10 @@ impl<'a> Matrix<'a> {
     /// Judges all pairs of a machine.
     pub(crate) fn of(subject: &'a Subject) -> Self {
         let topology = subject.topology();
-        let unread = |id| subject.survey().is_some_and(|s| s.function(id).pool.cause().is_some());
-        let lends = topology.ids().map(|id| match topology.node(id).memory.is_empty() {
-            false => Some(true),
-            true if unread(id) => None,
-            true => Some(false),
-        });
-        let lends = lends.collect();
-        let parties: Vec<NodeId> =
-            topology.ids().filter(|id| takes_part(topology.node(*id))).collect();
-        let pairs = topology.matrix(parties.clone(), parties, Lists::WithUsers);
-        Self { topology, pairs, lends }
+        let parties = topology.ids().map(|id| Party::of(subject, id)).collect();
+        let ids: Vec<NodeId> = topology.ids().filter(|id| takes_part(topology.node(*id))).collect();
+        let pairs = topology.matrix(ids.clone(), ids, Lists::WithUsers);
+        Self { subject, pairs, parties }
     }
 
     /// All cells with their places.
@@ -106,12 +114,43 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    fn party(&self, id: NodeId) -> Party {
+        self.parties[id.index()]
+    }
+
     fn lends(&self, id: NodeId) -> Option<bool> {
-        self.lends[id.index()]
+        self.party(id).memory
+    }
+
+    /// Why a path cannot be used; `None` without a path, and if nothing is known against it.
+    fn flaw(&self, client: NodeId, provider: NodeId, pair: Pair) -> Option<Flaw> {
+        let kind = self.kind(client, provider, pair);
+        if !matches!(kind, RouteKind::Direct | RouteKind::ThroughHostBridge) {
+            return None;
+        }
+        if let Some(code) = self.party(client).starts {
+            return Some(Flaw::Client(code));
+        }
+        match (self.party(provider).lending, pair.code) {
+            (Lending::Withheld(code), _) => Some(Flaw::Provider(code)),
+            (_, Some(code)) => Some(Flaw::Pair(code)),
+            _ => None,
+        }
+    }
+
+    fn usable(&self, client: NodeId, provider: NodeId, pair: Pair) -> Option<bool> {
+        if self.flaw(client, provider, pair).is_some() {
+            return Some(false);
+        }
+        match (self.kind(client, provider, pair), self.party(provider).lending) {
+            (RouteKind::NotSupported | RouteKind::NoMemory, _) => Some(false),
+            (RouteKind::Unknown, _) | (_, Lending::Unknown(_)) => None,
+            (_, lending) => Some(lending == Lending::Lent),
+        }
     }
 
     fn name(&self, id: NodeId) -> String {
-        label(self.topology.node(id))
+        label(self.subject.topology().node(id))
     }
 
     /// The pairs.
@@ -119,13 +158,16 @@ impl<'a> Matrix<'a> {
         self.entries().map(|(client, provider, pair)| {
             let route = self.kind(client, provider, pair);
             let refused = matches!(route, RouteKind::NotSupported | RouteKind::Unknown);
+            let flaw = self.flaw(client, provider, pair).map(Flaw::code);
+            let code = flaw.or(pair.code.filter(|_| refused));
             Cell {
                 client: self.name(client),
                 provider: self.name(provider),
                 route,
                 memory: self.lends(provider),
+                usable: self.usable(client, provider, pair),
                 distance: (route != RouteKind::NoMemory).then_some(pair.distance.into()),
-                code: pair.code.filter(|_| refused).map(|code| code.to_string()),
+                code: code.map(|code| code.to_string()),
             }
         })
     }
@@ -141,28 +183,42 @@ impl<'a> Matrix<'a> {
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
         let rows = self.pairs.rows().map(|(client, row)| {
             let cells = parties.iter().zip(row).filter(|(id, _)| shown(id));
-            let marks =
-                cells.map(|(provider, pair)| mark(self.kind(client, *provider, *pair), *pair));
+            let marks = cells.map(|(provider, pair)| self.mark(client, *provider, *pair));
             std::iter::once(self.name(client)).chain(marks).collect()
         });
         let mut text = table::numbers(&header, rows);
         text.push('\n');
         text.push_str(LEGEND);
+        if self.unusable() > 0 {
+            text.push_str(UNUSABLE);
+        }
         if !all {
             let none = parties.iter().filter(|id| !lends(id)).count();
-            text.push_str(&format!("{none} functions lend no memory and have no column\n"));
+            text.push_str(&format!("{} lend no memory and have no column\n", functions(none)));
         }
         let unknown = parties.iter().filter(|id| self.lends(**id).is_none()).count();
         if unknown > 0 {
-            text.push_str(&format!("whether {unknown} functions lend memory is not known\n"));
+            text.push_str(&format!("whether {} lend memory is not known\n", functions(unknown)));
         }
         if !parties.iter().any(lends) {
             let code = ReasonCode::NoPeerMemory;
             text.push_str(&format!("[{code}] nothing here lends memory\n"));
         }
         text.push_str(&self.reasons());
-        text.push_str(&self.hazards());
+        text.push_str(&self.hazards(false));
         text
+    }
+
+    fn mark(&self, client: NodeId, provider: NodeId, pair: Pair) -> String {
+        let flawed = self.flaw(client, provider, pair).is_some();
+        let mark = mark(self.kind(client, provider, pair), pair);
+        if flawed { format!("{mark}!") } else { mark }
+    }
+
+    /// How many pairs have a path that cannot be used.
+    pub(crate) fn unusable(&self) -> usize {
+        let flawed = |&(client, provider, pair): &_| self.flaw(client, provider, pair).is_some();
+        self.entries().filter(flawed).count()
     }
 
     /// How many pairs of a client and another function's memory are direct, through a host bridge,
@@ -182,57 +238,6 @@ impl<'a> Matrix<'a> {
         counts
     }
 
-    /// For each reason, its first pair with the whole sentence, and how many pairs it holds for.
-    pub(crate) fn reasons(&self) -> String {
-        let mut reasons: BTreeMap<ReasonCode, (NodeId, NodeId, u64)> = BTreeMap::new();
-        for (client, provider, pair) in self.entries() {
-            let kind = self.kind(client, provider, pair);
-            if let RouteKind::NotSupported | RouteKind::Unknown = kind
-                && let Some(code) = pair.code
-            {
-                reasons.entry(code).or_insert((client, provider, 0)).2 += 1;
-            }
-        }
-        let at = |id| self.topology.node(id).bdf;
-        let line = |(code, (client, provider, pairs)): (ReasonCode, (NodeId, NodeId, u64))| {
-            let sentence = match self.topology.route(at(client), at(provider)) {
-                Route::NotSupported(refusal) => refusal.to_string(),
-                Route::Unknown(missing) => format!("[{code}] {missing}"),
-                Route::BusAddress { .. } | Route::ThroughHostBridge { .. } => code.to_string(),
-            };
-            match pairs {
-                1 => format!("{sentence}\n"),
-                more => format!("{sentence} (and {} other pairs)\n", more - 1),
-            }
-        };
-        reasons.into_iter().map(line).collect()
-    }
-
-    /// What may go wrong on pairs that have a path.
-    fn hazards(&self) -> String {
-        const SHOWN: usize = 8;
-        let mut text = String::new();
-        let mut count = 0;
-        for (client, provider, pair) in self.entries() {
-            let kind = self.kind(client, provider, pair);
-            if !matches!(kind, RouteKind::Direct | RouteKind::ThroughHostBridge) {
-                continue;
-            }
-            for hazard in self.topology.hazards_of(client, provider) {
-                if count < SHOWN {
-                    let (client, provider) = (self.name(client), self.name(provider));
-                    let line = format!("[{}] {client} to {provider}: {hazard}\n", hazard.code());
-                    text.push_str(&line);
-                }
-                count += 1;
-            }
-        }
-        if count > SHOWN {
-            text.push_str(&format!("and {} more of the kind\n", count - SHOWN));
-        }
-        text
-    }
-
     /// One line per pair.
     pub(crate) fn csv(&self) -> Csv {
         let mut csv = Csv::new(&["client", "provider", "route", "distance", "code"]);
@@ -242,6 +247,39 @@ impl<'a> Matrix<'a> {
             csv.row([client, provider, route.word(), &distance, &code]);
         }
         csv
+    }
+}
+
+fn functions(count: usize) -> String {
+    units::count(count.try_into().unwrap_or(u64::MAX), "function")
+}
+
+/// Why a path cannot be used, and on whose account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    Client(ReasonCode),
+    Provider(ReasonCode),
+    Pair(ReasonCode),
+}
+
+impl Flaw {
+    const fn code(self) -> ReasonCode {
+        match self {
+            Self::Client(code) | Self::Provider(code) | Self::Pair(code) => code,
+        }
+    }
+}
+
+impl Party {
+    fn of(subject: &Subject, id: NodeId) -> Self {
+        let (topology, survey) = (subject.topology(), subject.survey());
+        let lending = doctor::lending(topology, survey, id);
+        let memory = match (topology.node(id).memory.is_empty(), lending) {
+            (false, _) => Some(true),
+            (true, Lending::Unknown(_)) => None,
+            (true, _) => Some(false),
+        };
+        Self { memory, lending, starts: doctor::starts(topology, survey, id) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Everything that is printed. Data go to standard output, all else to standard error.
 
+pub(crate) mod bus;
 pub(crate) mod csv;
 pub(crate) mod document;
 pub(crate) mod matrix;

@@ -6,6 +6,7 @@ use p2pdma::topology::{
 };
 use p2pdma::{Bdf, End, NoPath, Plan, ProviderId, Reach, Rejected, Stage, Why};
 
+use super::bus;
 use super::document::{
     CandidateDocument, FixDocument, HostBridgeDocument, RefusalDocument, StepDocument,
     VerdictDocument,
@@ -393,7 +394,8 @@ pub(crate) fn verdict_document(
         provider: verdict.provider.to_string(),
         kernel_map_type: verdict.kernel_map_type.map(|map| map.kernel_name().to_owned()),
         distance: verdict.distance,
-        path: verdict.steps().map(step_document).collect(),
+        path: path(verdict),
+        bus: bus::documents(&verdict.bus),
         host_bridges: verdict.host_bridges.iter().map(bridge).collect(),
         fix: fix.map(|fix| fix_document(fix, topology)),
         hazards: verdict
@@ -405,13 +407,21 @@ pub(crate) fn verdict_document(
     }
 }
 
-fn step_document(step: &Step) -> StepDocument {
+fn path(verdict: &Verdict) -> Vec<StepDocument> {
+    let provider = verdict.provider_path.iter().map(|step| step_document(step, "provider"));
+    let common = verdict.common.iter().map(|step| step_document(step, "common"));
+    let client = verdict.client_path.iter().map(|step| step_document(step, "client"));
+    provider.chain(common).chain(client).collect()
+}
+
+fn step_document(step: &Step, side: &'static str) -> StepDocument {
     let names = |bits: &mut dyn Iterator<Item = AcsBit>| {
         bits.map(|bit| bit.lspci_name().to_owned()).collect::<Vec<_>>()
     };
     let acts = |&(_, effect): &(AcsBit, Effect)| effect == Effect::ActsOnPair;
     StepDocument {
         bdf: step.bdf.to_string(),
+        side,
         name: step.name.as_deref().map(str::to_owned),
         kind: step.kind.to_string(),
         redirecting: step.redirecting.value().map(|bits| names(&mut AcsBit::of(*bits))),

@@ -5,7 +5,7 @@ use p2pdma_linux::{Function, Survey};
 use p2pdma_pci::topology::{Hazard, Known, Node, NodeId, ReasonCode, Topology};
 use p2pdma_spec::pci::class::ClassCode;
 
-use super::{Finding, called};
+use super::{Finding, Level, called};
 
 /// Judges all links, and all functions that are not ready. What is well is not mentioned.
 #[must_use]
@@ -32,16 +32,13 @@ fn link(topology: &Topology, hazard: &Hazard) -> Finding {
         }
         _ => Finding::note(about, hazard.to_string()).code(ReasonCode::LinkDown),
     }
-    .remedy("reseat the device; look at riser and retimer")
+    .remedies(hazard.remedy())
 }
 
 /// What keeps a function that a driver holds from taking part.
-fn ready(node: &Node, function: &Function) -> Vec<Finding> {
+pub(super) fn ready(node: &Node, function: &Function) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let driver = match &function.driver {
-        Known::Value(Some(driver)) => Some(&**driver),
-        _ => None,
-    };
+    let driver = driver(function);
     let Known::Value(command) = function.command else { return findings };
     if driver.is_some() && !command.bus_master() {
         let text = match node.kind.is_bridge() {
@@ -64,31 +61,78 @@ fn ready(node: &Node, function: &Function) -> Vec<Finding> {
     findings
 }
 
-/// Judges the kernel's interface to a client: its driver, and the block devices on it.
+fn driver(function: &Function) -> Option<&str> {
+    function.driver.value().and_then(Option::as_deref)
+}
+
+/// Why a function starts no requests to peer memory; `None` if nothing is known to keep it from that.
 #[must_use]
-pub fn client(survey: &Survey, id: NodeId) -> Vec<Finding> {
-    let node = survey.topology.node(id);
-    let function = survey.function(id);
-    let mut findings = ready(node, function);
+pub fn starts(topology: &Topology, survey: Option<&Survey>, id: NodeId) -> Option<ReasonCode> {
+    let findings = able(topology.node(id), survey.map(|survey| survey.function(id)));
+    findings.iter().find(|finding| finding.level == Level::Hinders).and_then(|found| found.code)
+}
+
+/// What keeps a function, and the driver that holds it, from starting requests to peer memory.
+fn able(node: &Node, function: Option<&Function>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if node.kind.is_bridge() {
+        let text = format!("a {} starts no requests: it passes those of others", node.kind);
+        findings.push(
+            Finding::hinders(ReasonCode::NoMover, called(node), text)
+                .remedy("name a device below it"),
+        );
+    }
+    let Some(function) = function else { return findings };
+    findings.extend(other_storage(node, function));
+    findings.extend(ready(node, function));
+    findings
+}
+
+/// Storage that is no NVMe: no block driver but NVMe's sets BLK_FEAT_PCI_P2PDMA (include/linux/blkdev.h).
+/// What a user-space driver makes of it is its own affair.
+fn other_storage(node: &Node, function: &Function) -> Option<Finding> {
+    const STORAGE: u8 = 0x01;
+    let of_kernel =
+        function.driver.value().is_some_and(|driver| driver.as_deref() != Some("vfio-pci"));
+    if node.class.base_class() != STORAGE || node.class == ClassCode::NVME || !of_kernel {
+        return None;
+    }
+    let driver = driver(function).unwrap_or("no driver");
+    let text =
+        format!("storage that takes no peer memory ({driver}): of the kernel's only nvme does");
+    let finding = Finding::hinders(ReasonCode::NotNvmePci, called(node), text);
+    Some(finding.remedy("move the data to an NVMe SSD"))
+}
+
+/// Judges a client: whether it starts requests, its driver, and the block devices on it.
+#[must_use]
+pub fn client(topology: &Topology, survey: Option<&Survey>, id: NodeId) -> Vec<Finding> {
+    let node = topology.node(id);
+    let mut findings = able(node, survey.map(|survey| survey.function(id)));
+    findings.extend(survey.into_iter().flat_map(|survey| block_devices(survey, node, id)));
+    findings
+}
+
+/// Judges the block devices on a function.
+fn block_devices(survey: &Survey, node: &Node, id: NodeId) -> Vec<Finding> {
     let devices = match &survey.blocks.devices {
         Known::Value(devices) => devices,
         Known::Unknown(cause) => {
-            findings.push(Finding::unknown(*cause, called(node), "what block devices it has"));
-            return findings;
+            return vec![Finding::unknown(*cause, called(node), "what block devices it has")];
         }
     };
     let stacks = devices.iter().filter_map(|device| {
         let stack = survey.blocks.stack(&device.name, survey.system.kernel)?;
         stack.functions.contains(&node.bdf).then_some((&device.name, stack))
     });
-    let judged: Vec<Finding> = stacks.flat_map(|(name, stack)| block(name, &stack)).collect();
-    if judged.is_empty() && node.class != ClassCode::NVME {
-        let driver = function.driver.value().and_then(Option::as_deref).unwrap_or("no driver");
+    let mut judged: Vec<Finding> = stacks.flat_map(|(name, stack)| block(name, &stack)).collect();
+    let by_driver = !node.kind.is_bridge() && other_storage(node, survey.function(id)).is_none();
+    if judged.is_empty() && node.class != ClassCode::NVME && by_driver {
+        let driver = driver(survey.function(id)).unwrap_or("no driver");
         let text = format!("no block device: what it may do is up to its driver ({driver})");
-        findings.push(Finding::note(called(node), text));
+        judged.push(Finding::note(called(node), text));
     }
-    findings.extend(judged);
-    findings
+    judged
 }
 
 /// Judges a block device with all that it is made of.
@@ -106,6 +150,14 @@ pub(super) fn block(name: &str, stack: &Stack) -> Vec<Finding> {
         }
     }];
     let caveats = stack.layers.iter().filter_map(|layer| layer.caveat);
-    findings.extend(caveats.map(|code| Finding::note(name, code.summary()).code(code)));
+    findings.extend(caveats.map(|code| {
+        let text = match code {
+            ReasonCode::Md => {
+                "raid10 was seen to carry reads into peer memory; writes were not tried"
+            }
+            code => code.summary(),
+        };
+        Finding::note(name, text).code(code)
+    }));
     findings
 }

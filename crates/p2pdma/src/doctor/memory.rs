@@ -2,10 +2,42 @@
 
 use p2pdma_linux::{Function, Pool, Survey};
 use p2pdma_pci::topology::{
-    Hazard, Known, LentMemory, MemoryKind, Node, NodeId, ReasonCode, Topology,
+    Cause, Hazard, Known, LentMemory, MemoryKind, Node, NodeId, ReasonCode, Topology,
 };
 
 use super::{Finding, Level, bytes, called};
+
+/// Whether the memory of a function can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lending {
+    /// It is lent: by the kernel, or on the software fabric.
+    Lent,
+    /// There is memory, and the kernel lends none of it now.
+    Withheld(ReasonCode),
+    /// There is none.
+    Nothing,
+    /// That is not known.
+    Unknown(Cause),
+}
+
+/// Tells whether the memory of a function can be had.
+#[must_use]
+pub fn lending(topology: &Topology, survey: Option<&Survey>, id: NodeId) -> Lending {
+    let node = topology.node(id);
+    let function = survey.map(|survey| survey.function(id));
+    if let Some(cause) = function.and_then(Function::unread_memory) {
+        return Lending::Unknown(cause);
+    }
+    let parts = node.memory.iter().flat_map(|memory| part(node, function, memory));
+    let mut withheld = None;
+    for finding in parts {
+        if finding.level == Level::Good {
+            return Lending::Lent;
+        }
+        withheld = withheld.or(finding.code);
+    }
+    withheld.map_or(Lending::Nothing, Lending::Withheld)
+}
 
 /// Judges all memory of a machine; if there is none, that is the one finding.
 #[must_use]
@@ -14,7 +46,7 @@ pub fn memory(topology: &Topology, survey: Option<&Survey>) -> Vec<Finding> {
     let mut unread = None;
     for id in topology.ids().filter(|id| !topology.node(*id).kind.is_bridge()) {
         if topology.node(id).memory.is_empty() {
-            let cause = survey.and_then(|survey| survey.function(id).pool.cause());
+            let cause = survey.and_then(|survey| survey.function(id).unread_memory());
             unread = unread.or(cause);
         } else {
             findings.extend(lender(topology, survey, id));
@@ -43,7 +75,7 @@ pub fn lender(topology: &Topology, survey: Option<&Survey>, id: NodeId) -> Vec<F
     let mut findings: Vec<Finding> =
         node.memory.iter().flat_map(|memory| part(node, function, memory)).collect();
     if findings.is_empty() {
-        findings.push(match function.and_then(|function| function.pool.cause()) {
+        findings.push(match function.and_then(Function::unread_memory) {
             Some(cause) => Finding::unknown(cause, called(node), "whether it lends memory"),
             None => nothing(node),
         });
@@ -127,7 +159,7 @@ fn ignored(node: &Node, function: &Function, memory: &LentMemory) -> Finding {
     if unaligned(memory.address.map_or(0, |address| address.0)) {
         let text = format!("its CMB of {size} is not aligned to 2 MiB: the kernel ignores it");
         return Finding::hinders(ReasonCode::CmbAlign, about, text)
-            .remedy("see whether the firmware lets its size be set");
+            .remedies(Hazard::CmbUnaligned { size: memory.size }.remedy());
     }
     match &function.driver {
         Known::Value(Some(driver)) if &**driver != "nvme" => {
@@ -149,6 +181,6 @@ fn small(about: &str, memory: &LentMemory) -> Option<Finding> {
     Some(
         Finding::note(about, hazard.to_string())
             .code(ReasonCode::BarSmall)
-            .remedy("enable resizable BAR in the firmware"),
+            .remedies(hazard.remedy()),
     )
 }

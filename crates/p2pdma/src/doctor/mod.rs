@@ -21,13 +21,15 @@
 
 mod devices;
 mod memory;
+mod pair;
 mod system;
 mod volumes;
 
 use p2pdma_pci::topology::{Cause, Node, ReasonCode};
 
-pub use devices::{client, devices};
-pub use memory::{lender, memory};
+pub use devices::{client, devices, starts};
+pub use memory::{Lending, lender, lending, memory};
+pub use pair::{Obstacle, PairFindings, pair};
 pub use system::system;
 pub use volumes::{Best, Volume, volumes};
 
@@ -87,7 +89,11 @@ impl Finding {
     }
 
     fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+        self.remedies(Some(remedy))
+    }
+
+    fn remedies(self, remedy: Option<impl Into<String>>) -> Self {
+        Self { remedy: remedy.map(Into::into), ..self }
     }
 }
 

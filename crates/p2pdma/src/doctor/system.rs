@@ -4,7 +4,7 @@ use p2pdma_linux::Survey;
 use p2pdma_linux::system::{BootParameters, System};
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::{
-    Cause, IommuMode, KernelVersion, Known, PciId, ReasonCode, Source, Topology,
+    Cause, Hazard, IommuMode, KernelVersion, Known, ReasonCode, Source, Topology,
 };
 
 use super::Finding;
@@ -16,39 +16,37 @@ const LENDS: KernelVersion = KernelVersion { major: 6, minor: 2 };
 #[must_use]
 pub fn system(topology: &Topology, survey: Option<&Survey>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(survey) = survey {
-        let lends =
-            survey.functions.iter().any(|function| matches!(function.pool, Known::Value(Some(_))));
-        findings.extend(kernel(&survey.system, lends));
-    }
+    findings.extend(survey.into_iter().flat_map(kernel));
     findings.extend(processor(topology));
     findings.extend(iommu(topology));
-    if let Some(Known::Value(boot)) = survey.map(|survey| &survey.system.boot) {
-        findings.extend(boot_parameters(boot));
-    }
+    findings.extend(survey.into_iter().flat_map(boot));
     findings.extend(unread(topology));
     findings
 }
 
-/// Judges the kernel. One that `lends` has what it takes, whatever is known of its configuration.
-fn kernel(system: &System, lends: bool) -> Vec<Finding> {
+/// Judges the kernel. One that lends memory has what it takes, whatever is known of its configuration.
+pub(super) fn kernel(survey: &Survey) -> Vec<Finding> {
+    let lends =
+        survey.functions.iter().any(|function| matches!(function.pool, Known::Value(Some(_))));
+    vec![release(&survey.system), configuration(&survey.system, lends)]
+}
+
+fn release(system: &System) -> Finding {
     let about = "kernel";
-    let mut findings = Vec::new();
     match (&system.release, system.kernel) {
-        (Known::Value(release), Known::Value(version)) if version < LENDS => findings.push(
-            Finding::hinders(
-                ReasonCode::KernelVersion,
-                about,
-                format!("Linux {release} does not lend peer memory to user space"),
-            )
-            .remedy(format!("run Linux {LENDS} or later")),
-        ),
-        (Known::Value(release), _) => {
-            findings.push(Finding::good(about, format!("Linux {release}")))
+        (Known::Value(release), Known::Value(version)) if version < LENDS => {
+            let text = format!("Linux {release} does not lend peer memory to user space");
+            Finding::hinders(ReasonCode::KernelVersion, about, text)
+                .remedy(format!("run Linux {LENDS} or later"))
         }
-        (Known::Unknown(cause), _) => findings.push(Finding::unknown(*cause, about, "its release")),
+        (Known::Value(release), _) => Finding::good(about, format!("Linux {release}")),
+        (Known::Unknown(cause), _) => Finding::unknown(*cause, about, "its release"),
     }
-    findings.push(match system.has_p2pdma() {
+}
+
+fn configuration(system: &System, lends: bool) -> Finding {
+    let about = "kernel";
+    match system.has_p2pdma() {
         Known::Value(true) => Finding::good(about, "built with CONFIG_PCI_P2PDMA"),
         Known::Unknown(_) if lends => {
             Finding::good(about, "lends memory, and so was built with CONFIG_PCI_P2PDMA")
@@ -67,31 +65,43 @@ fn kernel(system: &System, lends: bool) -> Vec<Finding> {
                 Cause::NeedsRoot | Cause::NotCaptured => finding,
             }
         }
-    });
-    findings
+    }
 }
 
-/// The rule of the processor; where it does not hold, the host bridges one by one.
+/// The rule of the processor, and what users block; where the rule does not hold, all host bridges one by
+/// one.
 fn processor(topology: &Topology) -> Vec<Finding> {
     let about = "processor";
-    let mut findings = Vec::new();
-    match topology.host().cpu {
+    let bridges = 0..topology.host_bridges().len();
+    let blocked = bridges.clone().filter_map(|index| blocked(topology, index));
+    let rule = match topology.host().cpu {
         Known::Value(cpu) if cpu.carries_peer_traffic() => {
             let text = "AMD of the Zen family or later: the kernel lets peer traffic pass its root complex";
-            return vec![Finding::good(about, text)];
+            return std::iter::once(Finding::good(about, text)).chain(blocked).collect();
         }
-        Known::Value(_) => {
-            findings.push(Finding::note(about, "the kernel goes by its list of host bridges"));
-        }
-        Known::Unknown(cause) => {
-            findings.push(Finding::unknown(cause, about, "whether the kernel trusts it"));
-        }
-    }
-    findings.extend((0..topology.host_bridges().len()).map(|index| host_bridge(topology, index)));
-    findings
+        Known::Value(_) => Finding::note(about, "the kernel goes by its list of host bridges"),
+        Known::Unknown(cause) => Finding::unknown(cause, about, "whether the kernel trusts it"),
+    };
+    let listed = bridges.filter_map(|index| host_bridge(topology, index));
+    std::iter::once(rule).chain(blocked).chain(listed).collect()
 }
 
-fn host_bridge(topology: &Topology, index: usize) -> Finding {
+/// A host bridge that a user's entry blocks, for pairs below it or for those with another.
+fn blocked(topology: &Topology, index: usize) -> Option<Finding> {
+    let [same, across] = [true, false].map(|same| topology.judge_host_bridge(index, same));
+    let about = same.to_string();
+    let (block, which) = match (same.block, across.block) {
+        (Some(block), _) => (block, ""),
+        (None, Some(block)) => (block, ", for pairs with another host bridge"),
+        (None, None) => return None,
+    };
+    let text = format!("{} blocks it{which}", block.source);
+    let remedy = "take the entry out of the list, if it is out of date";
+    Some(Finding::hinders(ReasonCode::RootBlocked, about, text).remedy(remedy))
+}
+
+/// What the list says of a host bridge that is not blocked for pairs below it.
+fn host_bridge(topology: &Topology, index: usize) -> Option<Finding> {
     let evidence = topology.judge_host_bridge(index, true);
     let across = topology.judge_host_bridge(index, false).allows;
     let about = evidence.to_string();
@@ -99,24 +109,22 @@ fn host_bridge(topology: &Topology, index: usize) -> Finding {
         Source::Kernel => "the kernel's list".to_owned(),
         other => other.to_string(),
     };
-    match (&evidence.entry, &evidence.block) {
-        (_, Some(block)) => Finding::hinders(
-            ReasonCode::RootBlocked,
-            about,
-            format!("{} blocks it", by(&block.source)),
-        ),
-        (Some(entry), None) if evidence.allows => {
+    if evidence.block.is_some() {
+        return None;
+    }
+    Some(match &evidence.entry {
+        Some(entry) if evidence.allows => {
             let which = if across { "" } else { ", for pairs below it alone" };
             Finding::good(about, format!("{} allows it{which}", by(&entry.source)))
         }
-        (Some(_), None) => Finding::note(about, "whether this kernel's list has it is not known"),
-        (None, None) => {
+        Some(_) => Finding::note(about, "whether this kernel's list has it is not known"),
+        None => {
             let text = "not on the kernel's list: pairs below different root ports have no path";
             Finding::note(about, text)
                 .code(ReasonCode::RootNotAllowed)
                 .remedy("put the devices below one switch")
         }
-    }
+    })
 }
 
 fn iommu(topology: &Topology) -> Option<Finding> {
@@ -126,12 +134,12 @@ fn iommu(topology: &Topology) -> Option<Finding> {
         Known::Value(IommuMode::Passthrough) => {
             Finding::note(about, "on, addresses pass as they are; it switched ACS on at boot")
         }
-        Known::Value(IommuMode::Translate) if is_qemu(topology) => Finding::hinders(
-            ReasonCode::Iommu,
-            about,
-            "it translates, and this is QEMU: peer-to-peer data go astray with status OK",
-        )
-        .remedy("boot with iommu=pt"),
+        Known::Value(IommuMode::Translate) if topology.host().qemu => {
+            let hazard = Hazard::DataLost;
+            let text =
+                "it translates, and this is QEMU: data by bus address go astray, with status OK";
+            Finding::hinders(hazard.code(), about, text).remedies(hazard.remedy())
+        }
         Known::Value(IommuMode::Translate) => {
             Finding::note(about, "it translates; it switched ACS on at boot")
                 .code(ReasonCode::Iommu)
@@ -140,12 +148,9 @@ fn iommu(topology: &Topology) -> Option<Finding> {
     })
 }
 
-/// Whether a machine is one of QEMU's: its host bridges or its generic ports say so.
-fn is_qemu(topology: &Topology) -> bool {
-    const QEMU: u16 = 0x1b36;
-    const Q35: PciId = PciId { vendor: 0x8086, device: 0x29c0 };
-    let on_root_bus = topology.ids().filter(|id| topology.parent(*id).is_none());
-    on_root_bus.map(|id| topology.node(id).id).any(|id| id.vendor == QEMU || id == Q35)
+/// Judges the boot parameters, if they are known.
+pub(super) fn boot(survey: &Survey) -> Vec<Finding> {
+    survey.system.boot.value().map(boot_parameters).unwrap_or_default()
 }
 
 fn boot_parameters(boot: &BootParameters) -> Vec<Finding> {

@@ -90,6 +90,7 @@ fn best(survey: &Survey, functions: &[Bdf]) -> Option<Best> {
 /// Lower is better.
 fn rank(pair: &Pair) -> (u8, u16) {
     let kind = match pair.map_type {
+        _ if pair.code == Some(ReasonCode::DataLost) => 4,
         Some(MapType::BusAddress) => 0,
         Some(MapType::ThroughHostBridge) => 1,
         None => 2,

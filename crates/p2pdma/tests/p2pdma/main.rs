@@ -4,6 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 
 mod captures;
+mod doctor;
 mod machines;
 mod planning;
 mod support;

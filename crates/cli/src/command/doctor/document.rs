@@ -37,6 +37,9 @@ pub(crate) struct PairsDocument {
     not_supported: usize,
     /// Not known.
     unknown: usize,
+    /// How many of those with a path cannot be used: the kernel does not lend the memory, the client
+    /// starts no such requests, or data are lost.
+    unusable: usize,
 }
 
 /// Something that was found.
@@ -160,7 +163,13 @@ pub(super) fn whole(
         about: subject.about(),
         source: subject.source(),
         findings: findings.iter().map(FindingDocument::of).collect(),
-        pairs: PairsDocument { direct, through_host_bridge, not_supported, unknown },
+        pairs: PairsDocument {
+            direct,
+            through_host_bridge,
+            not_supported,
+            unknown,
+            unusable: matrix.unusable(),
+        },
         volumes: volumes.iter().map(VolumeDocument::of).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! One pair: the verdict with its evidence, the kernel's interface, what to fix and what that costs.
 
 use p2pdma::Bdf;
-use p2pdma::doctor::{self, Finding, Level};
+use p2pdma::doctor::{self, Lending, Obstacle, PairFindings};
 use p2pdma::linux::Survey;
 use p2pdma::topology::{
     Cause, Fix, Gap, IommuMode, Known, MapType, Merge, NodeId, ReasonCode, Topology, Verdict,
@@ -13,6 +13,7 @@ use crate::args::Format;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::output::bus;
 use crate::output::document::RefusalDocument;
 use crate::output::refusal::{self, continued, labelled};
 use crate::subject::{Subject, label};
@@ -21,7 +22,7 @@ use crate::subject::{Subject, label};
 struct Pair<'a> {
     subject: &'a Subject,
     verdict: Verdict,
-    findings: Vec<Finding>,
+    found: PairFindings,
     /// The name of the client, then of the provider.
     names: [String; 2],
 }
@@ -39,9 +40,10 @@ pub(super) fn run(
         Some(name) if name != bdf.to_string() => format!("{bdf} ({name})"),
         _ => bdf.to_string(),
     };
+    let verdict = topology.explain(client, provider);
     let pair = Pair {
-        verdict: topology.explain(client, provider),
-        findings: findings(subject, client, provider),
+        found: doctor::pair(topology, subject.survey(), &verdict),
+        verdict,
         names: [named(client), named(provider)],
         subject,
     };
@@ -52,7 +54,7 @@ pub(super) fn run(
             out.document("p2pdma/doctor-pair", &pair.document(failure.as_ref()))?;
         }
         Format::Csv if failure.is_none() => {
-            out.text(super::findings_csv(&pair.findings).text())?;
+            out.text(super::findings_csv(&pair.found.findings).text())?;
         }
         Format::Table if failure.is_none() => out.text(&pair.text())?,
         Format::Csv | Format::Table => {}
@@ -65,29 +67,15 @@ pub(super) fn run(
     }
 }
 
-/// What is found about both ends.
-fn findings(subject: &Subject, client: Bdf, provider: Bdf) -> Vec<Finding> {
-    let (topology, survey) = (subject.topology(), subject.survey());
-    let mut findings = doctor::system(topology, survey);
-    findings.retain(|finding| finding.level == Level::Hinders);
-    if let (Some(survey), Some(id)) = (survey, topology.find(client)) {
-        findings.extend(doctor::client(survey, id));
-    }
-    if let Some(id) = topology.find(provider) {
-        findings.extend(doctor::lender(topology, survey, id));
-    }
-    findings
-}
-
 impl Pair<'_> {
     fn topology(&self) -> &Topology {
         self.subject.topology()
     }
 
-    /// Why the answer is no path, or not known.
+    /// Why the answer is no path, or one that is of no use, or not known.
     fn failure(&self) -> Option<Failure> {
         let [client, provider] = &self.names;
-        let (exit, code, headline) = match (self.verdict.code(), self.missing_memory()) {
+        let (exit, code, headline) = match (self.verdict.code(), &self.found.obstacle) {
             (Some(code @ ReasonCode::UnknownNeedRoot), _) => {
                 let headline = format!(
                     "whether there is a peer-to-peer path from {client} to {provider} is not known"
@@ -97,10 +85,14 @@ impl Pair<'_> {
             (Some(code), _) => {
                 (Exit::NoPath, code, format!("no peer-to-peer path from {client} to {provider}"))
             }
-            (None, Some(code)) => {
+            (None, Some(Obstacle { code: code @ ReasonCode::DataLost, .. })) => {
+                let headline = format!("the path from {client} to {provider} loses data");
+                (Exit::Mismatch, *code, headline)
+            }
+            (None, Some(Obstacle { code, text })) => {
                 let headline =
-                    format!("a path from {client} to {provider}, and no memory at its end");
-                (Exit::NoPath, code, headline)
+                    format!("a path from {client} to {provider} that cannot be used: {text}");
+                (Exit::NoPath, *code, headline)
             }
             (None, None) => return None,
         };
@@ -115,18 +107,6 @@ impl Pair<'_> {
                 .remedy(self.remedy(code))
                 .refusal(self.refusal()),
         )
-    }
-
-    /// The code by which the kernel has nothing to give at the provider.
-    fn missing_memory(&self) -> Option<ReasonCode> {
-        self.subject.survey()?;
-        let about = &self.names[1];
-        let of_provider = self.findings.iter().filter(|finding| finding.about == *about);
-        let lends = of_provider
-            .clone()
-            .any(|finding| matches!(finding.level, Level::Good | Level::Unknown));
-        let mut codes = of_provider.filter_map(|finding| finding.code);
-        codes.find(|_| !lends)
     }
 
     /// What is not known may need root, or another capture.
@@ -149,8 +129,11 @@ impl Pair<'_> {
             Some(MapType::BusAddress) => "by bus address, below the root",
             _ => "through the host bridge",
         };
-        let mut all =
-            format!("{client} reaches the memory of {provider} {how}, distance {distance}\n");
+        let what = match self.found.lending {
+            Lending::Unknown(_) => "reaches whatever memory is lent of",
+            _ => "reaches the memory of",
+        };
+        let mut all = format!("{client} {what} {provider} {how}, distance {distance}\n");
         all.push_str(&self.evidence());
         all
     }
@@ -169,12 +152,7 @@ impl Pair<'_> {
                 "a user's list of host bridges allows it; the kernel does not",
             ));
         }
-        let bus = match (verdict.bus.untranslated_local(), verdict.gaps.is_empty()) {
-            (true, _) => "switches turn all of it below the root",
-            (false, true) => "it goes through the root complex, or is blocked",
-            (false, false) => "not known",
-        };
-        all.push_str(&labelled("bus", bus));
+        all.push_str(&bus::text(&verdict.bus));
         for (index, gap) in verdict.gaps.iter().enumerate() {
             let lead = if index == 0 { "unknown" } else { "" };
             all.push_str(&labelled(lead, &gap.to_string()));
@@ -182,7 +160,7 @@ impl Pair<'_> {
         for hazard in &verdict.hazards {
             all.push_str(&labelled("hazard", &format!("[{}] {hazard}", hazard.code())));
         }
-        all.push_str(&text::findings(&self.findings));
+        all.push_str(&text::findings(&self.found.findings));
         all
     }
 
@@ -210,6 +188,8 @@ impl Pair<'_> {
         all.push_str(&continued("stays until the driver of the provider is unbound"));
         all.push_str(&labelled("fix boot", &format!("{}   (';' not ',')", fix.boot)));
         all.push_str(&labelled("cost", &self.cost(fix)));
+        let survey = self.subject.survey();
+        all.push_str(&survey.map(|survey| groups_stay(survey, fix)).unwrap_or_default());
         all
     }
 
@@ -247,9 +227,9 @@ impl Pair<'_> {
             ReasonCode::RootBlocked => {
                 "take the entry out of the list, if it is out of date".to_owned()
             }
-            _ => {
-                let mut remedies = self.findings.iter().filter_map(|found| found.remedy.clone());
-                remedies.next().unwrap_or_else(|| "see the explanation of the code".to_owned())
+            code => {
+                let remedy = self.found.remedy(code, &self.verdict);
+                remedy.unwrap_or_else(|| "see the explanation of the code".to_owned())
             }
         }
     }
@@ -265,10 +245,23 @@ impl Pair<'_> {
             map_type: self.verdict.map_type.map(|map| map.kernel_name().to_owned()),
             by_user_entry: self.verdict.by_user_entry(),
             bus_local: self.verdict.bus.untranslated_local(),
-            findings: self.findings.iter().map(FindingDocument::of).collect(),
+            findings: self.found.findings.iter().map(FindingDocument::of).collect(),
             error: failure.map(Failure::document),
         }
     }
+}
+
+/// What `fix now` does not do: the kernel makes groups when devices are added (`iommu_init_device()` and
+/// `pci_device_group()` in drivers/iommu/iommu.c), and a register that changes later is not seen.
+fn groups_stay(survey: &Survey, fix: &Fix) -> String {
+    if fix.cost.is_empty() || survey.topology.host().iommu == Known::Value(IommuMode::Off) {
+        return String::new();
+    }
+    let lines = [
+        "with 'fix now' they are not isolated although sysfs and VFIO still show separate",
+        "groups: those are made when devices are added, and 'fix boot' is before that",
+    ];
+    lines.map(continued).concat()
 }
 
 /// The IOMMU groups of functions that would be joined.

@@ -43,8 +43,12 @@ pub(super) fn paths(matrix: &Matrix<'_>) -> String {
         "\npaths: {pairs} of a function and another's memory: {direct} direct, {through} through a \
          host bridge, {refused} refused, {unknown} unknown\n"
     );
+    let unusable = matrix.unusable();
+    if unusable > 0 {
+        text.push_str(&format!("of those with a path {unusable} cannot be used\n"));
+    }
     text.push_str(&matrix.reasons());
-    if refused + unknown > 0 {
+    if refused + unknown + unusable > 0 {
         text.push_str("'p2pdma doctor CLIENT PROVIDER' tells all about one pair\n");
     }
     text

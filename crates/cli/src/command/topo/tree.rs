@@ -1,7 +1,9 @@
 //! `topo` as a tree of lines.
 
 use p2pdma::linux::Function;
-use p2pdma::topology::{Cause, Kind, Known, LinkStatus, MemoryKind, Node, NodeId, Topology};
+use p2pdma::topology::{
+    Cause, Kind, Known, LentMemory, LinkStatus, MemoryKind, Node, NodeId, Topology,
+};
 
 use super::document::{acs_names, iommu_word, processor};
 use crate::output::style::{FAINT, LABEL, WARNING, styled};
@@ -57,9 +59,10 @@ fn branch(subject: &Subject, children: &Children, id: NodeId) -> Branch {
     let topology = subject.topology();
     let node = topology.node(id);
     let above = topology.parent(id).map(|parent| topology.node(parent));
-    let mut tree = Branch::new(line(node, above));
-    if let Some(survey) = subject.survey() {
-        tree.label.push_str(&linux(node, survey.function(id)));
+    let function = subject.survey().map(|survey| survey.function(id));
+    let mut tree = Branch::new(line(node, above, function));
+    if let Some(function) = function {
+        tree.label.push_str(&linux(node, function));
     }
     let below = &children.below[id.index()];
     tree.children = below.iter().map(|child| branch(subject, children, *child)).collect();
@@ -70,7 +73,7 @@ fn branch(subject: &Subject, children: &Children, id: NodeId) -> Branch {
 }
 
 /// A function, and the link between it and the port above.
-fn line(node: &Node, above: Option<&Node>) -> String {
+fn line(node: &Node, above: Option<&Node>, function: Option<&Function>) -> String {
     let mut line = node.bdf.to_string();
     if let Some(name) = &node.name {
         line.push_str(&format!(" {}", styled(LABEL, name)));
@@ -95,10 +98,19 @@ fn line(node: &Node, above: Option<&Node>) -> String {
         ));
     }
     for memory in &node.memory {
-        let lends = if let MemoryKind::Bar(_) = memory.kind { "has" } else { "lends" };
+        let lends = verb(memory, function);
         line.push_str(&format!("  {lends} {} {}", memory.kind, units::bytes(memory.size)));
     }
     line
+}
+
+/// Whether it lends its memory, or merely has it. On the software fabric everybody lends.
+fn verb(memory: &LentMemory, function: Option<&Function>) -> &'static str {
+    let pool = function.map(|function| function.pool);
+    match (memory.kind, pool) {
+        (MemoryKind::Bar(_), _) | (MemoryKind::Cmb, Some(Known::Value(None))) => "has",
+        _ => "lends",
+    }
 }
 
 /// What Linux tells beside that.
