@@ -1,7 +1,7 @@
 //! Verdicts with their evidence, as the command prints them.
 
 use p2pdma_pci::topology::{
-    Acs, AcsBit, CpuVendor, Effect, Hazard, IommuMode, Known, LentMemory, Link, LinkStatus,
+    Acs, AcsBit, CpuVendor, Effect, Hazard, IommuMode, Known, LentMemory, Link, LinkStatus, Lists,
     MapType, MemoryKind, ReasonCode, Rule, Setpci, Step, Topology, Verdict,
 };
 use p2pdma_pci::{BusAddr, Error};
@@ -226,6 +226,27 @@ fn hazards_are_listed() {
     tree.host.iommu = Known::Value(IommuMode::Passthrough);
     let verdict = explained(&tree, "03:00.0", "04:00.0");
     assert_eq!(verdict.hazards[0], Hazard::LinkDown { at: at("03:00.0") });
+}
+
+/// QEMU's switches turn nothing: what would turn below a translating IOMMU is lost, and nothing else.
+#[test]
+fn qemu_loses_what_turns_below_a_translating_iommu() {
+    let lost = |iommu, qemu, port: &str, client: &str| {
+        let mut tree = switch("", port, "").cpu(CpuVendor::Amd, 0x17);
+        (tree.host.iommu, tree.host.qemu) = (Known::Value(iommu), qemu);
+        let topology = tree.build();
+        let [near, far] = [client, "04:00.0"].map(|bdf| topology.find(at(bdf)).unwrap());
+        let verdict = topology.explain(at(client), at("04:00.0"));
+        let pair = topology.pair(near, far, Lists::WithUsers);
+        assert_eq!(pair.code, verdict.loses_data().then_some(ReasonCode::DataLost));
+        verdict.loses_data()
+    };
+    assert!(lost(IommuMode::Translate, true, "", "03:00.0"));
+    assert!(!lost(IommuMode::Translate, false, "", "03:00.0"), "a real machine");
+    assert!(!lost(IommuMode::Translate, true, "RR", "03:00.0"), "through the host bridge");
+    assert!(!lost(IommuMode::Translate, true, "", "04:00.0"), "its own memory");
+    assert!(!lost(IommuMode::Passthrough, true, "", "03:00.0"));
+    assert!(!lost(IommuMode::Off, true, "", "03:00.0"));
 }
 
 #[test]

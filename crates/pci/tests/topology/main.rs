@@ -10,6 +10,7 @@ mod errors;
 mod explain;
 mod isolation;
 mod kernel_rule;
+mod list;
 mod properties;
 mod random;
 mod reference;
