@@ -12,6 +12,7 @@ mod historical;
 mod instructions;
 mod oracle;
 mod planted;
+mod rows;
 mod sizes;
 mod source;
 mod suite;
@@ -28,6 +29,7 @@ usage: cargo xtask TASK
  edges    the dependency edges between crates, and where unsafe may be
  oracle [record]   the verdict on every pair of devices, compared with real kernels; and recorded
  planted [NAME] bugs that the tests must notice, planted one by one in a copy
+ rows     the kernel's rules for memory that devices lend, row by row, with a real kernel
  sizes    the size budget of files and functions
  tests    all tests, and how many cases they tried";
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "instructions" => instructions::run(),
         "oracle" => oracle::run(std::env::args().nth(2).as_deref()),
         "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),
+        "rows" => rows::run(),
         "tests" => suite::run(),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {

@@ -21,7 +21,15 @@ impl SharedMemory {
     /// # Errors
     /// What the operating system says.
     pub fn map_file(file: &File, len: usize) -> io::Result<Self> {
-        let mapping = MmapOptions::new().len(len).map_raw(file)?;
+        Self::map_file_at(file, 0, len)
+    }
+
+    /// As [`SharedMemory::map_file`], from byte `position` of the file on.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn map_file_at(file: &File, position: u64, len: usize) -> io::Result<Self> {
+        let mapping = MmapOptions::new().offset(position).len(len).map_raw(file)?;
         Ok(Self { mapping: Arc::new(mapping), start: 0, len })
     }
 
@@ -52,14 +60,34 @@ impl SharedMemory {
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
+    /// Reads a file from byte `position` on into all of these memories, one after the other, with one
+    /// call (preadv(2)). Returns how many bytes came.
+    ///
+    /// # Errors
+    /// What the operating system says; it takes 1024 memories at most.
+    pub fn read_file_vectored(parts: &[&Self], file: &File, position: u64) -> io::Result<usize> {
+        let position = offset(position)?;
+        let vector =
+            |part: &&Self| libc::iovec { iov_base: part.base().cast(), iov_len: part.len() };
+        let vectors: Vec<libc::iovec> = parts.iter().map(vector).collect();
+        let count = libc::c_int::try_from(vectors.len())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        // SAFETY: each vector is a memory that its handle in `parts` keeps mapped during the call. The
+        // kernel writes to them as any other party may.
+        let count = unsafe { libc::preadv(file.as_raw_fd(), vectors.as_ptr(), count, position) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
     fn transfer(&self, range: Range<usize>, position: u64) -> io::Result<(*mut u8, usize, i64)> {
         let outside = |error: OutOfBounds| io::Error::new(io::ErrorKind::InvalidInput, error);
         let part = self.slice(range).map_err(outside)?;
-        let position = i64::try_from(position).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidInput, "a position beyond any file")
-        })?;
-        Ok((part.base(), part.len(), position))
+        Ok((part.base(), part.len(), offset(position)?))
     }
+}
+
+fn offset(position: u64) -> io::Result<i64> {
+    i64::try_from(position)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a position beyond any file"))
 }
 
 #[cfg(test)]
@@ -96,6 +124,23 @@ mod tests {
         memory.read(50, &mut back).unwrap();
         assert_eq!(&back, b"ello\0");
         assert_eq!(memory.read_file(0..100, &file, 8).unwrap(), 0);
+    }
+
+    #[test]
+    fn one_call_fills_several_memories_and_a_mapping_may_begin_anywhere() {
+        let mut content = vec![7; 4096];
+        content.extend(b"one, two");
+        let file = file(&content);
+        let (first, second) = (SharedMemory::anonymous(3), SharedMemory::anonymous(100));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        let count = SharedMemory::read_file_vectored(&[&first, &second], &file, 4096).unwrap();
+        let mut back = [0; 5];
+        second.read(0, &mut back).unwrap();
+        assert_eq!((count, &back), (8, b", two"));
+        assert!(SharedMemory::read_file_vectored(&[&first], &file, u64::MAX).is_err());
+        let tail = SharedMemory::map_file_at(&file, 4096, 8).unwrap();
+        tail.read(3, &mut back).unwrap();
+        assert_eq!(&back, b", two");
     }
 
     #[test]

@@ -34,6 +34,8 @@
 mod copy;
 mod entries;
 mod file;
+#[cfg(target_os = "linux")]
+mod pages;
 mod ranges;
 mod shared;
 
