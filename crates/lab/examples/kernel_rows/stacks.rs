@@ -15,7 +15,7 @@ const TRIES: u32 = 200;
 
 pub(crate) fn rows(machine: &Machine, pairs: &Pairs) -> Setup<()> {
     let (left, right) = (machine.path("left")?, machine.path("right")?);
-    for level in ["raid0", "raid1"] {
+    for level in ["raid0", "raid1", "raid10"] {
         let mut create = Command::new("mdadm");
         create.args(["--create", "/dev/md0", "--run", "--assume-clean", "--raid-devices=2"]);
         run(create.arg(format!("--level={level}")).arg(&left).arg(&right))?;

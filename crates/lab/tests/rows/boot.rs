@@ -21,7 +21,7 @@ pub(crate) fn rows(kind: &str, kernel_arguments: &[&str]) -> String {
     for package in ["e2fsprogs", "mdadm", "dmsetup"] {
         job = job.package(package);
     }
-    for module in ["raid0", "raid1", "dm-mod", "loop"] {
+    for module in ["raid0", "raid1", "raid10", "dm-mod", "loop"] {
         job = job.module(module);
     }
     let provisions = Options::new(plan.arch()).provide(&mut ());

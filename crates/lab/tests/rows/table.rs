@@ -85,6 +85,8 @@ pub(crate) const ROWS: &[Row] = &[
     // What no leg takes as a request is no error of a leg: so a write is reported as done.
     row("raid1-read", "ok", "EIO", MIRROR),
     row("raid1-write", "ok", "lost", MIRROR),
+    row("raid10-read", "ok", "EIO", MIRROR),
+    row("raid10-write", "ok", "lost", MIRROR),
     row("dm-linear-read", "EREMOTEIO", "EREMOTEIO", STACKED),
     row("dm-linear-write", "EREMOTEIO", "EREMOTEIO", STACKED),
     row("loop-read", "EREMOTEIO", "EREMOTEIO", STACKED),
