@@ -33,7 +33,7 @@ const BUFFERED: &str = "mm/filemap.c: a copy by the CPU";
 const ALIGNED: &str = "block/fops.c, block/blk-settings.c: dma_alignment, logical block";
 const EXT4: &str = "fs/ext4/file.c, fs/iomap/direct-io.c";
 const MD: &str = "drivers/md: BLK_FEAT_PCI_P2PDMA";
-const MIRROR: &str = "drivers/md/raid1-10.c: raid1_should_handle_error; raid1.c";
+const MIRROR: &str = "drivers/md/raid1-10.c: raid1_should_handle_error";
 /// Without that feature pages of this kind are not to be had.
 const STACKED: &str = "block/blk-settings.c: BLK_FEAT_PCI_P2PDMA; mm/gup.c: FOLL_PCI_P2PDMA";
 const PINNED: &str = "mm/gup.c: FOLL_PCI_P2PDMA";
