@@ -1,14 +1,16 @@
-//! All that talks to Linux: so far its topology, read from sysfs and procfs, from a snapshot of them, or
-//! from the text of `lspci`.
+//! All that talks to Linux: its topology, read from sysfs and procfs, from a snapshot of them, or from the
+//! text of `lspci`; and its data path.
 //!
 //! - [`Survey`]: what was read of a machine. Its [`Topology`](p2pdma_pci::topology::Topology) gives the
 //!   verdicts; beside it are the drivers, IOMMU groups, BARs and pools of each [`Function`], the
 //!   [`system`], the [`block`] devices, and [`Note`]s on what is left out.
 //! - [`Tree`]: the one rooted reader behind it. [`LiveTree`] is the machine or a copied tree, [`Snapshot`]
 //!   a captured one in a file; both are read by the same code.
+//! - [`io`]: direct I/O between files and memory that devices lend, and what shows whether it was direct.
 //! - [`lspci`]: the text of `lspci -xxxx`, with what such a dump cannot know marked unknown.
 //!
-//! It is **not** a judge: `p2pdma-pci` is, and this crate hands it facts. It changes nothing on a machine.
+//! It is **not** a judge: `p2pdma-pci` is, and this crate hands it facts. It changes nothing on a machine but the
+//! files that it is told to write.
 //! Nothing is guessed: what was not read is [`Known::Unknown`](p2pdma_pci::topology::Known), with the
 //! cause. Below it are `p2pdma-pci`, `p2pdma-mem` and `p2pdma-spec`.
 //!
@@ -30,14 +32,13 @@
 //! # Ok::<(), p2pdma_linux::Error>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod assemble;
 mod attribute;
 pub mod block;
 mod config;
 mod error;
 mod function;
+pub mod io;
 pub mod lspci;
 mod note;
 mod snapshot;

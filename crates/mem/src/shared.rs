@@ -173,9 +173,12 @@ impl SharedMemory {
         Ok(())
     }
 
-    /// The first byte.
+    /// The first byte, for the kernel or a device: valid for [`len`](Self::len) bytes as long as any handle
+    /// of the same memory lives. Others may access the bytes at any time, so that no reference to them
+    /// may be made.
     #[inline]
-    pub(crate) fn base(&self) -> *mut u8 {
+    #[must_use]
+    pub fn base(&self) -> *mut u8 {
         self.mapping.as_mut_ptr().wrapping_add(self.start)
     }
 

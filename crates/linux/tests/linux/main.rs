@@ -7,6 +7,7 @@
 
 mod blocks;
 mod dumps;
+mod io;
 mod judged;
 mod live;
 mod machine;

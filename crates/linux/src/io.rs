@@ -1,0 +1,19 @@
+//! The data path of the kernel: direct I/O between files and memory, and what tells whether it was direct.
+//!
+//! - [`DirectFile`]: a file or block device open with `O_DIRECT`, with what it can do.
+//! - [`LentMemory`]: memory of a device, as the kernel lends it (`p2pmem/allocate`).
+//! - [`Queue`]: requests under way, by io_uring or one at a time.
+//! - [`Watch`]: what the page cache and the block layer say about a file, so that a transfer that was staged in
+//!   host memory does not pass for one that was not.
+
+mod direct;
+mod extents;
+mod lent;
+mod ring;
+mod watch;
+
+pub use direct::{Access, DirectFile, OpenError};
+pub use extents::{Extent, extents};
+pub use lent::{LendError, LentMemory, Pool};
+pub use ring::{Completion, Direction, Engine, Queue, Request};
+pub use watch::{Seen, Watch};

@@ -1,0 +1,196 @@
+//! Files and block devices that are open for direct I/O.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, OFlags, SeekFrom, StatxFlags};
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// To be read.
+    Read,
+    /// To be written, and read again. A block device is taken for this process alone (`O_EXCL`): one that is
+    /// mounted, swapped to, or part of another refuses.
+    Write,
+}
+
+/// Why a file cannot be used for direct I/O.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system says so.
+    #[error("{}: {source}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// A block device that something else holds (EBUSY on `O_EXCL`).
+    #[error("{} is in use: it is mounted, swapped to, or a part of another device", path.display())]
+    InUse {
+        /// The device.
+        path: PathBuf,
+    },
+    /// Neither a file nor a block device.
+    #[error("{} is neither a file nor a block device", path.display())]
+    Kind {
+        /// What was to be opened.
+        path: PathBuf,
+    },
+    /// Its file system has no direct I/O for it (statx(2), `STATX_DIOALIGN`; open(2), EINVAL).
+    #[error("{} cannot be read or written directly: its file system stages it", path.display())]
+    NotDirect {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A file or block device, open with `O_DIRECT`.
+#[derive(Debug)]
+pub struct DirectFile {
+    file: File,
+    path: PathBuf,
+    size: u64,
+    memory_align: u32,
+    offset_align: u32,
+    is_block: bool,
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl DirectFile {
+    /// Opens what is there; nothing is created.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let system = |source| OpenError::System { path: path.to_owned(), source };
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        let kind = std::fs::metadata(path).map_err(system)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(OpenError::Kind { path: path.to_owned() });
+        }
+        let mut flags = OFlags::DIRECT | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        if access == Access::Write && kind.is_block_device() {
+            flags |= OFlags::EXCL;
+        }
+        let flags = flags.bits().cast_signed();
+        let write = access == Access::Write;
+        let opened = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+        let file = opened.map_err(|error| match error.raw_os_error() {
+            Some(libc::EBUSY) => OpenError::InUse { path: path.to_owned() },
+            Some(libc::EINVAL) => OpenError::NotDirect { path: path.to_owned() },
+            _ => system(error),
+        })?;
+        Self::examine(file, path)
+    }
+
+    /// Opens again, for direct I/O, what is open already: a file without a name, for instance. `path` is what
+    /// messages call it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn reopen(file: &File, path: &Path, access: Access) -> Result<Self, OpenError> {
+        let own = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let mut direct = Self::open(&own, access)?;
+        path.clone_into(&mut direct.path);
+        Ok(direct)
+    }
+
+    fn examine(file: File, path: &Path) -> Result<Self, OpenError> {
+        let system = |source| OpenError::System { path: path.to_owned(), source };
+        let metadata = file.metadata().map_err(system)?;
+        let is_block = metadata.file_type().is_block_device();
+        if !is_block && !metadata.is_file() {
+            return Err(OpenError::Kind { path: path.to_owned() });
+        }
+        let (memory_align, offset_align) = alignment(&file, is_block)
+            .map_err(system)?
+            .ok_or_else(|| OpenError::NotDirect { path: path.to_owned() })?;
+        let size = match is_block {
+            // A block device's length is where its end is (lseek(2)).
+            true => {
+                rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|errno| system(errno.into()))?
+            }
+            false => metadata.len(),
+        };
+        let number = if is_block { metadata.rdev() } else { metadata.dev() };
+        let device = (rustix::fs::major(number), rustix::fs::minor(number));
+        let (path, inode) = (path.to_owned(), metadata.ino());
+        Ok(Self { file, path, size, memory_align, offset_align, is_block, device, inode })
+    }
+
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes when it was opened.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Memory has to begin at a multiple of this many bytes.
+    #[must_use]
+    pub const fn memory_align(&self) -> u32 {
+        self.memory_align
+    }
+
+    /// Positions and lengths have to be multiples of this many bytes.
+    #[must_use]
+    pub const fn offset_align(&self) -> u32 {
+        self.offset_align
+    }
+
+    /// Whether it is a block device, and no file on one.
+    #[must_use]
+    pub const fn is_block(&self) -> bool {
+        self.is_block
+    }
+
+    /// Major and minor number of the block device: itself, or what its file system calls its own.
+    #[must_use]
+    pub const fn device(&self) -> (u32, u32) {
+        self.device
+    }
+
+    /// What tells it from all other files of the machine: its device, and its number there; 0 for the
+    /// block device itself.
+    #[must_use]
+    pub const fn identity(&self) -> ((u32, u32), u64) {
+        (self.device, if self.is_block { 0 } else { self.inode })
+    }
+
+    /// Makes all that was written durable (fdatasync(2)).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// How memory and positions have to be aligned; `None` if direct I/O is not possible.
+fn alignment(file: &File, is_block: bool) -> io::Result<Option<(u32, u32)>> {
+    let statx = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)?;
+    let told = StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::DIOALIGN);
+    if told {
+        let (memory, offset) = (statx.stx_dio_mem_align, statx.stx_dio_offset_align);
+        return Ok((memory > 0 && offset > 0).then_some((memory, offset)));
+    }
+    // Before 6.1 the logical block was the rule for both.
+    let block = if is_block { rustix::fs::ioctl_blksszget(file)? } else { 4096 };
+    Ok(Some((block, block)))
+}
