@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use p2pdma::devices;
+use p2pdma::linux::io::{LendError, OpenError};
 
 use crate::exit::Exit;
 use crate::operand::OperandError;
@@ -187,6 +188,21 @@ impl From<p2pdma::Error> for Failure {
             }
             E::File { kind, .. } => Self::operating_system(kind, message),
             E::Staged { .. } => Self::new(Exit::Io, "STAGED", message),
+            E::Lend(LendError::Denied { .. }) => Self::new(Exit::Permission, "P2P-PERM", message)
+                .remedy("run it as root: p2pmem/allocate is root's"),
+            E::Lend(LendError::NoPool { .. }) => Self::new(Exit::NoPath, "P2P-NO-P2PMEM", message),
+            E::Lend(LendError::System { source, .. }) => {
+                Self::operating_system(source.kind(), message)
+            }
+            E::Open(error) => open(&error, message),
+            E::Engine { kind, .. } => Self::operating_system(kind, message)
+                .remedy("kernel.io_uring_disabled may say no; --engine sync does without"),
+            E::Linux(error) => error.into(),
+            E::Revoked { .. } | E::Vanished { .. } => Self::new(Exit::Io, "P2P-REVOKED", message),
+            E::KernelRefused { .. } => Self::new(Exit::NoPath, "P2P-KERNEL-REFUSED", message)
+                .remedy("its log says more: dmesg | grep -i p2pdma"),
+            E::DataLost { .. } => Self::new(Exit::Mismatch, "P2P-DATA-LOST", message)
+                .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST"),
             E::Interrupted => Self::interrupted(),
             E::Fabric(_) => Self::new(Exit::Usage, "MACHINE", message)
                 .remedy("change the machine file: the machine cannot be built as it is described"),
@@ -213,6 +229,18 @@ impl From<p2pdma::linux::Error> for Failure {
             }
             _ => Self::new(Exit::Io, "IO", message),
         }
+    }
+}
+
+/// A file or block device that cannot be an end of a copy.
+fn open(error: &OpenError, message: String) -> Failure {
+    match error {
+        OpenError::System { source, .. } => Failure::operating_system(source.kind(), message),
+        OpenError::InUse { .. } => Failure::refused("IN-USE", message)
+            .remedy("unmount it, or take it out of what it is a part of: lsblk shows which"),
+        OpenError::Kind { .. } => Failure::usage(message).remedy("name a block device or a file"),
+        OpenError::NotDirect { .. } => Failure::new(Exit::NoPath, "P2P-FS", message)
+            .remedy("--p2p=prefer copies through host memory; ext4 and xfs have direct I/O"),
     }
 }
 

@@ -13,6 +13,7 @@ mod failure;
 mod interrupt;
 mod operand;
 mod output;
+mod platform;
 mod subject;
 
 use std::process::ExitCode;

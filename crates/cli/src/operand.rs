@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fabric:nvme0/ns1` | a part of a device of the fabric, by name: `nsN cmb pmr barN mem` |
 //! | `0000:03:00.0/ns1` | the same by address, `p2pmem` besides |
+//! | `/dev/nvme0n1` | a block device of this machine |
 //! | `./file`, `-` | a file; standard input or output |
 //! | `mem:64MiB` | memory of the host |
 //! | `zero:` `null:` `pattern:seed=7` | zeroes; nothing; data that tell their place |
@@ -27,6 +28,8 @@ use p2pdma::{BarIndex, Bdf, nearest};
 pub(crate) enum Operand {
     /// A part of a device.
     Device(DevicePart),
+    /// A block device of this machine.
+    Block(PathBuf),
     /// A file.
     File(PathBuf),
     /// Standard input or output.
@@ -103,8 +106,8 @@ pub(crate) enum OperandError {
     Value { text: String, reason: String, example: &'static str },
     #[error("'{text}' looks like a device, not like a file")]
     LooksLikeDevice { text: String, suggestion: String },
-    #[error("{text} is for the Linux platform, which is not in this version")]
-    DeviceNode { text: String, instead: Option<&'static str> },
+    #[error("{text} is no device that holds bytes")]
+    DeviceNode { text: String, instead: &'static str },
 }
 
 impl OperandError {
@@ -133,10 +136,7 @@ impl OperandError {
             Self::LooksLikeDevice { text, suggestion } => {
                 format!("did you mean {suggestion}? For a file of that name say ./{text}")
             }
-            Self::DeviceNode { instead: Some(instead), .. } => format!("say {instead}"),
-            Self::DeviceNode { instead: None, .. } => {
-                "this version has the software fabric: name fabric:nvme0/ns1, or a file".to_owned()
-            }
+            Self::DeviceNode { instead, .. } => format!("say {instead}"),
         }
     }
 }
@@ -156,6 +156,9 @@ impl Operand {
             return Self::with_scheme(&shown, head, scheme);
         }
         lookalike::refuse(&shown)?;
+        if lookalike::is_device_node(&shown) {
+            return Ok(Self::Block(PathBuf::from(text)));
+        }
         Ok(Self::File(PathBuf::from(text)))
     }
 
@@ -209,9 +212,19 @@ impl Operand {
         Ok(Self::Device(DevicePart { device: Device::At(at), part }))
     }
 
-    /// Whether it is a part of a device.
+    /// Whether it is a device or a part of one.
     pub(crate) fn is_device(&self) -> bool {
-        matches!(self, Self::Device(_))
+        matches!(self, Self::Device(_) | Self::Block(_))
+    }
+
+    /// Whether only a machine that runs Linux can have it: this one.
+    pub(crate) fn is_of_linux(&self) -> bool {
+        matches!(self, Self::Block(_) | Self::Device(DevicePart { device: Device::At(_), .. }))
+    }
+
+    /// Whether it is of the software fabric, by its own scheme.
+    pub(crate) fn is_of_fabric(&self) -> bool {
+        matches!(self, Self::Device(DevicePart { device: Device::Named(_), .. }))
     }
 }
 
@@ -252,7 +265,7 @@ impl fmt::Display for Operand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(path) => path.fmt(f),
-            Self::File(path) => path.display().fmt(f),
+            Self::Block(path) | Self::File(path) => path.display().fmt(f),
             Self::Stdio => f.write_str("-"),
             Self::Memory { len } => write!(f, "mem:{len}"),
             Self::Null => f.write_str("null:"),

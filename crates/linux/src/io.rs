@@ -12,7 +12,7 @@ mod lent;
 mod ring;
 mod watch;
 
-pub use direct::{Access, DirectFile, OpenError};
+pub use direct::{Access, DirectFile, OpenError, first_bytes};
 pub use extents::{Extent, extents};
 pub use lent::{LendError, LentMemory, Pool};
 pub use ring::{Completion, Direction, Engine, Queue, Request};

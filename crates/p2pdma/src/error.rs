@@ -2,6 +2,8 @@
 
 use std::io;
 
+use p2pdma_linux::io::{LendError, OpenError};
+use p2pdma_mem::OutOfBounds;
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::Refusal;
 use p2pdma_spec::nvme::status::Status;
@@ -103,6 +105,70 @@ pub enum Error {
         /// How many bytes were counted there.
         bytes: u64,
     },
+    /// The kernel lends no memory.
+    #[error(transparent)]
+    Lend(LendError),
+    /// A file or block device cannot be an end of transfers.
+    #[error(transparent)]
+    Open(OpenError),
+    /// Requests cannot be given to the kernel.
+    #[error("io_uring cannot be used: {reason}")]
+    Engine {
+        /// What the operating system said.
+        reason: String,
+        /// Its kind.
+        kind: io::ErrorKind,
+    },
+    /// A machine that runs Linux cannot be read.
+    #[error(transparent)]
+    Linux(#[from] p2pdma_linux::Error),
+    /// Lent memory is gone: its device was unbound from its driver, removed, or unplugged.
+    #[error(
+        "[P2P-REVOKED] the memory of {provider} is gone: its driver was unbound, or it was removed"
+    )]
+    Revoked {
+        /// Whose memory it was.
+        provider: Bdf,
+    },
+    /// A device gave no more bytes before its end: it was unbound from its driver, removed, or unplugged.
+    #[error(
+        "[P2P-REVOKED] {name} is gone: no byte came from position {at}, which is before its end"
+    )]
+    Vanished {
+        /// The file or block device.
+        name: String,
+        /// Where.
+        at: u64,
+    },
+    /// The kernel refuses a request between memory and a client, although the verdict allows it.
+    #[error(
+        "the kernel refuses to move bytes between {name} and the memory of {provider}: {reason}"
+    )]
+    KernelRefused {
+        /// The file or block device.
+        name: String,
+        /// Whose memory.
+        provider: Bdf,
+        /// What it said.
+        reason: String,
+    },
+    /// Data did not arrive although the status said so.
+    #[error(
+        "[P2P-DATA-LOST] {name} and the memory of {provider}: {what} {len} bytes succeeded, and the bytes are \
+         wrong from byte {at} on"
+    )]
+    DataLost {
+        /// The client.
+        name: String,
+        /// Whose memory.
+        provider: String,
+        /// "filling" or "draining".
+        what: &'static str,
+        /// How many bytes were moved.
+        len: u64,
+        /// The first wrong one.
+        at: u64,
+    },
     /// The transfer was broken off on request.
     #[error("interrupted")]
     Interrupted,
@@ -156,6 +222,25 @@ impl From<p2pdma_pci::Error> for Error {
             p2pdma_pci::Error::Refused(refusal) => Self::Refused(refusal),
             other => Self::Pci(other),
         }
+    }
+}
+
+impl From<LendError> for Error {
+    fn from(error: LendError) -> Self {
+        match error {
+            LendError::Exhausted { bdf, wanted, available } => {
+                Self::PoolEmpty { provider: format!("{bdf}/p2pmem"), wanted, available }
+            }
+            LendError::Gone { bdf } => Self::Revoked { provider: bdf },
+            other => Self::Lend(other),
+        }
+    }
+}
+
+impl From<OutOfBounds> for Error {
+    fn from(error: OutOfBounds) -> Self {
+        let OutOfBounds { offset, len, size } = error;
+        Self::OutsideMemory { offset: offset as u64, len: len as u64, size: size as u64 }
     }
 }
 

@@ -9,7 +9,7 @@
 //! let platform = FabricPlatform::new(&machine, &Storage::Ephemeral, Default::default())?;
 //! let [from, to] = ["nvme0", "nvme1"].map(|name| platform.find(name).expect("it is in the file"));
 //! let (source, sink) = (End::Client(from), End::Client(to));
-//! let wish = Wish { source, sink, via: None, block: 128 << 10, policy: Policy::Require };
+//! let wish = Wish { source, sink, via: None, block: 128 << 10, policy: Policy::Require, barrier: None };
 //! let plan = Plan::on(&platform, wish)?;
 //! let memory = Arc::new(plan.memory(&platform, 8 * (128 << 10))?);
 //! let (mut source, mut sink) = (platform.namespace(from, 1)?, platform.namespace(to, 1)?);
@@ -50,14 +50,14 @@ pub use error::Error;
 pub use host_clock::HostClock;
 pub use memory::{PeerMemory, ProviderKind};
 pub use platform::{
-    Attachment, Capabilities, Client, Done, FabricPlatform, Op, Platform, Provider, ProviderId,
-    Storage, Ticket,
+    Attachment, Capabilities, Client, Done, FabricPlatform, Footing, LinuxPlatform, Op, Platform,
+    Provider, ProviderId, Storage, Ticket, Volume,
 };
 pub use traffic::Traffic;
 pub use transfer::{
-    Candidate, End, Ends, Failed, Job, Leg, Mismatch, Next, NoPath, ParsePolicyError, Pipeline,
-    Plan, Policy, Progress, Reach, Rejected, Report, Shape, Stage, Step, Unexpected, Via, Why,
-    Wish, run, verify,
+    Barrier, Candidate, End, Ends, Failed, Job, Leg, Mismatch, Next, NoPath, ParsePolicyError,
+    Pipeline, Plan, Policy, Probe, Probed, Progress, Reach, Rejected, Report, Shape, Stage, Step,
+    Unexpected, Via, Why, Wish, run, verify,
 };
 
 // The words of the layers below that appear in this one's signatures.

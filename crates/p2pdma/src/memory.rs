@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use p2pdma_linux::io::LentMemory;
+use p2pdma_mem::SharedMemory;
 use p2pdma_pci::topology::MemoryKind;
 use p2pdma_pci::{Bar, Bdf, DmaBuffer, Iova, Lease};
 
@@ -49,6 +52,14 @@ pub(crate) enum Backing {
     },
     /// In host memory.
     Host(DmaBuffer),
+    /// Behind a device's BAR, lent by the kernel.
+    Lent {
+        memory: Arc<LentMemory>,
+        /// Where in it the run begins.
+        offset: u64,
+    },
+    /// In this process, for the kernel to move.
+    Process(SharedMemory),
 }
 
 impl PeerMemory {
@@ -65,7 +76,8 @@ impl PeerMemory {
     pub fn owner(&self) -> Option<Bdf> {
         match &self.backing {
             Backing::Bar { bar, .. } => Some(bar.owner()),
-            Backing::Host(_) => None,
+            Backing::Lent { memory, .. } => Some(memory.bdf()),
+            Backing::Host(_) | Backing::Process(_) => None,
         }
     }
 
@@ -89,10 +101,9 @@ impl PeerMemory {
         self.check(offset, data.len() as u64)?;
         match &self.backing {
             Backing::Bar { bar, offset: start, .. } => bar.read(start + offset, data)?,
-            Backing::Host(buffer) => {
-                let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                buffer.memory().read(at, data).map_err(|_| self.outside(offset, data.len()))?;
-            }
+            Backing::Lent { memory, offset: start } => memory.read(place(start + offset), data)?,
+            Backing::Host(buffer) => buffer.memory().read(place(offset), data)?,
+            Backing::Process(memory) => memory.read(place(offset), data)?,
         }
         Ok(())
     }
@@ -105,12 +116,25 @@ impl PeerMemory {
         self.check(offset, data.len() as u64)?;
         match &self.backing {
             Backing::Bar { bar, offset: start, .. } => bar.write(start + offset, data)?,
-            Backing::Host(buffer) => {
-                let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                buffer.memory().write(at, data).map_err(|_| self.outside(offset, data.len()))?;
-            }
+            Backing::Lent { memory, offset: start } => memory.write(place(start + offset), data)?,
+            Backing::Host(buffer) => buffer.memory().write(place(offset), data)?,
+            Backing::Process(memory) => memory.write(place(offset), data)?,
         }
         Ok(())
+    }
+
+    /// `len` of its bytes from `offset` on, for the kernel to move.
+    pub(crate) fn shared(&self, offset: u64, len: u64) -> Result<SharedMemory, Error> {
+        let (whole, start) = match &self.backing {
+            Backing::Lent { memory, offset } => (memory.memory(), *offset),
+            Backing::Process(memory) => (memory, 0),
+            Backing::Bar { .. } | Backing::Host(_) => {
+                return Err(Error::Internal("memory that is not in this process"));
+            }
+        };
+        let outside = Error::OutsideMemory { offset, len, size: self.len };
+        let start = start.saturating_add(offset);
+        whole.slice(place(start)..place(start.saturating_add(len))).map_err(|_| outside)
     }
 
     pub(crate) fn check_range(&self, range: &Range<u64>) -> Result<u64, Error> {
@@ -127,6 +151,11 @@ impl PeerMemory {
     fn outside(&self, offset: u64, len: usize) -> Error {
         Error::OutsideMemory { offset, len: len as u64, size: self.len }
     }
+}
+
+/// A position in memory of this process; what is beyond it is refused where it is used.
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 impl fmt::Debug for PeerMemory {

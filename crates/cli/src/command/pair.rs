@@ -71,7 +71,7 @@ impl<'a> Pair<'a> {
     /// Plans a transfer.
     pub(crate) fn plan(&self, policy: Policy, block: u64) -> Result<Plan> {
         let (source, sink) = (End::Client(self.from), End::Client(self.to));
-        let wish = Wish { source, sink, via: None, block, policy };
+        let wish = Wish { source, sink, via: None, block, policy, barrier: None };
         Plan::new(&self.topology, wish, &self.candidates)
             .map_err(|no_path| refusal::failure(&no_path, &self.topology))
     }
@@ -82,7 +82,8 @@ impl<'a> Pair<'a> {
         let (most, _) = self.limits();
         let job = Job { from: 0, to: 0, len, block: BLOCK.min(most), depth: 8 };
         let (source, sink) = (End::Host, End::Client(self.from));
-        let wish = Wish { source, sink, via: None, block: job.block, policy: Policy::Off };
+        let wish =
+            Wish { source, sink, via: None, block: job.block, policy: Policy::Off, barrier: None };
         let plan = Plan::new(&self.topology, wish, &[]).map_err(p2pdma::Error::from)?;
         let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
         let mut pattern = HostClient::pattern(seed);

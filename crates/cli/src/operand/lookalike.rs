@@ -33,15 +33,20 @@ pub(super) fn address_meant(text: &str) -> Option<Bdf> {
     }
 }
 
+/// Whether a path is where the kernel's devices are.
+pub(super) fn is_device_node(text: &str) -> bool {
+    text.starts_with("/dev/") && !text.starts_with("/dev/shm/")
+}
+
 /// Refuses a path that was not meant to be one.
 pub(super) fn refuse(text: &str) -> Result<(), OperandError> {
-    if text.starts_with("/dev/") && !text.starts_with("/dev/shm/") {
-        let instead = match text {
-            "/dev/null" => Some("null:"),
-            "/dev/zero" => Some("zero:"),
-            "/dev/stdin" | "/dev/stdout" => Some("-"),
-            _ => None,
-        };
+    let instead = match text {
+        "/dev/null" => Some("null:"),
+        "/dev/zero" => Some("zero:"),
+        "/dev/stdin" | "/dev/stdout" => Some("-"),
+        _ => None,
+    };
+    if let Some(instead) = instead {
         return Err(OperandError::DeviceNode { text: text.to_owned(), instead });
     }
     let (word, part) = match text.split_once('/') {

@@ -32,7 +32,8 @@ pub(crate) fn explain(no_path: &NoPath, topology: &Topology) -> (String, String)
     let headline = match refused {
         Some((id, refusal)) => headline(id, refusal, topology),
         None => {
-            let ends = [no_path.wish.source, no_path.wish.sink].map(|end| end_text(end, topology));
+            let ends =
+                [&no_path.wish.source, &no_path.wish.sink].map(|end| end_text(end, topology));
             let why = message(no_path);
             format!("no peer-to-peer path from {} to {}: {why}", ends[0], ends[1])
         }
@@ -58,10 +59,7 @@ pub(crate) fn explain(no_path: &NoPath, topology: &Topology) -> (String, String)
 
 /// The clients among the ends.
 fn clients(no_path: &NoPath) -> Vec<Bdf> {
-    let ends = [no_path.wish.source, no_path.wish.sink];
-    ends.iter()
-        .filter_map(|end| if let End::Client(bdf) = end { Some(*bdf) } else { None })
-        .collect()
+    [no_path.wish.source.clients(), no_path.wish.sink.clients()].concat()
 }
 
 /// What would make a path for all clients, where access control alone prevents it.
@@ -99,11 +97,11 @@ fn message(no_path: &NoPath) -> String {
     text.rsplit_once(": ").map_or(text.clone(), |(_, why)| why.to_owned())
 }
 
-fn end_text(end: End, topology: &Topology) -> String {
+fn end_text(end: &End, topology: &Topology) -> String {
     let bdf = match end {
-        End::Client(bdf) => bdf,
+        End::Client(bdf) => *bdf,
         End::Memory(id) => id.bdf,
-        End::Host => return end.to_string(),
+        End::Volume(_) | End::Host => return end.to_string(),
     };
     match name(topology, bdf) {
         Some(name) => format!("{end} ({name})"),
@@ -360,7 +358,7 @@ pub(crate) fn plan(plan: &Plan, topology: &Topology) -> String {
                 format!("through the host bridge, distance {}", route.distance().unwrap_or(0))
             }
         };
-        text.push_str(&continued(&format!("{} {does}: {how}", end_text(leg.end, topology))));
+        text.push_str(&continued(&format!("{} {does}: {how}", end_text(&leg.end, topology))));
     }
     text.push_str(&candidates(&plan.rejected));
     text.trim_end().to_owned()

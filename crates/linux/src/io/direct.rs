@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, OFlags, SeekFrom, StatxFlags};
+use p2pdma_mem::SharedMemory;
+use rustix::fs::{AtFlags, FallocateFlags, OFlags, SeekFrom, StatxFlags};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,6 +174,18 @@ impl DirectFile {
         (self.device, if self.is_block { 0 } else { self.inode })
     }
 
+    /// Makes a file `len` bytes long, with room for them on its device (fallocate(2)); where the file system
+    /// cannot reserve room, it is only made that long.
+    ///
+    /// # Errors
+    /// What the operating system says: ENOSPC.
+    pub fn reserve(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(len),
+            other => Ok(other?),
+        }
+    }
+
     /// Makes all that was written durable (fdatasync(2)).
     ///
     /// # Errors
@@ -193,4 +206,18 @@ fn alignment(file: &File, is_block: bool) -> io::Result<Option<(u32, u32)>> {
     // Before 6.1 the logical block was the rule for both.
     let block = if is_block { rustix::fs::ioctl_blksszget(file)? } else { 4096 };
     Ok(Some((block, block)))
+}
+
+/// The first bytes of a file, by direct I/O: what is on a device before it is overwritten. Fewer if it is
+/// shorter.
+///
+/// # Errors
+/// What the operating system says.
+pub fn first_bytes(file: &DirectFile, len: usize) -> io::Result<Vec<u8>> {
+    let whole = len.next_multiple_of(file.offset_align() as usize);
+    let memory = SharedMemory::anonymous(whole)?;
+    let count = memory.read_file(0..whole, file.file(), 0)?.min(len);
+    let mut bytes = vec![0; count];
+    memory.read(0, &mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }

@@ -72,7 +72,8 @@ impl Copier {
             let bdf = client.bdf().unwrap();
             let (source, sink) = (End::Host, End::Client(bdf));
             let block = 512 << 10;
-            let wish = Wish { source, sink, via: None, block, policy: Policy::Require };
+            let wish =
+                Wish { source, sink, via: None, block, policy: Policy::Require, barrier: None };
             let plan = Plan::new(&self.platform.topology().unwrap(), wish, &[]).unwrap();
             let job = Job { block, depth: 2, ..self.job };
             let memory = Arc::new(plan.memory(&self.platform, 2 * block).unwrap());
@@ -88,7 +89,7 @@ impl Copier {
         let ends = [&self.source, &self.sink].map(|client| End::Client(client.bdf().unwrap()));
         let [source, sink] = ends;
         let block = self.job.block;
-        let wish = Wish { source, sink, via: None, block, policy: Policy::Require };
+        let wish = Wish { source, sink, via: None, block, policy: Policy::Require, barrier: None };
         let providers = self.platform.providers().unwrap();
         let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
         let plan = Plan::new(&self.platform.topology().unwrap(), wish, &candidates).unwrap();

@@ -76,6 +76,9 @@ impl NvmeClient {
                 let window = function.map_peer(bar, *offset..*offset + memory.len())?;
                 Ok((window.iova(), Arc::new(window)))
             }
+            Backing::Lent { .. } | Backing::Process(_) => {
+                Err(Error::Internal("memory of the kernel's, for a driver of our own"))
+            }
         }
     }
 

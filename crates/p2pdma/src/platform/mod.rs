@@ -1,9 +1,12 @@
 //! The upper seam: what a transfer needs of a machine, whichever it is.
 
 mod fabric;
+mod linux;
 mod pool;
 
 pub use fabric::{FabricPlatform, Storage};
+pub(crate) use linux::queue::SharedQueue;
+pub use linux::{Footing, LinuxPlatform, Volume};
 
 use std::fmt;
 use std::ops::Range;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use p2pdma_pci::topology::{MemoryKind, Topology};
 use p2pdma_pci::{Bdf, Clock, Iova};
 
+use crate::client::Way;
 use crate::memory::{PeerMemory, ProviderKind};
 use crate::{Error, Traffic};
 
@@ -188,6 +192,8 @@ pub struct Attachment {
 pub(crate) enum Mapping {
     /// The address that it emits for the first byte, and what keeps it valid.
     Device { iova: Iova, _keep: Arc<dyn Send + Sync> },
+    /// It is a file of the kernel's, which is given the address in this process.
+    Kernel { way: Way },
     /// It is the processor, and copies.
     Processor,
 }
@@ -202,7 +208,7 @@ impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let iova = match &self.mapping {
             Mapping::Device { iova, .. } => Some(iova),
-            Mapping::Processor => None,
+            Mapping::Kernel { .. } | Mapping::Processor => None,
         };
         f.debug_struct("Attachment")
             .field("memory", &self.memory)

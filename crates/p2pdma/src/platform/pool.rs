@@ -13,7 +13,7 @@ use crate::memory::{Backing, PeerMemory, ProviderKind};
 use crate::platform::{Provider, ProviderId};
 
 /// Loans begin at multiples of this many bytes.
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 
 /// A controller memory buffer. Its driver keeps the account, since queues may be in it too.
 #[derive(Debug)]
@@ -149,11 +149,11 @@ fn lock(free: &Mutex<RangeAllocator>) -> std::sync::MutexGuard<'_, RangeAllocato
 }
 
 /// A loan's length in whole pages.
-fn pages(pool: &dyn Provider, len: u64) -> Result<u64, Error> {
+pub(crate) fn pages(pool: &dyn Provider, len: u64) -> Result<u64, Error> {
     len.checked_next_multiple_of(PAGE).ok_or_else(|| empty(pool, len, pool.capacity()))
 }
 
-fn empty(pool: &dyn Provider, wanted: u64, available: u64) -> Error {
+pub(crate) fn empty(pool: &dyn Provider, wanted: u64, available: u64) -> Error {
     let owner = pool.bdf().map_or_else(String::new, |bdf| format!("{bdf}/"));
     Error::PoolEmpty { provider: format!("{owner}{}", pool.kind()), wanted, available }
 }

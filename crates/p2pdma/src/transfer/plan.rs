@@ -10,28 +10,7 @@ use p2pdma_pci::topology::{ReasonCode, Refusal, Route, Topology};
 use crate::Error;
 use crate::memory::{PeerMemory, ProviderKind};
 use crate::platform::{Platform, Provider, ProviderId};
-use crate::transfer::{Policy, Shape, Stage};
-
-/// One end of a transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum End {
-    /// A device that starts requests: an SSD.
-    Client(Bdf),
-    /// Memory of a device, which only answers them.
-    Memory(ProviderId),
-    /// The host: a file, a pattern.
-    Host,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(bdf) => bdf.fmt(f),
-            Self::Memory(provider) => provider.fmt(f),
-            Self::Host => f.write_str("the host"),
-        }
-    }
-}
+use crate::transfer::{End, Policy, Shape, Stage, Wish};
 
 /// Memory that could be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,21 +30,6 @@ impl Candidate {
         };
         Some(Self { id: ProviderId { bdf, kind }, capacity: provider.capacity() })
     }
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
-    /// Where bytes come from.
-    pub source: End,
-    /// Where they go.
-    pub sink: End,
-    /// The memory to use; `None` lets the plan choose.
-    pub via: Option<ProviderId>,
-    /// The least memory that is of use: one block, in bytes.
-    pub block: u64,
-    /// What to do without a path.
-    pub policy: Policy,
 }
 
 /// The memory that blocks pass through, or end in.
@@ -208,8 +172,11 @@ impl fmt::Display for NoPath {
         if let Some(refusal) = self.refusal() {
             return refusal.fmt(f);
         }
-        let Wish { source, sink, .. } = self.wish;
+        let Wish { source, sink, barrier, .. } = &self.wish;
         write!(f, "[{}] no peer-to-peer path from {source} to {sink}: ", self.code)?;
+        if let Some(barrier) = barrier {
+            return barrier.fmt(f);
+        }
         match self.rejected.first() {
             Some(rejected) => write!(f, "{}: {}", rejected.id, rejected.why),
             None if self.code == ReasonCode::NoPeerMemory => match self.wish.via {
@@ -251,29 +218,24 @@ impl Plan {
         if between_devices && wish.policy == Policy::Off {
             return Ok(Self::through_host(wish, None));
         }
-        let planned = match (wish.source, wish.sink) {
-            (End::Host, End::Memory(memory)) | (End::Memory(memory), End::Host) => {
-                Ok(Self::by_processor(wish, memory))
+        let policy = wish.policy;
+        let planned = match (&wish.source, &wish.sink) {
+            (End::Host, &End::Memory(memory)) | (&End::Memory(memory), End::Host) => {
+                Ok(Self::by_processor(wish.clone(), memory))
             }
-            (End::Host, _) | (_, End::Host) => Ok(Self::through_host(wish, None)),
-            (End::Client(client), End::Memory(memory)) => {
-                Self::direct(topology, wish, candidates, client, memory, Stage::Fill)
+            (End::Host, _) | (_, End::Host) => Ok(Self::through_host(wish.clone(), None)),
+            _ if wish.barrier.is_some() => Err(barred(&wish)),
+            (End::Memory(_), End::Memory(_)) => Err(no_path(&wish, ReasonCode::NoMover)),
+            (_, &End::Memory(memory)) => {
+                Self::direct(topology, &wish, candidates, memory, Stage::Fill)
             }
-            (End::Memory(memory), End::Client(client)) => {
-                Self::direct(topology, wish, candidates, client, memory, Stage::Drain)
+            (&End::Memory(memory), _) => {
+                Self::direct(topology, &wish, candidates, memory, Stage::Drain)
             }
-            (End::Client(source), End::Client(sink)) => {
-                Self::through_peer(topology, wish, candidates, source, sink)
-            }
-            (End::Memory(_), End::Memory(_)) => {
-                let (code, rejected) = (ReasonCode::NoMover, Vec::new());
-                Err(Box::new(NoPath { wish, code, rejected }))
-            }
+            _ => Self::through_peer(topology, &wish, candidates),
         };
         match planned {
-            Err(no_path) if wish.policy == Policy::Prefer => {
-                Ok(Self::through_host(wish, Some(no_path)))
-            }
+            Err(no_path) if policy == Policy::Prefer => Ok(Self::through_host(wish, Some(no_path))),
             planned => planned,
         }
     }
@@ -313,11 +275,14 @@ impl Plan {
     }
 
     fn through_host(wish: Wish, bounced: Option<Box<NoPath>>) -> Self {
-        let leg = |end, stage| {
-            let reach = if matches!(end, End::Client(_)) { Reach::Host } else { Reach::Processor };
-            Leg { end, stage, reach }
+        let leg = |end: &End, stage| {
+            let reach = match end {
+                End::Client(_) | End::Volume(_) => Reach::Host,
+                End::Memory(_) | End::Host => Reach::Processor,
+            };
+            Leg { end: end.clone(), stage, reach }
         };
-        let legs = vec![leg(wish.source, Stage::Fill), leg(wish.sink, Stage::Drain)];
+        let legs = vec![leg(&wish.source, Stage::Fill), leg(&wish.sink, Stage::Drain)];
         let rejected = bounced.as_ref().map(|no_path| no_path.rejected.clone());
         let rejected = rejected.unwrap_or_default();
         Self { wish, shape: Shape::Through, via: Via::Host, legs, rejected, bounced }
@@ -336,23 +301,23 @@ impl Plan {
     /// Between a client and memory that is itself the other end.
     fn direct(
         topology: &Topology,
-        wish: Wish,
+        wish: &Wish,
         candidates: &[Candidate],
-        client: Bdf,
         memory: ProviderId,
         stage: Stage,
     ) -> Result<Self, Box<NoPath>> {
+        let wish = Wish { via: Some(memory), ..wish.clone() };
         if !candidates.iter().any(|candidate| candidate.id == memory) {
-            let (code, rejected) = (ReasonCode::NoPeerMemory, Vec::new());
-            let wish = Wish { via: Some(memory), ..wish };
-            return Err(Box::new(NoPath { wish, code, rejected }));
+            return Err(no_path(&wish, ReasonCode::NoPeerMemory));
         }
-        let reach = reach(topology, client, memory.bdf).map_err(|refusal| {
+        let end = if stage == Stage::Fill { &wish.source } else { &wish.sink };
+        let reach = reach(topology, end, memory.bdf).map_err(|refusal| {
             let (code, why) = (refusal.code, Why::Refused(refusal));
-            Box::new(NoPath { wish, code, rejected: vec![Rejected { id: memory, why }] })
+            let rejected = vec![Rejected { id: memory, why }];
+            Box::new(NoPath { wish: wish.clone(), code, rejected })
         })?;
         let shape = if stage == Stage::Fill { Shape::Into } else { Shape::OutOf };
-        let legs = vec![Leg { end: End::Client(client), stage, reach }];
+        let legs = vec![Leg { end: end.clone(), stage, reach }];
         let via = Via::Peer(memory);
         Ok(Self { wish, shape, via, legs, rejected: Vec::new(), bounced: None })
     }
@@ -360,15 +325,13 @@ impl Plan {
     /// Between two clients, through a third's memory or one of their own.
     fn through_peer(
         topology: &Topology,
-        wish: Wish,
+        wish: &Wish,
         candidates: &[Candidate],
-        source: Bdf,
-        sink: Bdf,
     ) -> Result<Self, Box<NoPath>> {
         let mut usable: Vec<(Score, ProviderId, [Reach; 2])> = Vec::new();
         let mut rejected = Vec::new();
         for candidate in candidates {
-            match judge(topology, &wish, *candidate, source, sink) {
+            match judge(topology, wish, *candidate) {
                 Ok((score, reaches)) => usable.push((score, candidate.id, reaches)),
                 Err(why) => rejected.push(Rejected { id: candidate.id, why }),
             }
@@ -376,8 +339,9 @@ impl Plan {
         usable.sort_by_key(|(score, ..)| *score);
         let mut ranked = usable.into_iter();
         let Some((_, id, [fill, drain])) = ranked.next() else {
-            rejected.sort_by_key(|rejected| nearness(source, sink, rejected));
-            return Err(Box::new(NoPath { wish, code: code_of(&rejected), rejected }));
+            rejected.sort_by_key(|rejected| nearness(wish, rejected));
+            let (wish, code) = (wish.clone(), code_of(&rejected));
+            return Err(Box::new(NoPath { wish, code, rejected }));
         };
         let farther = ranked.map(|(score, id, _)| Rejected {
             id,
@@ -385,10 +349,10 @@ impl Plan {
         });
         rejected.extend(farther);
         let legs = vec![
-            Leg { end: End::Client(source), stage: Stage::Fill, reach: fill },
-            Leg { end: End::Client(sink), stage: Stage::Drain, reach: drain },
+            Leg { end: wish.source.clone(), stage: Stage::Fill, reach: fill },
+            Leg { end: wish.sink.clone(), stage: Stage::Drain, reach: drain },
         ];
-        let via = Via::Peer(id);
+        let (wish, via) = (wish.clone(), Via::Peer(id));
         Ok(Self { wish, shape: Shape::Through, via, legs, rejected, bounced: None })
     }
 }
@@ -412,8 +376,6 @@ fn judge(
     topology: &Topology,
     wish: &Wish,
     candidate: Candidate,
-    source: Bdf,
-    sink: Bdf,
 ) -> Result<(Score, [Reach; 2]), Why> {
     match wish.via {
         Some(via) if via != candidate.id => return Err(Why::NotAsked),
@@ -423,8 +385,8 @@ fn judge(
     if candidate.capacity < wish.block {
         return Err(Why::TooSmall { capacity: candidate.capacity, needed: wish.block });
     }
-    let to = |client| reach(topology, client, candidate.id.bdf).map_err(Why::Refused);
-    let reaches = [to(source)?, to(sink)?];
+    let to = |end| reach(topology, end, candidate.id.bdf).map_err(Why::Refused);
+    let reaches = [to(&wish.source)?, to(&wish.sink)?];
     let mut score = Score { bridges: 0, distance: 0, id: candidate.id };
     for reach in &reaches {
         if let Reach::Peer(route) = reach {
@@ -442,11 +404,36 @@ fn is_published(topology: &Topology, id: ProviderId) -> bool {
     lent.find(|memory| memory.kind == id.kind).is_none_or(|memory| memory.published)
 }
 
-fn reach(topology: &Topology, client: Bdf, provider: Bdf) -> Result<Reach, Box<Refusal>> {
-    if client == provider {
-        return Ok(Reach::Own);
+/// How an end reaches a provider: as that of its devices does for which it is hardest.
+fn reach(topology: &Topology, end: &End, provider: Bdf) -> Result<Reach, Box<Refusal>> {
+    let mut hardest = Reach::Own;
+    for &client in end.clients() {
+        if client == provider {
+            continue;
+        }
+        let route = topology.route(client, provider).require()?;
+        let harder = match &hardest {
+            Reach::Peer(other) => hardness(&route) > hardness(other),
+            _ => true,
+        };
+        if harder {
+            hardest = Reach::Peer(route);
+        }
     }
-    Ok(Reach::Peer(topology.route(client, provider).require()?))
+    Ok(hardest)
+}
+
+fn hardness(route: &Route) -> (bool, Option<u32>) {
+    (matches!(route, Route::ThroughHostBridge { .. }), route.distance())
+}
+
+fn no_path(wish: &Wish, code: ReasonCode) -> Box<NoPath> {
+    Box::new(NoPath { wish: wish.clone(), code, rejected: Vec::new() })
+}
+
+/// One of the ends passes no peer-to-peer transfer on.
+fn barred(wish: &Wish) -> Box<NoPath> {
+    no_path(wish, wish.barrier.as_ref().map_or(ReasonCode::NoMover, |barrier| barrier.code))
 }
 
 /// What stands for all reasons: a refused path says more than a full pool, which says more than none.
@@ -462,7 +449,8 @@ fn code_of(rejected: &[Rejected]) -> ReasonCode {
 
 /// Orders refused candidates: what an end owns itself first, then by address; what was not asked for
 /// last.
-fn nearness(source: Bdf, sink: Bdf, rejected: &Rejected) -> (bool, bool, ProviderId) {
-    let foreign = rejected.id.bdf != source && rejected.id.bdf != sink;
+fn nearness(wish: &Wish, rejected: &Rejected) -> (bool, bool, ProviderId) {
+    let own = |end: &End| end.clients().contains(&rejected.id.bdf);
+    let foreign = !own(&wish.source) && !own(&wish.sink);
     (rejected.why == Why::NotAsked, foreign, rejected.id)
 }

@@ -17,7 +17,14 @@ fn topology(preset: &str) -> (FabricPlatform, std::sync::Arc<Topology>) {
 
 fn wish(platform: &FabricPlatform, policy: Policy) -> Wish {
     let end = |name| End::Client(platform.find(name).unwrap());
-    Wish { source: end("nvme0"), sink: end("nvme1"), via: None, block: BLOCK, policy }
+    Wish {
+        source: end("nvme0"),
+        sink: end("nvme1"),
+        via: None,
+        block: BLOCK,
+        policy,
+        barrier: None,
+    }
 }
 
 fn plan(preset: &str, policy: Policy) -> Result<Plan, Box<NoPath>> {
@@ -71,15 +78,15 @@ fn the_nearest_candidate_wins_and_the_others_say_why_not() {
     };
     let all = [candidate("nvme5", 1 << 20), candidate("nvme0", 4096), candidate("nvme1", 1 << 20)];
     let wish = wish(&platform, Policy::Require);
-    let plan = Plan::new(&topology, wish, &all).unwrap();
+    let plan = Plan::new(&topology, wish.clone(), &all).unwrap();
     assert_eq!(plan.via, Via::Peer(all[2].id));
     let why: Vec<_> =
         plan.rejected.iter().map(|rejected| (rejected.id.bdf, &rejected.why)).collect();
     assert!(matches!(why[0], (bdf, Why::TooSmall { capacity: 4096, .. }) if bdf == at("nvme0")));
     assert!(matches!(why[1], (bdf, Why::Farther { distance: 8, .. }) if bdf == at("nvme5")));
-    let asked = Wish { via: Some(all[0].id), ..wish };
+    let asked = Wish { via: Some(all[0].id), ..wish.clone() };
     assert_eq!(Plan::new(&topology, asked, &all).unwrap().via, Via::Peer(all[0].id));
-    let small = Wish { via: Some(all[1].id), ..wish };
+    let small = Wish { via: Some(all[1].id), ..wish.clone() };
     let refused = Plan::new(&topology, small, &all).unwrap_err();
     assert_eq!(refused.code, ReasonCode::PoolEmpty);
 }
@@ -98,12 +105,12 @@ fn a_persistent_region_is_used_only_by_name() {
     let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
     let id = ProviderId { bdf: platform.find("nvme0").unwrap(), kind: MemoryKind::Pmr };
     let wish = wish(&platform, Policy::Require);
-    let refused = Plan::new(&topology, wish, &candidates).unwrap_err();
+    let refused = Plan::new(&topology, wish.clone(), &candidates).unwrap_err();
     assert_eq!(refused.code, ReasonCode::NoPeerMemory);
     assert_eq!((refused.rejected[0].id, &refused.rejected[0].why), (id, &Why::Unpublished));
-    let preferred = Wish { policy: Policy::Prefer, ..wish };
+    let preferred = Wish { policy: Policy::Prefer, ..wish.clone() };
     assert!(Plan::new(&topology, preferred, &candidates).unwrap().uses_host_memory());
-    let asked = Wish { via: Some(id), ..wish };
+    let asked = Wish { via: Some(id), ..wish.clone() };
     assert_eq!(Plan::new(&topology, asked, &candidates).unwrap().via, Via::Peer(id));
 }
 
@@ -118,11 +125,13 @@ fn memory_can_be_an_end_but_not_both() {
     assert_eq!(gpu.kind, index);
     let memory = End::Memory(gpu);
     let wish = |source, sink| Wish { source, sink, ..wish(&platform, Policy::Require) };
-    let into = Plan::new(&topology, wish(End::Client(at("nvme3")), memory), &candidates).unwrap();
+    let into =
+        Plan::new(&topology, wish(End::Client(at("nvme3")), memory.clone()), &candidates).unwrap();
     assert_eq!((into.shape, into.legs.len(), into.via), (Shape::Into, 1, Via::Peer(gpu)));
-    let out = Plan::new(&topology, wish(memory, End::Client(at("nvme3"))), &candidates).unwrap();
+    let out =
+        Plan::new(&topology, wish(memory.clone(), End::Client(at("nvme3"))), &candidates).unwrap();
     assert_eq!(out.shape, Shape::OutOf);
-    let both = Plan::new(&topology, wish(memory, memory), &candidates).unwrap_err();
+    let both = Plan::new(&topology, wish(memory.clone(), memory.clone()), &candidates).unwrap_err();
     assert_eq!(both.code, ReasonCode::NoMover);
     assert!(both.to_string().contains("neither end starts requests"), "{both}");
     let host = Plan::new(&topology, wish(End::Host, memory), &candidates).unwrap();
@@ -134,7 +143,7 @@ fn what_is_not_there_is_said_by_name() {
     let (platform, topology) = topology("no-cmb");
     let nowhere = ProviderId { bdf: Bdf::new(0, 9, 0, 0).unwrap(), kind: MemoryKind::Cmb };
     let wish = Wish { via: Some(nowhere), ..wish(&platform, Policy::Require) };
-    let refused = Plan::new(&topology, wish, &[]).unwrap_err();
+    let refused = Plan::new(&topology, wish.clone(), &[]).unwrap_err();
     assert_eq!(refused.code, ReasonCode::NoPeerMemory);
     assert!(refused.to_string().contains("0000:09:00.0/cmb is not there"), "{refused}");
 }

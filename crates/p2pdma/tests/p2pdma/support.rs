@@ -52,7 +52,7 @@ pub(crate) fn transfer(
 ) -> Result<Report, Trouble> {
     let end = |client: &dyn Client| client.bdf().map_or(End::Host, End::Client);
     let (from, to) = (end(source), end(sink));
-    let wish = Wish { source: from, sink: to, via: None, block: job.block, policy };
+    let wish = Wish { source: from, sink: to, via: None, block: job.block, policy, barrier: None };
     let planned = plan(platform, wish, &job).map_err(Trouble::Planning)?;
     let (plan, memory) = planned;
     let ends = Ends { source: Some(source), sink: Some(sink) };

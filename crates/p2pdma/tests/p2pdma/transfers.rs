@@ -116,8 +116,9 @@ fn memory_behind_a_bar_is_filled_and_drained_in_place() {
     let memory = End::Memory(ProviderId { bdf: gpu, kind });
     let go = |client: &mut dyn Client, into: bool| {
         let device = End::Client(client.bdf().unwrap());
-        let (source, sink) = if into { (device, memory) } else { (memory, device) };
-        let wish = Wish { source, sink, via: None, block: BLOCK, policy: Policy::Require };
+        let (source, sink) = if into { (device, memory.clone()) } else { (memory.clone(), device) };
+        let wish =
+            Wish { source, sink, via: None, block: BLOCK, policy: Policy::Require, barrier: None };
         let (plan, part) = plan(&platform, wish, &job(0, 0, LEN)).unwrap();
         let ends = if into {
             Ends { source: Some(client), sink: None }
@@ -140,7 +141,14 @@ fn an_interruption_ends_what_is_under_way_and_tells_how_far_it_came() {
     let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
     let end = |client: &dyn Client| End::Client(client.bdf().unwrap());
     let (from, to) = (end(&*source), end(&*sink));
-    let wish = Wish { source: from, sink: to, via: None, block: BLOCK, policy: Policy::Require };
+    let wish = Wish {
+        source: from,
+        sink: to,
+        via: None,
+        block: BLOCK,
+        policy: Policy::Require,
+        barrier: None,
+    };
     let (plan, memory) = plan(&platform, wish, &job(0, 0, LEN)).unwrap();
     let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
     let mut stop_half_way = |progress: p2pdma::Progress| match progress.moved * 2 >= progress.len {
@@ -306,6 +314,7 @@ fn numbers_without_a_meaning_are_an_error() {
             via: None,
             block: BLOCK,
             policy: Policy::Require,
+            barrier: None,
         };
         let (plan, memory) = plan(&platform, wish, &good).unwrap();
         let mut pattern = HostClient::pattern(1);

@@ -276,6 +276,7 @@ fn insertion_at_every_turn_disturbs_nothing() {
             via: None,
             block: job.block,
             policy: Policy::Require,
+            barrier: None,
         };
         let (plan, memory) = plan(&platform, wish, &job).unwrap();
         let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };

@@ -210,7 +210,7 @@ impl PathKind {
     fn of(plan: &Plan) -> Self {
         let through_root =
             |reach: &Reach| matches!(reach, Reach::Peer(Route::ThroughHostBridge { .. }));
-        match (plan.wish.source, plan.wish.sink) {
+        match (&plan.wish.source, &plan.wish.sink) {
             (p2pdma::End::Host, _) => Self::HostToDevice,
             (_, p2pdma::End::Host) => Self::DeviceToHost,
             _ if plan.via == Via::Host => Self::ThroughHostMemory,

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use p2pdma::{FabricPlatform, HostClient, Platform};
+use p2pdma::{HostClient, Platform};
 
 use crate::failure::{Failure, Result};
 use crate::operand::Operand;
@@ -14,7 +14,7 @@ use crate::operand::Operand;
 /// A file to read, open.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
-    file: File,
+    pub(crate) file: File,
     name: String,
     len: u64,
     /// Device and inode: what it is, whatever it is called.
@@ -83,7 +83,9 @@ impl HostEnd {
             Operand::Zero => Self::Zero,
             Operand::Pattern { seed } => Self::Pattern { seed },
             Operand::Null => Self::Null,
-            Operand::File(_) | Operand::Stdio | Operand::Device(_) => Self::Target,
+            Operand::File(_) | Operand::Stdio | Operand::Device(_) | Operand::Block(_) => {
+                Self::Target
+            }
         }
     }
 
@@ -118,7 +120,7 @@ impl HostEnd {
     /// A client for the bytes up to `end`. `target` is the file to write, if it is one.
     pub(crate) fn client(
         &self,
-        platform: &FabricPlatform,
+        platform: &dyn Platform,
         target: Option<(File, String)>,
         end: u64,
     ) -> Result<HostClient> {

@@ -139,7 +139,8 @@ fn beyond_offset(side: &Side, size: Option<u64>, option: &str) -> Result<Option<
         let message = format!("{option} {} is beyond the end of {}", side.offset, side.text);
         Failure::usage(message).remedy(format!("it has {}", units::exact_bytes(size)))
     })?;
-    if side.offset > 0 && matches!(side.kind, Kind::Memory { id, .. } if id.kind == MemoryKind::Cmb)
+    if side.offset > 0
+        && matches!(side.kind, Kind::Memory { id, .. } if matches!(id.kind, MemoryKind::Cmb | MemoryKind::P2pmem))
     {
         let message =
             format!("{option} is not for {}: its driver decides where data are", side.text);
@@ -161,8 +162,9 @@ fn aligned(side: &Side, can: Abilities, option: &str) -> Result<()> {
 fn whole_blocks(source: &Side, sink: &Side, payload: u64) -> Result<Lengths> {
     let unit = source.abilities().block.max(sink.abilities().block);
     let moved = payload.next_multiple_of(unit);
-    let between_devices = source.bdf().is_some() && sink.bdf().is_some();
-    if moved != payload && between_devices {
+    // A file is padded with zeroes as it is read, and cut after it was written.
+    let between_devices = source.is_device() && sink.is_device();
+    if moved != payload && between_devices && !source.is_file() && !sink.is_file() {
         let message =
             format!("between devices {payload} bytes are no whole blocks of {unit} bytes");
         return Err(Failure::usage(message).remedy(format!("--length {moved} is")));

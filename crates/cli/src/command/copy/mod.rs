@@ -6,27 +6,32 @@ mod job;
 mod print;
 mod run;
 mod side;
+mod signature;
 mod target;
+mod volume;
 
 use std::ffi::OsString;
 
 use clap::{Args, ValueEnum, ValueHint};
+use p2pdma::linux::io::Engine;
 use p2pdma::topology::Topology;
-use p2pdma::{Candidate, FabricPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
+use p2pdma::{Candidate, LinuxPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
 pub(crate) use side::find;
 
-use crate::args::{self, State};
+use crate::args::{self, PlatformName, State};
 use crate::context::{self, Context};
 use crate::failure::{Failure, Result};
 use crate::operand::Operand;
 use crate::output::refusal;
+use crate::platform::AnyPlatform;
 use document::Facts;
 use job::{Pieces, Request};
 use run::Transfer;
 use side::Side;
 use target::Target;
+use volume::Rules;
 
 /// Copies SRC to DST, peer to peer between devices.
 ///
@@ -59,10 +64,13 @@ pub(crate) struct Copy {
     /// Make DST durable before the command ends
     #[arg(long)]
     flush: bool,
+    /// How requests reach the kernel: io-uring, or one at a time
+    #[arg(long, value_name = "ENGINE", default_value = "io-uring")]
+    engine: EngineName,
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Replace a file that exists
+    /// Replace a file that exists, overwrite a device that has something on it
     #[arg(short, long)]
     yes: bool,
     /// First byte of SRC
@@ -81,7 +89,8 @@ pub(crate) struct Copy {
 const OPERANDS: &str = "\
 SRC and DST, one of them a device:
   fabric:nvme0/ns1  a namespace of the fabric; also /cmb /pmr /barN /mem
-  0000:03:00.0/ns1  the same by address
+  /dev/nvme0n1      a block device of this machine
+  0000:03:00.0/ns1  a namespace of this machine by address, and /p2pmem; with --fabric, the fabric's
   ./file            a file
   -                 standard input or output
   mem:64MiB         host memory
@@ -91,6 +100,24 @@ SRC and DST, one of them a device:
 
 A file whose length is no multiple of the namespace's block is padded with zeroes on its way in, and
 cut again by --length on its way out. A file is written beside its place and takes it when complete.";
+
+/// How requests reach the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Many under way at once, a system call for several
+    IoUring,
+    /// pread(2) and pwrite(2), one at a time
+    Sync,
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::IoUring => Self::Uring,
+            EngineName::Sync => Self::Synchronous,
+        }
+    }
+}
 
 /// Whether a transfer between devices is peer to peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -121,19 +148,20 @@ impl Copy {
         if destination == Operand::Stdio {
             context.out.leave_stdout();
         }
-        self.check(&source, &destination)?;
+        self.check(context, &source, &destination)?;
         let target = Target::check(&destination, self.yes)?;
         let source_file = host::open(&source)?;
         target.check_other_than(source_file.as_ref())?;
 
-        let machine = context.machine()?;
-        let storage = match self.dry_run {
-            true => Storage::Ephemeral,
-            false => context::storage(&self.state)?,
-        };
-        let platform = context.platform(&machine, &storage)?;
-        let mut source = Side::source(&platform, &source, source_file, self.src_offset)?;
-        let sink = Side::sink(&platform, &destination, self.dst_offset)?;
+        let platform = self.platform(context, [&source, &destination])?;
+        // Only where a file is can tell whether it can be reached directly.
+        let begun = platform.linux().map(|_| target.clone().begin()).transpose()?;
+        let rules = Rules { require: self.p2p == PolicyName::Require, yes: self.yes };
+        let mut source = Side::source(&platform, &source, source_file, self.src_offset, rules)?;
+        let sink = Side::sink(&platform, &destination, begun.as_ref(), self.dst_offset, rules)?;
+        if let (Some(source), Some(sink)) = (source.volume(), sink.volume()) {
+            volume::refuse_nested(source, sink)?;
+        }
         if self.flush && sink.is_volatile() {
             return Err(nothing_durable(&sink.text));
         }
@@ -144,7 +172,7 @@ impl Copy {
         let lengths = job::lengths(&source, &sink, &request)?;
         job::refuse_overlap(&source, &sink, lengths.payload)?;
         let topology = platform.topology()?;
-        let (plan, pieces) = self.plan(&platform, &topology, &source, &sink, pieces)?;
+        let (plan, pieces) = self.plan(&*platform, &topology, &source, &sink, pieces)?;
         context.out.detail(&refusal::plan(&plan, &topology));
 
         let facts = Facts::new(&source, &sink, &plan, &topology, pieces, lengths);
@@ -155,8 +183,40 @@ impl Copy {
             context.out.note(&format!("{} keeps nothing after this command", sink.text));
         }
         let transfer =
-            Transfer { platform: &platform, source, sink, plan, pieces, lengths, target };
+            Transfer { platform: &platform, source, sink, plan, pieces, lengths, target, begun };
         transfer.run(context, &facts, self.verify, self.flush)
+    }
+
+    /// The machine that the operands are of: the fabric's with its scheme or an option, else this one.
+    fn platform(&self, context: &Context, operands: [&Operand; 2]) -> Result<AnyPlatform> {
+        let global = &context.global;
+        let of_fabric = operands.iter().find(|operand| operand.is_of_fabric());
+        let block = operands.iter().find(|operand| matches!(operand, Operand::Block(_)));
+        let fabric_said = global.fabric.is_some()
+            || global.iommu.is_some()
+            || global.platform == PlatformName::Fabric;
+        if let (Some(block), true) = (block, fabric_said || of_fabric.is_some()) {
+            let message = format!("{block} is of this machine, and no part of the fabric");
+            return Err(Failure::usage(message).remedy("name both ends on one of the two"));
+        }
+        let of_linux = operands.iter().any(|operand| operand.is_of_linux());
+        if global.platform == PlatformName::Linux {
+            context::only_fabric("--platform linux", global)?;
+        } else if fabric_said || of_fabric.is_some() || !of_linux {
+            let storage = match self.dry_run {
+                true => Storage::Ephemeral,
+                false => context::storage(&self.state)?,
+            };
+            let platform = context.platform(&context.machine()?, &storage)?;
+            return Ok(AnyPlatform::Fabric(Box::new(platform)));
+        }
+        if let Some(operand) = of_fabric {
+            let message =
+                format!("{operand} is of the software fabric, and --platform linux is not");
+            return Err(Failure::usage(message).remedy("name both ends on one of the two"));
+        }
+        let platform = LinuxPlatform::new(context.allowlist()?, self.engine.into())?;
+        Ok(AnyPlatform::Linux(Box::new(platform)))
     }
 
     fn request(&self) -> Request {
@@ -164,11 +224,16 @@ impl Copy {
     }
 
     /// What needs no device to be seen wrong.
-    fn check(&self, source: &Operand, destination: &Operand) -> Result<()> {
-        if !source.is_device() && !destination.is_device() {
+    fn check(&self, context: &Context, source: &Operand, destination: &Operand) -> Result<()> {
+        // Files of this machine are on devices, too: asked for, they are moved like those.
+        let may_be_files = context.global.platform == PlatformName::Linux;
+        if !source.is_device() && !destination.is_device() && !may_be_files {
             let message = format!("neither {source} nor {destination} is a part of a device");
             return Err(Failure::usage(message)
-                .remedy("name one as fabric:nvme0/ns1; for copies between files there is cp"));
+                .remedy(
+                    "name one as /dev/nvme0n1 or fabric:nvme0/ns1; between files on SSDs of this machine: \
+                     --platform linux",
+                ));
         }
         if *source == Operand::Null {
             return Err(Failure::usage("null: has nothing to read").remedy("zero: gives zeroes"));
@@ -191,7 +256,7 @@ impl Copy {
     /// Plans the transfer, with as many blocks under way as the memory has room for.
     fn plan(
         &self,
-        platform: &FabricPlatform,
+        platform: &dyn Platform,
         topology: &Topology,
         source: &Side,
         sink: &Side,
@@ -202,7 +267,9 @@ impl Copy {
             text => Some(via(platform, text)?),
         };
         let (block, policy) = (pieces.block, self.p2p.into());
-        let wish = Wish { source: source.end(), sink: sink.end(), via, block, policy };
+        let barrier = source.barrier().or(sink.barrier()).cloned();
+        let (source, sink) = (source.end(), sink.end());
+        let wish = Wish { source, sink, via, block, policy, barrier };
         let providers = platform.providers()?;
         let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
         let plan = Plan::new(topology, wish, &candidates)
@@ -218,7 +285,7 @@ fn nothing_durable(sink: &str) -> Failure {
 }
 
 /// The memory that `--via` names.
-fn via(platform: &FabricPlatform, text: &str) -> Result<ProviderId> {
+fn via(platform: &dyn Platform, text: &str) -> Result<ProviderId> {
     let Operand::Device(part) = Operand::parse(text.as_ref())? else {
         return Err(Failure::usage(format!("--via {text} is no memory of a device"))
             .remedy("say --via fabric:nvme0/cmb, or leave it to choose the nearest"));

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use p2pdma::linux::io::DirectFile;
 use p2pdma::{
-    Client, Ends, FabricPlatform, Failed, HostClient, Job, Mismatch, PeerMemory, Plan, Platform,
-    Report, Shape, Stage, verify,
+    Client, Ends, Failed, HostClient, Job, Mismatch, PeerMemory, Plan, Platform, Policy, Probe,
+    Reach, Report, Shape, Stage, verify,
 };
 
 use super::document::Facts;
@@ -19,16 +20,19 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::output::progress::Amount;
 use crate::output::units;
+use crate::platform::AnyPlatform;
 
 /// A copy, planned.
 pub(crate) struct Transfer<'a> {
-    pub(crate) platform: &'a FabricPlatform,
+    pub(crate) platform: &'a AnyPlatform,
     pub(crate) source: Side,
     pub(crate) sink: Side,
     pub(crate) plan: Plan,
     pub(crate) pieces: Pieces,
     pub(crate) lengths: Lengths,
     pub(crate) target: Target,
+    /// The target, where it had to be begun before the copy could be planned.
+    pub(crate) begun: Option<Writing>,
 }
 
 /// A copy that did not end well.
@@ -46,6 +50,8 @@ struct Bound {
     source: Option<Box<dyn Client>>,
     sink: Option<Box<dyn Client>>,
     job: Job,
+    /// A file of this machine that is written in whole blocks, and cut to this length.
+    cut: Option<(Arc<DirectFile>, u64)>,
 }
 
 /// Verification proceeds in parts of this size, between which it can be broken off.
@@ -60,14 +66,16 @@ impl Transfer<'_> {
         verify: bool,
         flush: bool,
     ) -> Result<()> {
-        let (platform, shape) = (self.platform, self.plan.shape);
+        let (platform, shape) = (&**self.platform, self.plan.shape);
+        let proves = self.platform.linux().is_some() && self.plan.wish.policy != Policy::Off;
         let names = Names::of(&self.source, &self.sink);
         let interrupt = Interrupt::watch()?;
         let (bound, plan, writing) = self.bind()?;
+        let mut carried = Carried { bound, names: &names, interrupt: &interrupt, shape };
+        let probed = if proves { carried.probe(platform, &plan) } else { Ok(()) };
         let before = platform.traffic();
         let began = Instant::now();
-        let mut carried = Carried { bound, names: &names, interrupt: &interrupt, shape };
-        let moved = carried.carry(platform, plan, &context.out);
+        let moved = probed.and_then(|()| carried.carry(platform, plan, &context.out));
         let seconds = began.elapsed().as_secs_f64();
         let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
         let document = facts.measured(seconds, traffic);
@@ -101,7 +109,8 @@ impl Transfer<'_> {
 
     /// Takes the memory, and makes a client of every end that needs one.
     fn bind(self) -> Result<(Bound, Plan, Writing)> {
-        let Self { platform, source, sink, plan, pieces, lengths, target } = self;
+        let Self { platform, source, sink, plan, pieces, lengths, target, begun } = self;
+        let platform = &**platform;
         let payload = lengths.payload;
         let (from, to) = (source.offset, sink.offset);
         let memory = match plan.shape {
@@ -112,7 +121,8 @@ impl Transfer<'_> {
             Shape::Into => lend_all(platform, &sink, payload)?,
             Shape::OutOf => lend_all(platform, &source, payload)?,
         };
-        let writing = target.begin()?;
+        let writing = begun.map_or_else(|| target.begin(), Ok)?;
+        let cut = make_room(&sink, lengths)?;
         let memory_is = |stage| match plan.shape {
             Shape::Into => stage == Stage::Drain,
             Shape::OutOf => stage == Stage::Fill,
@@ -127,6 +137,7 @@ impl Transfer<'_> {
             let end = side.offset.saturating_add(payload);
             Ok(Some(match side.kind {
                 Kind::Namespace { client, .. } => client,
+                Kind::Volume { volume, .. } => volume.client,
                 Kind::Memory { id, .. } => {
                     let part = side::lend(platform, id, side.offset, payload)?;
                     *base = 0;
@@ -141,14 +152,22 @@ impl Transfer<'_> {
         let depth =
             u32::try_from(payload.div_ceil(pieces.block)).unwrap_or(u32::MAX).min(pieces.depth);
         let job = Job { from: from_base, to: to_base, len, block: pieces.block, depth };
-        Ok((Bound { memory, source, sink, job }, plan, writing))
+        Ok((Bound { memory, source, sink, job, cut }, plan, writing))
     }
 }
 
-fn lend_all(platform: &FabricPlatform, side: &Side, len: u64) -> Result<Arc<PeerMemory>> {
+/// Reserves the room that a file of this machine will need, so that a full disk is known beforehand.
+fn make_room(sink: &Side, lengths: Lengths) -> Result<Option<(Arc<DirectFile>, u64)>> {
+    let Kind::Volume { volume, grows: true } = &sink.kind else { return Ok(None) };
+    let file = Arc::clone(&volume.file);
+    file.reserve(lengths.moved).map_err(|error| Failure::file(file.path(), &error))?;
+    Ok(Some((file, lengths.payload)))
+}
+
+fn lend_all(platform: &dyn Platform, side: &Side, len: u64) -> Result<Arc<PeerMemory>> {
     match side.kind {
         Kind::Memory { id, .. } => side::lend(platform, id, side.offset, len),
-        Kind::Namespace { .. } | Kind::Host(_) => {
+        Kind::Namespace { .. } | Kind::Volume { .. } | Kind::Host(_) => {
             Err(p2pdma::Error::Internal("a plan into what is no memory").into())
         }
     }
@@ -163,13 +182,43 @@ struct Carried<'a> {
 }
 
 impl Carried<'_> {
+    /// Tests each leg to a peer's memory with data: the source's without writing to it, then the
+    /// destination's, within the range that is going to be written.
+    fn probe(&mut self, platform: &dyn Platform, plan: &Plan) -> std::result::Result<(), Failed> {
+        let Bound { memory, source, sink, job, cut } = &mut self.bound;
+        let failed = |error| Failed { error, moved: 0, complete: 0 };
+        let ends = [
+            (source, Stage::Fill, job.from, &self.names.source),
+            (sink, Stage::Drain, job.to, &self.names.sink),
+        ];
+        for (client, stage, at, name) in ends {
+            let peer = |leg: &&p2pdma::Leg| leg.stage == stage && leg.reach != Reach::Host;
+            let Some(client) = client
+                .as_mut()
+                .filter(|client| plan.legs.iter().any(|leg| peer(&leg)) && client.bdf().is_some())
+            else {
+                continue;
+            };
+            let len = job.len;
+            let mut probe = Probe { platform, client: &mut **client, name, memory, at, len };
+            // A new file has nothing to be read yet.
+            if stage == Stage::Fill || cut.is_none() {
+                probe.fills().map_err(failed)?;
+            }
+            if stage == Stage::Drain {
+                probe.drains().map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn carry(
         &mut self,
-        platform: &FabricPlatform,
+        platform: &dyn Platform,
         plan: Plan,
         out: &Output,
     ) -> std::result::Result<Report, Failed> {
-        let Bound { memory, source, sink, job } = &mut self.bound;
+        let Bound { memory, source, sink, job, .. } = &mut self.bound;
         let mut progress = out.progress("copying", Amount::Bytes(job.len));
         let ends = Ends {
             source: source.as_mut().map(|client| &mut **client as &mut dyn Client),
@@ -185,13 +234,17 @@ impl Carried<'_> {
     /// blocks were compared.
     fn complete(
         &mut self,
-        platform: &FabricPlatform,
+        platform: &dyn Platform,
         out: &Output,
         payload: u64,
         verify: bool,
         flush: bool,
     ) -> std::result::Result<Option<u64>, Ended> {
         let ended = |complete| move |failure| Ended { complete, moved: payload, failure };
+        if let Some((file, len)) = &self.bound.cut {
+            let cut = file.file().set_len(*len);
+            cut.map_err(|error| ended(0)(Failure::file(file.path(), &error)))?;
+        }
         if flush && let Some(sink) = &mut self.bound.sink {
             sink.flush().map_err(|error| self.names.failure(error)).map_err(ended(0))?;
         }
@@ -217,7 +270,7 @@ impl Carried<'_> {
         Ok(Some(payload.div_ceil(job.block)))
     }
 
-    fn compare(&mut self, platform: &FabricPlatform, part: Job) -> Result<Option<Mismatch>> {
+    fn compare(&mut self, platform: &dyn Platform, part: Job) -> Result<Option<Mismatch>> {
         let memory = &self.bound.memory;
         let mut itself: Box<dyn Client> = Box::new(HostClient::memory(Arc::clone(memory)));
         let (source, sink) = (self.bound.source.as_mut(), self.bound.sink.as_mut());

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use p2pdma::topology::{LentMemory, MemoryKind, Topology};
 use p2pdma::{
-    Bdf, Client, End, FabricPlatform, HostClient, PeerMemory, Platform, ProviderId, nearest,
+    Barrier, Bdf, Client, End, HostClient, PeerMemory, Platform, ProviderId, Volume, nearest,
 };
 
 use super::host::{HostEnd, SourceFile};
+use super::target::Writing;
+use super::volume::{self, Rules};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::operand::{Device, DevicePart, Operand, Part};
+use crate::platform::{AnyPlatform, endpoints};
 
 /// One end of a copy.
 pub(crate) struct Side {
@@ -25,6 +28,12 @@ pub(crate) struct Side {
 pub(crate) enum Kind {
     /// A namespace.
     Namespace { at: Bdf, number: u32, client: Box<dyn Client> },
+    /// A block device or file of this machine.
+    Volume {
+        volume: Box<Volume>,
+        /// Whether it becomes as long as what is written: a file.
+        grows: bool,
+    },
     /// Memory of a device.
     Memory { id: ProviderId, size: u64 },
     /// The host's.
@@ -47,23 +56,36 @@ pub(crate) struct Abilities {
 impl Side {
     /// Where bytes come from.
     pub(crate) fn source(
-        platform: &FabricPlatform,
+        platform: &AnyPlatform,
         operand: &Operand,
         file: Option<SourceFile>,
         offset: u64,
+        rules: Rules,
     ) -> Result<Self> {
-        let kind = match operand {
-            Operand::Device(part) => device(platform, part)?,
-            other => Kind::Host(HostEnd::source(other, file)),
+        let linux = platform.linux();
+        let volume = linux.map(|linux| volume::source(linux, operand, file.as_ref(), rules));
+        let kind = match (volume.transpose()?.flatten(), operand) {
+            (Some(volume), _) => volume,
+            (None, Operand::Device(part)) => device(&**platform, part)?,
+            (None, other) => Kind::Host(HostEnd::source(other, file)),
         };
         Ok(Self { text: operand.to_string(), offset, kind })
     }
 
     /// Where bytes go.
-    pub(crate) fn sink(platform: &FabricPlatform, operand: &Operand, offset: u64) -> Result<Self> {
-        let kind = match operand {
-            Operand::Device(part) => device(platform, part)?,
-            other => Kind::Host(HostEnd::sink(other)),
+    pub(crate) fn sink(
+        platform: &AnyPlatform,
+        operand: &Operand,
+        writing: Option<&Writing>,
+        offset: u64,
+        rules: Rules,
+    ) -> Result<Self> {
+        let linux = platform.linux();
+        let volume = linux.map(|linux| volume::sink(linux, operand, writing, rules));
+        let kind = match (volume.transpose()?.flatten(), operand) {
+            (Some(volume), _) => volume,
+            (None, Operand::Device(part)) => device(&**platform, part)?,
+            (None, other) => Kind::Host(HostEnd::sink(other)),
         };
         Ok(Self { text: operand.to_string(), offset, kind })
     }
@@ -72,15 +94,43 @@ impl Side {
     pub(crate) fn end(&self) -> End {
         match &self.kind {
             Kind::Namespace { at, .. } => End::Client(*at),
+            Kind::Volume { volume, .. } => volume.footing.end.clone(),
             Kind::Memory { id, .. } => End::Memory(*id),
             Kind::Host(_) => End::Host,
         }
     }
 
-    /// Where it is; `None` for the host's.
+    /// What keeps it from peer-to-peer transfers, if anything does.
+    pub(crate) fn barrier(&self) -> Option<&Barrier> {
+        self.volume().and_then(|volume| volume.footing.barrier.as_ref())
+    }
+
+    /// The block device or file of this machine, if it is one.
+    pub(crate) fn volume(&self) -> Option<&Volume> {
+        match &self.kind {
+            Kind::Volume { volume, .. } => Some(volume),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a file of this machine, whose last block may be a part of one.
+    pub(crate) fn is_file(&self) -> bool {
+        self.volume().is_some_and(|volume| !volume.file.is_block())
+    }
+
+    /// Whether it is a device or on one, and not the host's own.
+    pub(crate) fn is_device(&self) -> bool {
+        !matches!(self.kind, Kind::Host(_))
+    }
+
+    /// Where it is; `None` for the host's, and for what is on several devices.
     pub(crate) fn bdf(&self) -> Option<Bdf> {
         match &self.kind {
             Kind::Namespace { at, .. } => Some(*at),
+            Kind::Volume { volume, .. } => match volume.footing.end.clients() {
+                [only] => Some(*only),
+                _ => None,
+            },
             Kind::Memory { id, .. } => Some(id.bdf),
             Kind::Host(_) => None,
         }
@@ -95,7 +145,9 @@ impl Side {
     pub(crate) fn keeps(&self) -> bool {
         match &self.kind {
             Kind::Host(host) => host.keeps(),
-            Kind::Namespace { .. } | Kind::Memory { .. } => !self.is_volatile(),
+            Kind::Namespace { .. } | Kind::Volume { .. } | Kind::Memory { .. } => {
+                !self.is_volatile()
+            }
         }
     }
 
@@ -105,6 +157,9 @@ impl Side {
             (Kind::Namespace { at, number, .. }, Kind::Namespace { at: b, number: m, .. }) => {
                 (at, number) == (b, m)
             }
+            (Kind::Volume { volume, .. }, Kind::Volume { volume: other, .. }) => {
+                volume.file.identity() == other.file.identity()
+            }
             (Kind::Memory { id, .. }, Kind::Memory { id: other, .. }) => id == other,
             _ => false,
         }
@@ -113,14 +168,10 @@ impl Side {
     /// What it can do.
     pub(crate) fn abilities(&self) -> Abilities {
         match &self.kind {
-            Kind::Namespace { client, .. } => {
-                let can = client.capabilities();
-                Abilities {
-                    size: Some(can.size),
-                    block: can.block,
-                    max_transfer: can.max_transfer,
-                    depth: can.depth,
-                }
+            Kind::Namespace { client, .. } => Abilities::of(&**client),
+            Kind::Volume { volume, grows } => {
+                let can = Abilities::of(&*volume.client);
+                Abilities { size: can.size.filter(|_| !grows), ..can }
             }
             Kind::Memory { size, .. } => Abilities { size: Some(*size), ..processor() },
             Kind::Host(host) => Abilities { size: host.size(), ..processor() },
@@ -131,7 +182,19 @@ impl Side {
     pub(crate) fn spool(&mut self) -> Result<()> {
         match &mut self.kind {
             Kind::Host(host) => host.spool(),
-            Kind::Namespace { .. } | Kind::Memory { .. } => Ok(()),
+            Kind::Namespace { .. } | Kind::Volume { .. } | Kind::Memory { .. } => Ok(()),
+        }
+    }
+}
+
+impl Abilities {
+    fn of(client: &dyn Client) -> Self {
+        let can = client.capabilities();
+        Self {
+            size: Some(can.size),
+            block: can.block,
+            max_transfer: can.max_transfer,
+            depth: can.depth,
         }
     }
 }
@@ -144,7 +207,7 @@ fn processor() -> Abilities {
 
 /// Lends a part of a device's memory that is an end of the copy.
 pub(crate) fn lend(
-    platform: &FabricPlatform,
+    platform: &dyn Platform,
     id: ProviderId,
     offset: u64,
     len: u64,
@@ -155,13 +218,13 @@ pub(crate) fn lend(
     let provider = provider.ok_or(p2pdma::Error::NoProvider(id))?;
     // Queues may be anywhere in a controller memory buffer: its driver says which part is free.
     let memory = match id.kind {
-        MemoryKind::Cmb => provider.alloc(len)?,
+        MemoryKind::Cmb | MemoryKind::P2pmem => provider.alloc(len)?,
         _ => provider.part(offset..offset + len)?,
     };
     Ok(Arc::new(memory))
 }
 
-fn device(platform: &FabricPlatform, part: &DevicePart) -> Result<Kind> {
+fn device(platform: &dyn Platform, part: &DevicePart) -> Result<Kind> {
     let Part::Namespace(number) = part.part else {
         let id = memory(platform, part)?;
         let topology = platform.topology()?;
@@ -181,7 +244,7 @@ fn device(platform: &FabricPlatform, part: &DevicePart) -> Result<Kind> {
 }
 
 /// The memory that a part of a device is.
-pub(crate) fn memory(platform: &FabricPlatform, part: &DevicePart) -> Result<ProviderId> {
+pub(crate) fn memory(platform: &dyn Platform, part: &DevicePart) -> Result<ProviderId> {
     let bdf = find(platform, part)?;
     let topology = platform.topology()?;
     let lent = lent(&topology, bdf);
@@ -191,7 +254,8 @@ pub(crate) fn memory(platform: &FabricPlatform, part: &DevicePart) -> Result<Pro
         (Part::Pmr, _) => Some(MemoryKind::Pmr),
         (Part::Bar(index), _) => Some(MemoryKind::Bar(index)),
         (Part::Memory, [only]) => Some(*only),
-        (Part::Memory | Part::P2pmem | Part::Namespace(_), _) => None,
+        (Part::P2pmem, _) => Some(MemoryKind::P2pmem),
+        (Part::Memory | Part::Namespace(_), _) => None,
     };
     if let Some(kind) = kind.filter(|kind| kinds.contains(kind)) {
         return Ok(ProviderId { bdf, kind });
@@ -215,28 +279,29 @@ fn lent(topology: &Topology, bdf: Bdf) -> &[LentMemory] {
 }
 
 /// The device of a part.
-pub(crate) fn find(platform: &FabricPlatform, part: &DevicePart) -> Result<Bdf> {
-    let functions = platform.fabric().functions();
+pub(crate) fn find(platform: &dyn Platform, part: &DevicePart) -> Result<Bdf> {
+    let functions = endpoints(platform);
+    let names = functions.iter().filter_map(|(_, name)| name.as_deref());
     match &part.device {
         Device::Named(name) => platform.find(name).ok_or_else(|| {
-            let names: Vec<&str> =
-                functions.iter().map(|function| function.name.as_str()).collect();
             let failure = Failure::usage(format!("the machine has no device '{name}'"));
-            let meant = nearest(name, names.iter().copied());
-            match meant {
+            match nearest(name, names.clone()) {
                 Some(meant) => {
                     failure.remedy(format!("did you mean fabric:{meant}/{}?", part.part))
                 }
-                None => failure.remedy(format!("it has {}", names.join(", "))),
+                None => failure.remedy(format!("it has {}", names.collect::<Vec<_>>().join(", "))),
             }
         }),
         Device::At(bdf) => {
-            if functions.iter().any(|function| function.bdf == *bdf) {
+            if functions.iter().any(|(at, _)| at == bdf) {
                 return Ok(*bdf);
             }
             let places: Vec<String> = functions
                 .iter()
-                .map(|function| format!("{} ({})", function.bdf, function.name))
+                .map(|(bdf, name)| match name {
+                    Some(name) => format!("{bdf} ({name})"),
+                    None => bdf.to_string(),
+                })
                 .collect();
             Err(Failure::usage(format!("there is no device at {bdf}"))
                 .remedy(format!("there are {}", places.join(", "))))
@@ -245,7 +310,7 @@ pub(crate) fn find(platform: &FabricPlatform, part: &DevicePart) -> Result<Bdf> 
 }
 
 /// What a device has that can be an end of a copy.
-fn parts(platform: &FabricPlatform, at: Bdf) -> Vec<String> {
+fn parts(platform: &dyn Platform, at: Bdf) -> Vec<String> {
     let mut parts = Vec::new();
     if let Err(p2pdma::Error::NoNamespace { present, .. }) = platform.namespace(at, 0).map(drop) {
         parts.extend(present.iter().map(|number| format!("ns{number}")));

@@ -16,7 +16,7 @@ use crate::operand::Operand;
 use crate::output::units;
 
 /// Where the bytes of a copy to the host end up, checked before anything is done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Target {
     /// Not in a file.
     Elsewhere,

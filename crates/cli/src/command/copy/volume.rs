@@ -1,0 +1,99 @@
+//! Ends on this machine: block devices and files, moved by the kernel without the processor.
+
+use std::path::Path;
+
+use p2pdma::linux::io::{Access, OpenError};
+use p2pdma::{LinuxPlatform, Volume};
+
+use super::host::{HostEnd, SourceFile};
+use super::side::Kind;
+use super::signature;
+use super::target::Writing;
+use crate::failure::{Failure, Result};
+use crate::operand::{Device, DevicePart, Operand, Part};
+
+/// How an end is to be treated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Whether a transfer between devices must be peer to peer.
+    pub(crate) require: bool,
+    /// Whether a destination that has something on it may be overwritten.
+    pub(crate) yes: bool,
+}
+
+/// Where bytes come from, if the operand is a block device or a file.
+pub(crate) fn source(
+    platform: &LinuxPlatform,
+    operand: &Operand,
+    file: Option<&SourceFile>,
+    rules: Rules,
+) -> Result<Option<Kind>> {
+    let opened = match (operand, file) {
+        (Operand::File(path), Some(file)) => {
+            match platform.reopen(&file.file, path, Access::Read) {
+                // It goes through host memory, which is allowed: then the page cache may as well.
+                Err(p2pdma::Error::Open(OpenError::NotDirect { .. })) if !rules.require => {
+                    return Ok(None);
+                }
+                opened => opened?,
+            }
+        }
+        (Operand::Block(path), _) => platform.open(path, Access::Read)?,
+        (Operand::Device(DevicePart { device: Device::At(at), part: Part::Namespace(n) }), _) => {
+            platform.open(&platform.block_device(*at, *n)?, Access::Read)?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Kind::Volume { volume: Box::new(opened), grows: false }))
+}
+
+/// Where bytes go, if the operand is a block device or a file, which is `writing`.
+pub(crate) fn sink(
+    platform: &LinuxPlatform,
+    operand: &Operand,
+    writing: Option<&Writing>,
+    rules: Rules,
+) -> Result<Option<Kind>> {
+    let block = |path: &Path| -> Result<Option<Kind>> {
+        let volume = platform.open(path, Access::Write)?;
+        signature::check(&volume.file, rules.yes)?;
+        Ok(Some(Kind::Volume { volume: Box::new(volume), grows: false }))
+    };
+    match operand {
+        Operand::Block(path) => block(path),
+        Operand::Device(DevicePart { device: Device::At(at), part: Part::Namespace(n) }) => {
+            block(&platform.block_device(*at, *n)?)
+        }
+        Operand::File(path) => {
+            let Some((file, _)) = writing.map(Writing::file).transpose()?.flatten() else {
+                return Ok(None);
+            };
+            match platform.reopen(&file, path, Access::Write) {
+                Err(p2pdma::Error::Open(OpenError::NotDirect { .. })) if !rules.require => {
+                    Ok(Some(Kind::Host(HostEnd::Target)))
+                }
+                opened => Ok(Some(Kind::Volume { volume: Box::new(opened?), grows: true })),
+            }
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Refuses a destination that is below the source, or above it: a partition of it, a file on it.
+pub(crate) fn refuse_nested(source: &Volume, sink: &Volume) -> Result<()> {
+    if source.file.identity() == sink.file.identity() {
+        // The same one: ranges of it may still be apart.
+        return Ok(());
+    }
+    let within = |outer: &Volume, inner: &Volume| {
+        let own = outer.footing.devices.first().filter(|_| outer.file.is_block());
+        own.is_some_and(|own| inner.footing.devices.contains(own))
+    };
+    if !within(source, sink) && !within(sink, source) {
+        return Ok(());
+    }
+    let [from, to] = [source, sink].map(|volume| volume.file.path().display().to_string());
+    let message = format!("{from} and {to} are on one another; nothing was written");
+    Err(Failure::refused("OVERLAP", message)
+        .remedy("choose a destination on another device: lsblk shows what is on what"))
+}

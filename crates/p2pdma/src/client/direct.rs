@@ -1,0 +1,275 @@
+//! A file or block device of Linux as an end of transfers: direct I/O, one memory per request.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use p2pdma_linux::io::{Completion, DirectFile, Direction, Request};
+use p2pdma_mem::SharedMemory;
+use p2pdma_pci::Bdf;
+use p2pdma_pci::topology::{Route, Topology};
+
+use crate::memory::{Backing, PeerMemory};
+use crate::platform::SharedQueue;
+use crate::platform::{Attachment, Capabilities, Client, Done, Mapping, Op, Ticket};
+use crate::{Error, Traffic};
+
+/// Reads and writes a file or block device.
+pub(crate) struct DirectClient {
+    file: Arc<DirectFile>,
+    /// Its devices: each must reach the memory.
+    functions: Vec<Bdf>,
+    topology: Arc<Topology>,
+    queue: Arc<SharedQueue>,
+    /// This client's number at the queue.
+    number: u32,
+    flights: Vec<Option<Flight>>,
+    free: Vec<u32>,
+    completions: Vec<Completion>,
+    moved: Arc<Moved>,
+}
+
+/// An operation under way.
+struct Flight {
+    ticket: Ticket,
+    direction: Direction,
+    position: u64,
+    /// What is still to be moved.
+    memory: SharedMemory,
+    /// The loan, and where in it that is.
+    peer: Arc<PeerMemory>,
+    offset: u64,
+    way: Way,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Host,
+    /// Within the device, or between devices below the root.
+    Local,
+    ThroughRoot,
+}
+
+/// What a client has moved, in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    host: AtomicU64,
+    local: AtomicU64,
+    through_root: AtomicU64,
+}
+
+impl Moved {
+    fn count(&self, way: Way, bytes: usize) {
+        let counter = match way {
+            Way::Host => &self.host,
+            Way::Local => &self.local,
+            Way::ThroughRoot => &self.through_root,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_to(&self, traffic: &mut Traffic) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        traffic.host_memory += of(&self.host);
+        traffic.peer_local += of(&self.local);
+        traffic.peer_through_root += of(&self.through_root);
+    }
+}
+
+/// The longest operation. The kernel cuts it to what the device takes (`max_hw_sectors_kb`).
+const LONGEST: u64 = 16 << 20;
+/// Operations under way.
+const DEPTH: u32 = 256;
+
+impl DirectClient {
+    pub(crate) fn new(
+        file: Arc<DirectFile>,
+        functions: Vec<Bdf>,
+        topology: Arc<Topology>,
+        queue: Arc<SharedQueue>,
+        moved: Arc<Moved>,
+    ) -> Self {
+        let number = queue.enter();
+        let flights = (0..DEPTH).map(|_| None).collect();
+        let free = (0..DEPTH).rev().collect();
+        let completions = Vec::with_capacity(DEPTH as usize);
+        Self { file, functions, topology, queue, number, flights, free, completions, moved }
+    }
+
+    fn name(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
+    /// The way to a provider; the last guard: the kernel is asked for nothing that the verdict refuses.
+    fn way(&self, provider: Bdf) -> Result<Way, Error> {
+        let mut way = Way::Local;
+        for &client in self.functions.iter().filter(|&&client| client != provider) {
+            let route = self.topology.route(client, provider).require().map_err(Error::Refused)?;
+            if matches!(route, Route::ThroughHostBridge { .. }) {
+                way = Way::ThroughRoot;
+            }
+        }
+        Ok(way)
+    }
+
+    fn push(&mut self, flight: Flight) -> Result<(), Error> {
+        let Some(slot) = self.free.pop() else { return Err(Error::Busy) };
+        let request = Request {
+            direction: flight.direction,
+            file: Arc::clone(&self.file),
+            position: flight.position,
+            memory: flight.memory.clone(),
+            token: u64::from(slot),
+        };
+        if let Err(error) = self.queue.push(self.number, request) {
+            self.free.push(slot);
+            return Err(error);
+        }
+        if let Some(place) = self.flights.get_mut(slot as usize) {
+            *place = Some(flight);
+        }
+        Ok(())
+    }
+
+    /// A request has ended: with it the operation, unless some of it is left.
+    fn land(&mut self, completion: Completion, done: &mut Vec<Done>) -> Result<(), Error> {
+        let slot = u32::try_from(completion.token).unwrap_or(u32::MAX);
+        let place = self.flights.get_mut(slot as usize).and_then(Option::take);
+        let mut flight = place.ok_or(Error::Internal("a request that nobody made has ended"))?;
+        self.free.push(slot);
+        let result = match completion.result {
+            Ok(count) => {
+                self.moved.count(flight.way, count);
+                match self.rest(&flight, count) {
+                    Ok(Some(rest)) => {
+                        flight.position += count as u64;
+                        flight.offset += count as u64;
+                        flight.memory = rest;
+                        return self.push(flight);
+                    }
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                return self.push(flight);
+            }
+            Err(error) => Err(self.failure(&flight, &error)),
+        };
+        done.push(Done { ticket: flight.ticket, result });
+        Ok(())
+    }
+
+    /// What is left of an operation that has moved `count` bytes more.
+    fn rest(&self, flight: &Flight, count: usize) -> Result<Option<SharedMemory>, Error> {
+        let len = flight.memory.len();
+        let at = flight.position.saturating_add(count as u64);
+        let beyond = flight.direction == Direction::Read && at >= self.file.size();
+        if count >= len {
+            return Ok(None);
+        }
+        if beyond && !self.file.is_block() {
+            // What was there before is nobody's data.
+            flight.peer.write(flight.offset + count as u64, &vec![0; len - count])?;
+            return Ok(None);
+        }
+        if count == 0 || !(count as u64).is_multiple_of(u64::from(self.file.offset_align())) {
+            return Err(Error::Vanished { name: self.name(), at });
+        }
+        let rest = flight.memory.slice(count..len);
+        rest.map(Some).map_err(|_| Error::Internal("more was moved than was asked for"))
+    }
+
+    /// What an error of the kernel means here.
+    fn failure(&self, flight: &Flight, error: &std::io::Error) -> Error {
+        let (name, at) = (self.name(), flight.position);
+        let errno = error.raw_os_error().unwrap_or(0);
+        let is = |known: rustix::io::Errno| errno == known.raw_os_error();
+        let owner = flight.peer.owner();
+        match owner {
+            Some(provider) if is(rustix::io::Errno::FAULT) => Error::Revoked { provider },
+            Some(provider) if is(rustix::io::Errno::INVAL) || is(rustix::io::Errno::REMOTEIO) => {
+                Error::KernelRefused { name, provider, reason: error.to_string() }
+            }
+            _ if is(rustix::io::Errno::NODEV) || is(rustix::io::Errno::NXIO) => {
+                Error::Vanished { name, at }
+            }
+            _ => {
+                let reason = format!("at byte {at}: {error}");
+                Error::File { name, reason, kind: error.kind() }
+            }
+        }
+    }
+}
+
+impl Client for DirectClient {
+    fn bdf(&self) -> Option<Bdf> {
+        self.functions.first().copied()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            size: self.file.size(),
+            block: u64::from(self.file.offset_align()),
+            max_transfer: LONGEST,
+            depth: DEPTH as usize,
+        }
+    }
+
+    fn attach(&mut self, memory: &Arc<PeerMemory>) -> Result<Attachment, Error> {
+        let way = match memory.backing() {
+            Backing::Process(_) => Way::Host,
+            Backing::Lent { memory, .. } => self.way(memory.bdf())?,
+            Backing::Bar { .. } | Backing::Host(_) => {
+                return Err(Error::Internal("memory of another platform"));
+            }
+        };
+        Ok(Attachment::new(memory, Mapping::Kernel { way }))
+    }
+
+    fn submit(
+        &mut self,
+        op: Op,
+        memory: &Attachment,
+        range: Range<u64>,
+        ticket: Ticket,
+    ) -> Result<(), Error> {
+        let Mapping::Kernel { way } = memory.mapping else {
+            return Err(Error::Internal("an attachment of another client"));
+        };
+        let (direction, position, len) = match op {
+            Op::Fill { from, len } => (Direction::Read, from, len),
+            Op::Drain { to, len } => (Direction::Write, to, len),
+        };
+        let block = u64::from(self.file.offset_align());
+        // A file's last block may be a part of one; the device reads and writes all of it.
+        let whole = len.next_multiple_of(block);
+        if !position.is_multiple_of(block) || range.end.saturating_sub(range.start) < len {
+            return Err(Error::Alignment { at: position, len, block });
+        }
+        let peer = Arc::clone(&memory.memory);
+        let (offset, memory) = (range.start, peer.shared(range.start, whole)?);
+        self.push(Flight { ticket, direction, position, memory, peer, offset, way })
+    }
+
+    fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
+        let mut completions = std::mem::take(&mut self.completions);
+        let taken = self.queue.take(self.number, &mut completions);
+        let mut landed =
+            taken.map_err(|error| Error::Engine { reason: error.to_string(), kind: error.kind() });
+        for completion in completions.drain(..) {
+            landed = landed.and_then(|()| self.land(completion, done));
+        }
+        self.completions = completions;
+        landed
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.file.sync().map_err(|error| Error::File {
+            name: self.name(),
+            reason: error.to_string(),
+            kind: error.kind(),
+        })
+    }
+}
