@@ -235,7 +235,8 @@ impl From<p2pdma::linux::Error> for Failure {
 /// A file or block device that cannot be an end of a copy.
 fn open(error: &OpenError, message: String) -> Failure {
     match error {
-        OpenError::System { source, .. } => Failure::operating_system(source.kind(), message),
+        OpenError::System { source, .. } => Failure::operating_system(source.kind(), message)
+            .or_remedy("lsblk lists the block devices of this machine"),
         OpenError::InUse { .. } => Failure::refused("IN-USE", message)
             .remedy("unmount it, or take it out of what it is a part of: lsblk shows which"),
         OpenError::Kind { .. } => Failure::usage(message).remedy("name a block device or a file"),

@@ -80,8 +80,7 @@ fn slips_are_errors_with_a_suggestion_and_never_files() {
         ("/dev/null", "null:"),
         ("/dev/zero", "zero:"),
         ("/dev/stdin", "-"),
-        ("/dev/nvme0n1", "fabric:nvme0/ns1"),
-        ("/dev/nvmeOn1", "fabric:nvme0/ns1"),
+        ("/dev/stdout", "-"),
         ("", "fabric:nvme0/ns1"),
     ] {
         let error = parse(text).expect_err(text);

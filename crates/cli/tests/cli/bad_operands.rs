@@ -96,8 +96,12 @@ const WRONG: &[(&str, i32, &[&str])] = &[
     ("fabric:nvme0/ns2 null:", 2, &["has no namespace 2; it has 1", "it has ns1, cmb"]),
     ("fabric:nvme9/ns1 null:", 2, &["no device 'nvme9'", "did you mean fabric:nvme0/ns1?"]),
     ("fabric:disk/ns1 null:", 2, &["no device 'disk'", "it has nvme0, nvme1"]),
-    ("0000:09:00.0/ns1 null:", 2, &["no device at 0000:09:00.0", "there are 0000:03:00.0 (nvme0)"]),
-    ("0000:00:01.0/ns1 null:", 2, &["no device at 0000:00:01.0"]),
+    (
+        "--fabric default 0000:09:00.0/ns1 null:",
+        2,
+        &["no device at 0000:09:00.0", "there are 0000:03:00.0 (nvme0)"],
+    ),
+    ("--fabric default 0000:00:01.0/ns1 null:", 2, &["no device at 0000:00:01.0"]),
     (
         "fabric:nvme1/cmb null:",
         2,
@@ -105,7 +109,11 @@ const WRONG: &[(&str, i32, &[&str])] = &[
     ),
     ("fabric:nvme0/pmr null:", 2, &["fabric:nvme0/pmr is not there", "it lends cmb"]),
     ("fabric:nvme0/bar2 null:", 2, &["fabric:nvme0/bar2 is not there", "it lends cmb"]),
-    ("0000:03:00.0/p2pmem null:", 2, &["what the Linux kernel lends", "it lends cmb"]),
+    (
+        "--fabric default 0000:03:00.0/p2pmem null:",
+        2,
+        &["what the Linux kernel lends", "it lends cmb"],
+    ),
     // Memory between the ends that is none, or not enough.
     (
         "fabric:nvme0/ns1 fabric:nvme1/ns1 --via fabric:nvme1/cmb",
@@ -152,7 +160,15 @@ const WRONG: &[(&str, i32, &[&str])] = &[
     ("fabric:nvme0/ns1 nvme1/ns1", 2, &["looks like a device", "fabric:nvme1/ns1"]),
     ("fabric:nvme0/ns1 nvme0n1", 2, &["looks like a device", "/dev/nvme0n1", "./nvme0n1"]),
     ("fabric:nvme0/ns1 sda", 2, &["looks like a device", "/dev/sda"]),
-    ("fabric:nvme0/ns1 /dev/nvme0n1", 2, &["/dev/nvme0n1 is for the Linux platform"]),
+    (
+        "fabric:nvme0/ns1 /dev/nvme0n1",
+        2,
+        &["/dev/nvme0n1 is of this machine, and no part of the fabric"],
+    ),
+    ("--platform fabric zero: /dev/nvme0n1", 2, &["/dev/nvme0n1 is of this machine"]),
+    ("--platform linux zero: fabric:nvme0/ns1", 2, &["fabric:nvme0/ns1 is of the software fabric"]),
+    ("zero: /dev/no-such-device", 1, &["/dev/no-such-device", "No such file"]),
+    ("zero: /dev/tty", 2, &["/dev/tty is neither a file nor a block device"]),
     ("fabric:nvme0/ns1 /dev/null", 2, &["say null:"]),
     ("fabric:nvme0/ns1 03:00", 2, &["did you mean 0000:03:00.0", "./03:00"]),
     ("fabric:nvme0/ns1 0000:03:00:0/ns1", 2, &["did you mean 0000:03:00.0/ns1?"]),

@@ -46,7 +46,9 @@ struct Flight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Host,
-    /// Within the device, or between devices below the root.
+    /// Within the device.
+    Own,
+    /// Between devices, below the root.
     Local,
     ThroughRoot,
 }
@@ -55,6 +57,7 @@ pub(crate) enum Way {
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
     host: AtomicU64,
+    own: AtomicU64,
     local: AtomicU64,
     through_root: AtomicU64,
 }
@@ -63,6 +66,7 @@ impl Moved {
     fn count(&self, way: Way, bytes: usize) {
         let counter = match way {
             Way::Host => &self.host,
+            Way::Own => &self.own,
             Way::Local => &self.local,
             Way::ThroughRoot => &self.through_root,
         };
@@ -103,12 +107,14 @@ impl DirectClient {
 
     /// The way to a provider; the last guard: the kernel is asked for nothing that the verdict refuses.
     fn way(&self, provider: Bdf) -> Result<Way, Error> {
-        let mut way = Way::Local;
+        let mut way = Way::Own;
         for &client in self.functions.iter().filter(|&&client| client != provider) {
             let route = self.topology.route(client, provider).require().map_err(Error::Refused)?;
-            if matches!(route, Route::ThroughHostBridge { .. }) {
-                way = Way::ThroughRoot;
-            }
+            way = match route {
+                Route::ThroughHostBridge { .. } => Way::ThroughRoot,
+                _ if way == Way::Own => Way::Local,
+                _ => way,
+            };
         }
         Ok(way)
     }

@@ -178,6 +178,10 @@ impl Platform for FabricPlatform {
         &self.clock
     }
 
+    fn is_modelled(&self) -> bool {
+        true
+    }
+
     fn traffic(&self) -> Option<Traffic> {
         let counters = self.fabric.counters();
         let data = p2pdma_fabric::PayloadClass::Data;

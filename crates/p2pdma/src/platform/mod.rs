@@ -52,6 +52,9 @@ pub trait Platform: Send + Sync {
     /// The clock by which transfers are timed.
     fn clock(&self) -> &dyn Clock;
 
+    /// Whether that clock is a model's, and not real time.
+    fn is_modelled(&self) -> bool;
+
     /// What has been counted so far; `None` where nothing counts.
     fn traffic(&self) -> Option<Traffic>;
 }

@@ -128,6 +128,11 @@ pub(crate) struct ModelledDocument {
 pub(super) struct MeasuredDocument {
     pub(super) seconds: f64,
     pub(super) gb_per_second: Option<f64>,
+    /// How long blocks took from the start of their first operation to the end of their last; null on the
+    /// fabric, whose blocks take modelled time.
+    pub(super) latency_p50_ns: Option<f64>,
+    pub(super) latency_p99_ns: Option<f64>,
+    pub(super) latency_p999_ns: Option<f64>,
 }
 
 /// What is known before the first byte moves.
@@ -194,6 +199,9 @@ impl Facts {
         let measured = MeasuredDocument {
             seconds,
             gb_per_second: per_second(self.payload(), seconds).map(|rate| rate / 1e9),
+            latency_p50_ns: None,
+            latency_p99_ns: None,
+            latency_p999_ns: None,
         };
         CopyDocument {
             host_memory_bytes: traffic.map(|traffic| traffic.host_memory),
@@ -223,11 +231,25 @@ impl PathKind {
 
 impl CopyDocument {
     /// All went well.
-    pub(crate) fn done(self, report: &Report, verified_blocks: Option<u64>, flushed: bool) -> Self {
+    pub(crate) fn done(
+        self,
+        report: &Report,
+        is_modelled: bool,
+        verified_blocks: Option<u64>,
+        flushed: bool,
+    ) -> Self {
+        let latency = |share| (!is_modelled).then(|| nanoseconds(report.latency_at(share)));
+        let measured = self.measured.map(|measured| MeasuredDocument {
+            latency_p50_ns: latency(0.5),
+            latency_p99_ns: latency(0.99),
+            latency_p999_ns: latency(0.999),
+            ..measured
+        });
         Self {
             status: Status::Done,
             complete_bytes: self.length_bytes,
-            modelled: ModelledDocument::of(report),
+            modelled: ModelledDocument::of(report).filter(|_| is_modelled),
+            measured,
             verified: verified_blocks.map(|_| true),
             verified_blocks,
             flushed,

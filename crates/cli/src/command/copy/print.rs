@@ -5,7 +5,7 @@ use std::io;
 use p2pdma::Policy;
 use serde::Serialize;
 
-use super::document::{CopyDocument, ModelledDocument, PathKind, Status};
+use super::document::{CopyDocument, MeasuredDocument, ModelledDocument, PathKind, Status};
 use crate::args::Format;
 use crate::output::Output;
 use crate::output::csv::{Csv, optional};
@@ -45,13 +45,7 @@ impl CopyDocument {
         if let Some(measured) = &self.measured
             && self.status == Status::Done
         {
-            let rate = measured
-                .gb_per_second
-                .map_or_else(String::new, |rate| format!("{}, ", units::rate(rate * 1e9)));
-            facts.push((
-                "measured",
-                format!("{rate}{:.3} s of this machine's time", measured.seconds),
-            ));
+            facts.push(("measured", measured.text()));
         }
         if let Some(blocks) = self.verified_blocks {
             facts.push((
@@ -158,6 +152,23 @@ impl CopyDocument {
             optional(self.error.as_ref().map(|error| &error.code)),
         ]);
         csv
+    }
+}
+
+impl MeasuredDocument {
+    fn text(&self) -> String {
+        let rate = self
+            .gb_per_second
+            .map_or_else(String::new, |rate| format!("{}, ", units::rate(rate * 1e9)));
+        match (self.latency_p50_ns, self.latency_p99_ns) {
+            (Some(p50), Some(p99)) => format!(
+                "{rate}{:.3} s; a block takes {:.1} us (p50), {:.1} us (p99)",
+                self.seconds,
+                p50 / 1e3,
+                p99 / 1e3,
+            ),
+            _ => format!("{rate}{:.3} s of this machine's time", self.seconds),
+        }
     }
 }
 

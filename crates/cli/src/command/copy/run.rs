@@ -95,7 +95,9 @@ impl Transfer<'_> {
         match outcome {
             Ok((report, blocks)) => {
                 writing.finish(&interrupt)?;
-                Ok(document.done(&report, blocks, flush).print(&context.out)?)
+                Ok(document
+                    .done(&report, platform.is_modelled(), blocks, flush)
+                    .print(&context.out)?)
             }
             Err(Ended { complete, moved, failure }) => {
                 let partial = names.partial(writing, failure.exit(), complete, moved);
@@ -160,7 +162,8 @@ impl Transfer<'_> {
 fn make_room(sink: &Side, lengths: Lengths) -> Result<Option<(Arc<DirectFile>, u64)>> {
     let Kind::Volume { volume, grows: true } = &sink.kind else { return Ok(None) };
     let file = Arc::clone(&volume.file);
-    file.reserve(lengths.moved).map_err(|error| Failure::file(file.path(), &error))?;
+    file.reserve(lengths.moved)
+        .map_err(|error| Failure::file(file.path(), &error).append("; nothing was written"))?;
     Ok(Some((file, lengths.payload)))
 }
 

@@ -194,6 +194,10 @@ impl Platform for LinuxPlatform {
         &*self.queue
     }
 
+    fn is_modelled(&self) -> bool {
+        false
+    }
+
     /// What this platform's clients have moved, each byte by the way of its verdict; and to host memory is
     /// added what the page cache has of their files that it had not when they were opened. The kernel counts
     /// nothing by link.

@@ -1,0 +1,103 @@
+//! A boot with a script of named steps.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use p2pdma::machine::Machine;
+use p2pdma_lab::machine::Plan;
+use p2pdma_lab::{Arch, Job, Options, Settings, run};
+
+/// A script for a guest.
+pub(crate) struct Script {
+    text: String,
+    packages: Vec<&'static str>,
+    modules: Vec<&'static str>,
+}
+
+/// What a step said, and its status.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) said: String,
+    status: i32,
+}
+
+/// What became of all steps.
+pub(crate) struct Steps(BTreeMap<String, Ended>);
+
+/// Runs a step, and says so before and after. Everything it says is on standard output.
+const PRELUDE: &str = "\
+step() { echo \"@ $1\"; shift; sh -c \"$*\" 2>&1; echo \"= $?\"; }
+";
+
+impl Script {
+    /// A script that begins when so many SSDs have their block devices.
+    pub(crate) fn new(ssds: usize) -> Self {
+        let mut text = PRELUDE.to_owned();
+        for ssd in 0..ssds {
+            writeln!(text, "until [ -b /dev/nvme{ssd}n1 ]; do sleep 0.1; done").unwrap();
+        }
+        Self { text, packages: Vec::new(), modules: Vec::new() }
+    }
+
+    pub(crate) fn packages(mut self, names: &[&'static str]) -> Self {
+        self.packages.extend(names);
+        self
+    }
+
+    pub(crate) fn modules(mut self, names: &[&'static str]) -> Self {
+        self.modules.extend(names);
+        self
+    }
+
+    /// A step: lines of shell without single quotes. Its status is that of its last command.
+    pub(crate) fn step(mut self, name: &str, lines: &str) -> Self {
+        writeln!(self.text, "step {name} '{lines}'").unwrap();
+        self
+    }
+
+    /// Boots a machine and runs it.
+    pub(crate) fn run(self, machine: &str) -> Steps {
+        let machine = Machine::parse(machine, "a test's machine").unwrap();
+        let plan = Plan::new(&machine, Arch::of_host().unwrap()).unwrap();
+        let provisions = Options::new(plan.arch()).provide(&mut ());
+        let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
+        let mut job = Job::script(&self.text).program(env!("CARGO_BIN_EXE_p2pdma"));
+        job = self.packages.iter().fold(job, |job, name| job.package(name));
+        job = self.modules.iter().fold(job, |job, name| job.module(name));
+        let settings = Settings { limit: Duration::from_secs(400), ..Settings::default() };
+        let outcome = run(&provisions, &plan, &job, &settings, &mut ());
+        let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
+        let (out, err) = (outcome.out, String::from_utf8_lossy(&outcome.err).into_owned());
+        assert!(err.is_empty(), "{err}");
+        Steps::of(&String::from_utf8_lossy(&out))
+    }
+}
+
+impl Steps {
+    fn of(text: &str) -> Self {
+        let mut steps = BTreeMap::new();
+        for step in text.split("@ ").skip(1) {
+            let (name, rest) = step.split_once('\n').unwrap();
+            let (said, status) = rest.rsplit_once("= ").unwrap_or_else(|| panic!("{text}"));
+            let ended = Ended { said: said.to_owned(), status: status.trim().parse().unwrap() };
+            assert!(steps.insert(name.to_owned(), ended).is_none(), "two steps are called {name}");
+        }
+        Self(steps)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Checks a step: its status, and what it has to say.
+    pub(crate) fn ends(&self, name: &str, status: i32, said: &[&str]) -> &Ended {
+        let step = self.0.get(name).unwrap_or_else(|| panic!("{name} did not run: {:?}", self.0));
+        assert_eq!(step.status, status, "{name}: {}", step.said);
+        for words in said {
+            assert!(step.said.contains(words), "{name} does not say {words:?}:\n{}", step.said);
+        }
+        step
+    }
+}

@@ -1,0 +1,14 @@
+//! The command on a real kernel, in the lab: what it copies, what it refuses, what it finds out by data.
+//!
+//! Each boot runs one script, whose steps are told apart by their names.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside #[test] functions fail a test by panicking"
+)]
+
+mod guest;
+mod refusals;
+mod revocation;
+mod volumes;

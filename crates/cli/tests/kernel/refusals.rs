@@ -1,0 +1,37 @@
+//! Machines on which there is no path, or one that loses data.
+
+use crate::guest::Script;
+
+#[test]
+fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
+    let steps = Script::new(2)
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme0n1 --length 1M")
+        .step("copy", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M")
+        .step("untouched", "p2pdma copy /dev/nvme1n1 zero: --length 1M")
+        .step("json", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M -o json")
+        .step("prefer", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --p2p=prefer --verify")
+        .run(include_str!("root-ports.toml"));
+    steps.ends("fill", 0, &[]);
+    let words = ["[P2P-RC-NOT-ALLOWED]", "PCI_P2PDMA_MAP_NOT_SUPPORTED", "nothing was written"];
+    steps.ends("copy", 3, &words);
+    steps.ends("untouched", 0, &[]);
+    steps.ends("json", 3, &["\"code\": \"P2P-RC-NOT-ALLOWED\""]);
+    steps.ends("prefer", 0, &["bounced through host memory: 2097152 bytes", "8 blocks read again"]);
+}
+
+#[test]
+fn where_status_lies_the_data_probe_does_not() {
+    let steps = Script::new(4)
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme1n1 --length 1M")
+        .step("copy", "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M")
+        .step("untouched", "p2pdma copy /dev/nvme2n1 zero: --length 1M")
+        .step("off", "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M --p2p=off --verify")
+        .step("log", "dmesg | grep -m1 \"DMAR.*fault\"")
+        .run(include_str!("switch-iommu.toml"));
+    steps.ends("fill", 0, &[]);
+    let words = ["[P2P-DATA-LOST]", "succeeded, and the bytes are wrong", "nothing was written"];
+    steps.ends("copy", 4, &words);
+    steps.ends("untouched", 0, &[]);
+    steps.ends("off", 0, &["bounced through host memory: 2097152 bytes"]);
+    steps.ends("log", 0, &[]);
+}

@@ -1,0 +1,124 @@
+//! Copies between block devices, files, md arrays and lent memory.
+
+use crate::guest::{Script, Steps};
+
+const MACHINE: &str = include_str!("switch.toml");
+
+/// What a copy between devices says that was peer to peer.
+const DIRECT: [&str; 2] = ["peer to peer, via 0000:03:00.0/p2pmem", "host memory   0 bytes"];
+
+fn steps() -> Steps {
+    Script::new(4)
+        .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup"])
+        .modules(&["xfs", "raid0", "dm-mod"])
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme0n1 --length 64M")
+        .step("whole", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 32M --verify --flush")
+        .step("arrived", "p2pdma copy /dev/nvme1n1 pattern:seed=5 --length 32M")
+        .step("engine", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --verify --engine sync")
+        .step("address", "p2pdma copy 0000:03:00.0/ns1 0000:04:00.0/ns1 --length 1M -o json")
+        .step("lent", "p2pdma copy /dev/nvme1n1 0000:03:00.0/p2pmem --length 1M")
+        .step("dry", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --dry-run")
+        .step("overlap", "p2pdma copy /dev/nvme0n1 /dev/nvme0n1 --length 1M --dst-offset 512k")
+        .step("beyond", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --dst-offset 600M")
+        .step("larger", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --dst-offset 400M --length 200M")
+        .step("odd-length", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1000")
+        .step("big-block", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 256M --block-size 128M")
+        .step("ext4", "mkfs.ext4 -q /dev/nvme1n1; mkdir /a; mount -t ext4 /dev/nvme1n1 /a")
+        .step("held", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --yes")
+        .step("to-ext4", "p2pdma copy /dev/nvme0n1 /a/f --length 8M --verify")
+        .step("nested", "p2pdma copy /dev/nvme1n1 /a/g --length 1M")
+        .step("from-ext4", "p2pdma copy /a/f /dev/nvme2n1 --verify")
+        .step("from-ext4-arrived", "p2pdma copy /dev/nvme2n1 pattern:seed=5 --length 8M")
+        .step("odd-made", "head -c 5000 /a/f > /a/odd")
+        .step("odd", "p2pdma copy /a/odd /dev/nvme2n1 --verify")
+        .step("odd-file", "p2pdma --platform linux copy /a/odd /a/odd2 --verify")
+        .step("odd-same", "cmp /a/odd /a/odd2; ls -l /a/odd2")
+        .step("exists", "p2pdma copy /dev/nvme0n1 /a/f --length 1M")
+        .step("full", "p2pdma copy /dev/nvme0n1 /a/huge; ls /a")
+        .step(
+            "staged",
+            "(while :; do dd if=/a/f of=/dev/null bs=64k 2> /dev/null; done) & \
+             p2pdma copy /a/f /dev/nvme2n1; status=$?; kill $!; exit $status",
+        )
+        .step("xfs", "mkfs.xfs -q /dev/nvme3n1; mkdir /b; mount -t xfs /dev/nvme3n1 /b")
+        .step("to-xfs", "p2pdma copy /dev/nvme0n1 /b/f --length 8M --verify --flush")
+        .step("xfs-ext4", "p2pdma --platform linux copy /b/f /a/h --verify; cmp /b/f /a/h")
+        .step("tmpfs", "p2pdma --platform linux copy /a/f /tmp/x")
+        .step("tmpfs-prefer", "p2pdma copy /dev/nvme0n1 /tmp/x --length 1M --verify --p2p=prefer")
+        .step("journal", "umount /a; mount -t ext4 -o data=journal /dev/nvme1n1 /a")
+        .step("to-journal", "p2pdma copy /dev/nvme0n1 /a/j --length 1M")
+        .step("signature", "umount /a; p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M")
+        .step("signature-yes", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --yes")
+        .step("md", "umount /b; mdadm --build /dev/md0 --level=0 --raid-devices=2 /dev/nvme2n1 /dev/nvme3n1")
+        .step("to-md", "p2pdma copy /dev/nvme0n1 /dev/md0 --length 8M --verify --yes -v")
+        .step("member", "p2pdma copy /dev/nvme0n1 /dev/nvme2n1 --length 1M --yes")
+        .step("from-md", "p2pdma copy /dev/md0 /dev/nvme1n1 --length 8M --verify --yes")
+        .step("dm", "mdadm --stop /dev/md0; echo 0 200000 linear /dev/nvme2n1 0 | dmsetup create lin; dmsetup mknodes")
+        .step("to-dm", "p2pdma copy /dev/nvme0n1 /dev/mapper/lin --length 1M --yes")
+        .step("to-dm-prefer", "p2pdma copy /dev/nvme0n1 /dev/mapper/lin --length 1M --yes --p2p=prefer --verify")
+        .step("nobody", "chmod 666 /dev/nvme*n1; su -s /bin/sh nobody -c \"p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M\"")
+        .run(MACHINE)
+}
+
+#[test]
+fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
+    let steps = steps();
+    for name in ["fill", "ext4", "odd-made", "xfs", "journal", "md", "dm"] {
+        steps.ends(name, 0, &[]);
+    }
+    let verified = [DIRECT[0], DIRECT[1], "read again and equal"];
+    for name in [
+        "whole",
+        "to-ext4",
+        "from-ext4",
+        "odd",
+        "odd-file",
+        "to-xfs",
+        "xfs-ext4",
+        "to-md",
+        "from-md",
+    ] {
+        steps.ends(name, 0, &verified);
+    }
+    steps.ends(
+        "whole",
+        0,
+        &["256 blocks read again", "33554432 bytes (32 MiB) below the root", "durable"],
+    );
+    for name in ["arrived", "from-ext4-arrived"] {
+        steps.ends(name, 0, &["device to host"]);
+    }
+    steps.ends("engine", 0, &verified);
+    steps.ends("lent", 0, &DIRECT);
+    steps.ends("dry", 0, &["would copy", DIRECT[0]]);
+    steps.ends("odd", 0, &["5000 bytes", "padded with 120 zero bytes"]);
+    steps.ends("odd-same", 0, &[" 5000 "]);
+    steps.ends("to-md", 0, &["0000:05:00.0+0000:06:00.0 drains it: by bus address"]);
+    let address = steps.ends("address", 0, &[]);
+    let document: serde_json::Value = serde_json::from_str(&address.said).unwrap();
+    assert_eq!(document["path"], "peer-to-peer");
+    assert_eq!((&document["host_memory_bytes"], &document["modelled"]), (&0.into(), &().into()));
+    assert!(document["measured"]["latency_p99_ns"].as_f64().unwrap() > 0.0);
+
+    steps.ends("overlap", 6, &["overlap in /dev/nvme0n1"]);
+    steps.ends("beyond", 2, &["beyond the end of /dev/nvme1n1"]);
+    steps.ends("larger", 2, &["do not fit into /dev/nvme1n1", "nothing was written"]);
+    steps.ends("odd-length", 2, &["no whole blocks of 512 bytes"]);
+    steps.ends("big-block", 2, &["more than one operation can move"]);
+    steps.ends("held", 6, &["/dev/nvme1n1 is in use"]);
+    steps.ends("nested", 6, &["/dev/nvme1n1 and /a/g are on one another"]);
+    steps.ends("exists", 6, &["/a/f exists"]);
+    let full = steps.ends("full", 0, &["No space left", "nothing was written"]);
+    assert!(!full.said.contains("partial\n"), "{}", full.said);
+    steps.ends("staged", 1, &["[STAGED]", "passed through host memory"]);
+    steps.ends("tmpfs", 3, &["[P2P-NOT-NVME-PCI]", "nothing was written"]);
+    let bounced = ["bounced through host memory: 2097152 bytes", "8 blocks read again"];
+    steps.ends("tmpfs-prefer", 0, &bounced);
+    steps.ends("to-journal", 3, &["[P2P-FS]", "/a (ext4)"]);
+    steps.ends("signature", 6, &["has an ext2, ext3 or ext4 file system", "--yes overwrites it"]);
+    steps.ends("signature-yes", 0, &DIRECT);
+    steps.ends("member", 6, &["/dev/nvme2n1 is in use"]);
+    steps.ends("to-dm", 3, &["[P2P-DM]", "dm-0 does not pass", "nothing was written"]);
+    steps.ends("to-dm-prefer", 0, &bounced);
+    println!("{} steps on a real kernel", steps.count());
+}
