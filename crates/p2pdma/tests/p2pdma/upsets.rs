@@ -246,6 +246,10 @@ impl Platform for Upset<'_> {
         &self.clock
     }
 
+    fn is_modelled(&self) -> bool {
+        self.platform.is_modelled()
+    }
+
     fn traffic(&self) -> Option<Traffic> {
         self.platform.traffic()
     }
