@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use p2pdma::topology::Kind;
 use p2pdma::{Bdf, FabricPlatform, LinuxPlatform, Platform};
 
 /// The machine that a transfer is on.
@@ -34,13 +33,12 @@ impl AnyPlatform {
     }
 }
 
+/// The base class of bridges, those of the host included (PCI Code and ID Assignment 1.16 §1.7).
+const BRIDGE: u8 = 0x06;
+
 /// The functions that are no bridges, with their names.
 pub(crate) fn endpoints(platform: &dyn Platform) -> Vec<(Bdf, Option<String>)> {
     let Ok(topology) = platform.topology() else { return Vec::new() };
-    let is_bridge = |kind| {
-        let ports = [Kind::RootPort, Kind::UpstreamPort, Kind::DownstreamPort, Kind::PciBridge];
-        ports.contains(&kind)
-    };
-    let nodes = topology.nodes().iter().filter(|node| !is_bridge(node.kind));
+    let nodes = topology.nodes().iter().filter(|node| node.class.base_class() != BRIDGE);
     nodes.map(|node| (node.bdf, node.name.as_deref().map(str::to_owned))).collect()
 }

@@ -21,7 +21,7 @@ fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn content(blocks: usize) -> Vec<u8> {
-    (0..blocks * BLOCK).map(|at| (at / 7 + at / BLOCK) as u8).collect()
+    (0..blocks * BLOCK).map(|at| u8::try_from((at / 7 + at / BLOCK) % 251).unwrap()).collect()
 }
 
 /// Everything that is under way, by token.

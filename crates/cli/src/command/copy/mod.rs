@@ -202,7 +202,11 @@ impl Copy {
         let of_linux = operands.iter().any(|operand| operand.is_of_linux());
         if global.platform == PlatformName::Linux {
             context::only_fabric("--platform linux", global)?;
-        } else if fabric_said || of_fabric.is_some() || !of_linux {
+        } else if fabric_said
+            || of_fabric.is_some()
+            || !of_linux
+            || global.platform == PlatformName::Vfio
+        {
             let storage = match self.dry_run {
                 true => Storage::Ephemeral,
                 false => context::storage(&self.state)?,
@@ -231,8 +235,8 @@ impl Copy {
             let message = format!("neither {source} nor {destination} is a part of a device");
             return Err(Failure::usage(message)
                 .remedy(
-                    "name one as /dev/nvme0n1 or fabric:nvme0/ns1; between files on SSDs of this machine: \
-                     --platform linux",
+                    "name one as /dev/nvme0n1 or fabric:nvme0/ns1; for copies between files there is cp, or, \
+                     peer to peer where they are on SSDs, --platform linux",
                 ));
         }
         if *source == Operand::Null {
