@@ -165,10 +165,6 @@ const WRONG: &[(&str, i32, &[&str])] = &[
         2,
         &["/dev/nvme0n1 is of this machine, and no part of the fabric"],
     ),
-    ("--platform fabric zero: /dev/nvme0n1", 2, &["/dev/nvme0n1 is of this machine"]),
-    ("--platform linux zero: fabric:nvme0/ns1", 2, &["fabric:nvme0/ns1 is of the software fabric"]),
-    ("zero: /dev/no-such-device", 1, &["/dev/no-such-device", "No such file"]),
-    ("zero: /dev/tty", 2, &["/dev/tty is neither a file nor a block device"]),
     ("fabric:nvme0/ns1 /dev/null", 2, &["say null:"]),
     ("fabric:nvme0/ns1 03:00", 2, &["did you mean 0000:03:00.0", "./03:00"]),
     ("fabric:nvme0/ns1 0000:03:00:0/ns1", 2, &["did you mean 0000:03:00.0/ns1?"]),
@@ -286,4 +282,19 @@ fn names_of_files_can_be_any_bytes() {
         assert_eq!(std::fs::read(place.path(&out)).unwrap(), content);
     }
     println!("cases: 6");
+}
+
+#[test]
+fn devices_of_this_machine_that_are_none() {
+    let place = Place::new();
+    let cases: [(&str, i32, &[&str]); 5] = [
+        ("zero: /dev/no-such-device", 1, &["No such file", "lsblk lists the block devices"]),
+        ("zero: /dev/tty", 2, &["/dev/tty is neither a file nor a block device"]),
+        ("--platform fabric zero: /dev/nvme0n1", 2, &["/dev/nvme0n1 is of this machine"]),
+        ("--platform linux zero: fabric:nvme0/ns1", 2, &["is of the software fabric"]),
+        ("zero: ffff:1f:1f.7/ns1", 2, &["ffff:1f:1f.7"]),
+    ];
+    for (line, status, said) in cases {
+        place.run(&format!("copy {line}")).ends(status).prints_nothing().complains(said);
+    }
 }
