@@ -7,7 +7,7 @@
 //! | NVMe over RDMA | since 7.1 where the adapter can | mainline commit 23528aa3320a |
 //! | NVMe over anything else | no | `supports_pci_p2pdma` is not set |
 //! | partition | as its device | same queue |
-//! | md raid0, raid1, raid10 | since 7.2 | mainline commit 02666132403a; raid0, raid1 and reading of raid10 run on 7.3.4 |
+//! | md raid0, raid1, raid10 | since 7.2 | mainline commit 02666132403a; all three run on 7.3.4, reading and writing. Mirrors report a write from memory that a member does not reach as done |
 //! | md of other levels | no | the same |
 //! | device mapper | no | I/O fails with EREMOTEIO; run on 7.3.4 |
 //! | loop, virtio, SCSI and the rest | no | the same |
@@ -152,8 +152,9 @@ impl Blocks {
                     Known::Value(_) => Passage::Stops(ReasonCode::Md),
                     Known::Unknown(cause) => Passage::Unknown(*cause),
                 };
-                let is_raid10 = level.value().is_some_and(|level| &**level == "raid10");
-                (passage, is_raid10.then_some(ReasonCode::Md))
+                let mirrors =
+                    level.value().is_some_and(|level| matches!(&**level, "raid1" | "raid10"));
+                (passage, mirrors.then_some(ReasonCode::Md))
             }
             BlockKind::Dm { .. } => (Passage::Stops(ReasonCode::Dm), None),
             BlockKind::Loop { .. } | BlockKind::Other => {

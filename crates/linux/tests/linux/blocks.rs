@@ -81,6 +81,15 @@ fn what_md_can_do_came_with_a_release() {
     parity.text("sys/devices/virtual/block/md127/md/level", "raid5\n");
     let passage = parity.survey().blocks.stack("md127", KERNEL).unwrap().passage;
     assert_eq!(passage, Passage::Stops(ReasonCode::Md));
+    // Mirrors pass, with a remark: they lose writes from memory that a member does not reach.
+    for (level, remark) in [("raid10", true), ("raid1", true), ("raid0", false)] {
+        let mut array = machine();
+        array.text("sys/devices/virtual/block/md127/md/level", &format!("{level}\n"));
+        let stack = array.survey().blocks.stack("md127", KERNEL).unwrap();
+        let layer = &stack.layers[0];
+        let caveat = remark.then_some(ReasonCode::Md);
+        assert_eq!((layer.passage, layer.caveat), (Passage::Passes, caveat), "{level}");
+    }
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub(super) fn block(name: &str, stack: &Stack) -> Vec<Finding> {
     findings.extend(caveats.map(|code| {
         let text = match code {
             ReasonCode::Md => {
-                "raid10 was seen to carry reads into peer memory; writes were not tried"
+                "a mirror: a write from memory that a member does not reach is lost, with status OK"
             }
             code => code.summary(),
         };

@@ -166,16 +166,16 @@ reads. Reading a hole is answered by the processor."
 
     Md "MD"
 "The block device is an md array of a level that does not carry peer-to-peer I/O."
-"raid0 and raid1 pass peer memory on. raid10 does so for reading; whether
-it does for writing was not tried. Levels with
+"raid0, raid1 and raid10 pass peer memory on, reading and writing. Levels with
 parity compute over the data in the processor and do not. Each member disk has
-to reach the provider."
+to reach the provider: raid1 and raid10 report a write from memory that a member
+does not reach as done, and nothing is written there."
 
     Dm "DM"
 "The block device is made by device mapper."
 "No device-mapper target carries peer-to-peer I/O: LVM, dm-crypt, dm-multipath
 and the rest answer O_DIRECT I/O on peer memory with EREMOTEIO. NVMe's own
-multipath and md raid0 or raid1 do carry it."
+multipath and md raid0, raid1 or raid10 do carry it."
 
     Iommu "IOMMU"
 "An IOMMU stands in the way, or is passed by."
