@@ -1,5 +1,8 @@
-//! Instructions per command, counted by callgrind: what must not grow, on however noisy a machine.
+//! Instructions per command and per verdict, counted by callgrind: what must not grow, on however noisy a
+//! machine.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -8,18 +11,75 @@ use serde_json::Value;
 
 use crate::source;
 
-/// Two lengths of a run, in batches of 32 commands: what they differ by is commands alone.
-const BATCHES: [u64; 2] = [200, 1200];
-const PER_BATCH: u64 = 32;
-
 /// Where the driver's write to a BAR becomes the fabric's work.
 const BAR_WRITE: &str = "*FabricBar*write*";
 
-/// A figure: its name, the functions that it is counted in, and the most that is allowed. Each of these
-/// functions switches counting on and off: where one is called by another, its own work is left out.
-const FIGURES: [(&str, &[&str], u64); 2] = [
-    ("driver (submit, ring, reap)", &["*submit_batch*", "*reap_batch*", BAR_WRITE], 100),
-    ("controller, routing, IOMMU, doorbells on their way", &["*let_work*", BAR_WRITE], 350),
+/// What is counted.
+struct Figure {
+    name: &'static str,
+    /// The package whose benchmark `instructions` does it, and which of its tasks.
+    package: &'static str,
+    task: &'static str,
+    /// Two lengths of a run, in steps, and the units of work in a step: what the runs differ by is units
+    /// alone.
+    steps: [u64; 2],
+    units: u64,
+    unit: &'static str,
+    /// Where it is counted. Each of these functions switches counting on and off: where one is called by
+    /// another, its own work is left out.
+    functions: &'static [&'static str],
+    /// The most that is allowed.
+    limit: u64,
+}
+
+/// Batches of 32 commands.
+const COMMANDS: Figure = Figure {
+    name: "",
+    package: "p2pdma",
+    task: "commands",
+    steps: [200, 1200],
+    units: 32,
+    unit: "4 KiB command at depth 32",
+    functions: &[],
+    limit: 0,
+};
+
+/// Verdicts about the same pair of a machine with 4,096 endpoints.
+const VERDICTS: Figure = Figure {
+    package: "p2pdma-pci",
+    steps: [100, 1100],
+    units: 1,
+    unit: "verdict",
+    functions: &["*explain_pairs*"],
+    ..COMMANDS
+};
+
+const FIGURES: [Figure; 6] = [
+    Figure {
+        name: "driver (submit, ring, reap)",
+        functions: &["*submit_batch*", "*reap_batch*", BAR_WRITE],
+        limit: 100,
+        ..COMMANDS
+    },
+    Figure {
+        name: "controller, routing, IOMMU, doorbells on their way",
+        functions: &["*let_work*", BAR_WRITE],
+        limit: 350,
+        ..COMMANDS
+    },
+    Figure { name: "a path, with its evidence", task: "path", limit: 5400, ..VERDICTS },
+    Figure { name: "a refusal by ACS", task: "redirected", limit: 50_500, ..VERDICTS },
+    Figure { name: "a refusal between host bridges", task: "across", limit: 7800, ..VERDICTS },
+    Figure {
+        name: "the matrix of 4,096 endpoints, by its rows",
+        task: "matrix",
+        steps: [8, 40],
+        units: 4096,
+        unit: "pair",
+        functions: &["*judge_rows*"],
+        limit: 465,
+        ..VERDICTS
+    },
 ];
 
 /// Counts and compares; fails if a figure is over its limit.
@@ -27,17 +87,19 @@ pub(crate) fn run() -> Result<()> {
     if Command::new("valgrind").arg("--version").output().is_err() {
         bail!("instruction counts need callgrind: install the package valgrind");
     }
-    let binary = build()?;
-    let mut over = Vec::new();
-    for (name, functions, limit) in FIGURES {
-        let [short, long] = BATCHES.map(|batches| count(&binary, functions, batches));
-        let (counted, commands) = (long? - short?, (BATCHES[1] - BATCHES[0]) * PER_BATCH);
+    let (mut built, mut over) = (BTreeMap::new(), Vec::new());
+    for figure in FIGURES {
+        let binary = match built.entry(figure.package) {
+            Entry::Occupied(built) => built.into_mut(),
+            Entry::Vacant(place) => place.insert(build(figure.package)?),
+        };
+        let [short, long] = figure.steps.map(|steps| count(binary, &figure, steps));
+        let units = (figure.steps[1] - figure.steps[0]) * figure.units;
         // Rounded up to tenths.
-        let tenths = (counted * 10).div_ceil(commands);
-        let per_command = format!("{}.{}", tenths / 10, tenths % 10);
-        println!(
-            "{name}: {per_command} instructions per 4 KiB command at depth 32 (limit {limit})"
-        );
+        let tenths = ((long? - short?) * 10).div_ceil(units);
+        let Figure { name, unit, limit, .. } = figure;
+        let per_unit = format!("{}.{}", tenths / 10, tenths % 10);
+        println!("{name}: {per_unit} instructions per {unit} (limit {limit})");
         if tenths > limit * 10 {
             over.push(name);
         }
@@ -48,10 +110,10 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Builds the benchmark without what valgrind does not know (AVX-512).
-fn build() -> Result<PathBuf> {
+/// Builds a benchmark without what valgrind does not know (AVX-512).
+fn build(package: &str) -> Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
-        .args(["bench", "-p", "p2pdma", "--bench", "instructions", "--no-run"])
+        .args(["bench", "-p", package, "--bench", "instructions", "--no-run"])
         .args(["--message-format", "json"])
         .current_dir(source::root())
         .output()
@@ -65,14 +127,14 @@ fn build() -> Result<PathBuf> {
     found.context("the benchmark does not build")
 }
 
-/// The instructions in the given functions and what they call, in a run of so many batches.
-fn count(binary: &PathBuf, functions: &[&str], batches: u64) -> Result<u64> {
-    let toggles = functions.iter().map(|name| format!("--toggle-collect={name}"));
+/// The instructions in a figure's functions and what they call, in a run of so many steps.
+fn count(binary: &PathBuf, figure: &Figure, steps: u64) -> Result<u64> {
+    let toggles = figure.functions.iter().map(|name| format!("--toggle-collect={name}"));
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(toggles)
         .arg(binary)
-        .arg(batches.to_string())
+        .args([&steps.to_string(), figure.task])
         .output()
         .context("cannot run valgrind")?;
     let log = String::from_utf8_lossy(&output.stderr);
