@@ -121,6 +121,19 @@ fn memory_that_is_not_lent_has_a_reason() {
     assert_eq!(lending(&survey(&zen()), "nvme2"), Lending::Withheld(ReasonCode::CmbAlign));
 }
 
+/// A BAR that looks like memory: a path, and nothing for the kernel at its end.
+#[test]
+fn memory_that_no_driver_lends_is_not_had() {
+    let survey = survey(&text("topologies/captures/eight-ssds.snapshot"));
+    let withheld = |id: &NodeId| {
+        let lending = doctor::lending(&survey.topology, Some(&survey), *id);
+        lending == Lending::Withheld(ReasonCode::NoPeerMemory)
+    };
+    let bar = survey.topology.ids().find(withheld).unwrap();
+    let bar = survey.topology.node(bar).bdf.to_string();
+    assert_eq!(obstacle(&survey, "nvme1", &bar), Some(ReasonCode::NoPeerMemory));
+}
+
 /// What is malformed is not known, and neither there nor absent.
 #[test]
 fn a_size_that_is_no_number_is_not_known() {
