@@ -38,12 +38,17 @@ pub(crate) enum Command {
     Copy(copy::Copy),
     /// Devices, links, and who can reach whom
     ///
-    /// Prints the machine as a tree, or as a matrix of who reaches whose memory. It opens no device.
+    /// Prints the machine as a tree, or as a matrix of who reaches whose memory. It opens no device, and
+    /// ends with 0 whatever the matrix says.
     Topo(topo::Topo),
     /// Check this machine, a pair, or the mounted volumes, and say what to fix
     ///
     /// Judges the kernel, who lends memory, links, drivers, block devices and every path. Fixes are
     /// printed with what they cost, and never applied. Without root it says what it could not read.
+    ///
+    /// Of a pair the exit status tells the answer: 0 for a path that can be used, 3 for none, 4 for one
+    /// that is known to lose data, 5 if root could tell. The whole machine and --volumes end with 0
+    /// whatever is found.
     Doctor(doctor::Doctor),
     /// Explain a reason code
     ///

@@ -23,16 +23,16 @@ impl Context {
     /// The machine that `--fabric` and `--iommu` name.
     pub(crate) fn machine(&self) -> Result<Machine> {
         self.check_platform()?;
-        self.machine_of(self.global.machine_name())
+        self.machine_of("--fabric", self.global.machine_name())
     }
 
-    /// A machine by its name or file, with the IOMMU that `--iommu` names.
-    pub(crate) fn machine_of(&self, name: &str) -> Result<Machine> {
+    /// A machine by its name or file, as `option` was given it, with the IOMMU that `--iommu` names.
+    pub(crate) fn machine_of(&self, option: &str, name: &str) -> Result<Machine> {
         let iommu = self.global.iommu.map(Into::into);
         let (text, file) = if name.contains('/') || name.ends_with(".toml") {
             (read(name)?, name.to_owned())
         } else {
-            let text = presets::text(name).ok_or_else(|| unknown_machine(name))?;
+            let text = presets::text(name).ok_or_else(|| unknown_machine(option, name))?;
             (text.to_owned(), format!("topologies/{name}.toml"))
         };
         Machine::parse_with(&text, &file, iommu).map_err(|error| wrong_machine(&error, &text))
@@ -119,12 +119,12 @@ const KEPT_THERE: &str = "the data of namespaces are kept there: name another fo
 const FORMAT: &str =
     "'p2pdma topo --source' prints an example, docs/guide/machines.md tells about the format";
 
-fn unknown_machine(name: &str) -> Failure {
+fn unknown_machine(option: &str, name: &str) -> Failure {
     let names = presets::ALL.iter().map(|(name, _)| *name);
     let failure = Failure::usage(format!("there is no machine '{name}'"));
     let failure = match nearest(name, names.clone()) {
-        Some(meant) => failure.remedy(format!("did you mean --fabric {meant}?")),
-        None => failure.remedy(format!("for a file say --fabric ./{name}")),
+        Some(meant) => failure.remedy(format!("did you mean {option} {meant}?")),
+        None => failure.remedy(format!("for a file say {option} ./{name}")),
     };
     let list: Vec<&str> = names.collect();
     failure.details(format!("there are: {}\n", list.join(", ")))

@@ -171,7 +171,10 @@ fn pictures_show_links_controls_and_the_way() {
         assert!(picture.contains(text), "{text}");
     }
     assert_eq!(picture.matches("class=\"way refused\"").count(), 4);
-    place.run("--fabric default topo d.svg --route nvme1 nvme0").ok();
+    let line = "--fabric default topo d.svg --route nvme1 nvme0";
+    place.run(line).ok().complains(&["d.svg: 7 functions drawn\n"]);
+    let again = place.run(line).ok();
+    again.complains(&["d.svg: 7 functions drawn; it replaces the file that was there\n"]);
     let picture = String::from_utf8(place.read("d.svg")).unwrap();
     assert!(picture.contains("direct, distance 4") && picture.contains("class=\"way\""));
     place.run("--fabric default topo d.svg --route nvme1 nvme7").ends(2).complains(&["nvme7"]);

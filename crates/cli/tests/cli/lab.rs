@@ -59,6 +59,8 @@ fn what_cannot_be_done_is_said_before_anything_is_fetched() {
     for (line, status, said) in [
         ("lab run --topology acs-redirect -- true", 2, "sw0.0: QEMU's switch ports have no ACS"),
         ("lab run --topology nowhere -- true", 2, "there is no machine 'nowhere'"),
+        ("lab run --topology nowhere -- true", 2, "for a file say --topology ./nowhere"),
+        ("lab run --topology no-cmd -- true", 2, "did you mean --topology no-cmb?"),
         ("lab run --topology no-cmb", 2, "<COMMAND>"),
         ("lab run -- true", 2, "--topology"),
         ("lab run --topology no-cmb -o csv -- true", 2, "no table"),

@@ -113,7 +113,7 @@ enum Accel {
 impl Guest {
     /// What QEMU builds of the machine.
     pub(crate) fn plan(&self, context: &Context) -> Result<Plan> {
-        let machine = context.machine_of(&self.topology)?;
+        let machine = context.machine_of("--topology", &self.topology)?;
         let plan = Plan::new(&machine, self.arch()?)?;
         for note in plan.notes() {
             context.out.detail(&format!("{note}"));

@@ -85,7 +85,7 @@ impl List {
 }
 
 fn describe(context: &Context, name: &str, arch: Arch) -> Result<LabMachineDocument> {
-    let machine = context.machine_of(name)?;
+    let machine = context.machine_of("--topology", name)?;
     let (refusals, differences) = match Plan::new(&machine, arch) {
         Ok(plan) => (Vec::new(), plan.notes().iter().map(ToString::to_string).collect()),
         Err(error) => (error.refusals.iter().map(ToString::to_string).collect(), Vec::new()),

@@ -23,17 +23,18 @@ pub(crate) use machines::{MachineDocument, MachinesDocument};
 /// Prints the machine as a tree, or as a matrix of who reaches whose memory.
 #[derive(Debug, Args)]
 pub(crate) struct Topo {
-    /// Picture to write instead of text; its name ends in .svg
+    /// Picture to write instead of text; its name ends in .svg. A file that is there is replaced
     #[arg(value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
     #[arg(conflicts_with_all = ["matrix", "source", "list"])]
     picture: Option<PathBuf>,
     /// In the picture, the way from CLIENT to PROVIDER
     #[arg(long, num_args = 2, value_names = ["CLIENT", "PROVIDER"], requires = "picture")]
     route: Option<Vec<String>>,
-    /// Who reaches whose memory, for all pairs
+    /// Who reaches whose memory, for all pairs. The exit status is 0 whatever the answers are
     #[arg(long)]
     matrix: bool,
-    /// Keep all that was read of this machine, for --from; '-' is standard output
+    /// Keep all that was read of this machine, for --from; '-' is standard output. A file that is there
+    /// is replaced
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(conflicts_with_all = ["source", "list"])]
     save: Option<PathBuf>,
@@ -108,11 +109,11 @@ impl Topo {
             _ => None,
         };
         let picture = svg::draw(subject, route);
-        may_replace(file)?;
+        let replaced = replaces(file)?;
         std::fs::write(file, picture).map_err(|error| Failure::file(file, &error))?;
         let functions = subject.topology().nodes().len();
         context.out.note(&format!(
-            "{}: {} drawn",
+            "{}: {} drawn{replaced}",
             file.display(),
             units::count(functions.try_into().unwrap_or(u64::MAX), "function")
         ));
@@ -137,14 +138,15 @@ fn is_stdio(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// A file may be made, or made again; anything else that has the name stays.
-fn may_replace(file: &Path) -> Result<()> {
+/// A file may be made, or made again, which is said; anything else that has the name stays.
+fn replaces(file: &Path) -> Result<&'static str> {
     match std::fs::symlink_metadata(file) {
         Ok(there) if !there.is_file() => {
             let message = format!("{} is there, and is no ordinary file", file.display());
             Err(Failure::refused("EXISTS", message).remedy("name another file"))
         }
-        _ => Ok(()),
+        Ok(_) => Ok("; it replaces the file that was there"),
+        Err(_) => Ok(""),
     }
 }
 
@@ -156,10 +158,10 @@ fn save(context: &Context, file: &Path) -> Result<()> {
         snapshot.write(&mut text)?;
         return Ok(context.out.text(&String::from_utf8_lossy(&text))?);
     }
-    may_replace(file)?;
+    let replaced = replaces(file)?;
     snapshot.save(file)?;
     let answers = units::count(snapshot.len().try_into().unwrap_or(u64::MAX), "answer");
-    context.out.note(&format!("{}: a snapshot of {answers}", file.display()));
+    context.out.note(&format!("{}: a snapshot of {answers}{replaced}", file.display()));
     Ok(())
 }
 
