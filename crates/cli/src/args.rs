@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use p2pdma::machine::parse_size;
 use p2pdma::topology::IommuMode;
 
-use crate::command::{bench, completions, copy, demo, doctor, explain, lab, man, schema, topo};
+use crate::command::{
+    bench, completions, copy, demo, doctor, explain, lab, man, probe, schema, topo,
+};
 use crate::exit;
 
 /// Moves data between PCIe devices without staging it in host memory, and says whether a machine can
@@ -54,6 +56,11 @@ pub(crate) enum Command {
     ///
     /// Tells what a reason code means, how it is found, and what helps. Without a code it lists them all.
     Explain(explain::Explain),
+    /// Test a path with data, and remember the result
+    ///
+    /// A status proves nothing: a request can succeed whose bytes never arrived. The SSD brings bytes to
+    /// host memory and to the memory, and both are compared.
+    Probe(probe::ProbeCommand),
     /// Measure peer to peer against the bounce through host memory
     ///
     /// Both ways are measured in turns within one run, on a copy of the machine that keeps nothing.

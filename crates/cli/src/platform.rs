@@ -2,7 +2,13 @@
 
 use std::ops::Deref;
 
-use p2pdma::{Bdf, FabricPlatform, LinuxPlatform, Platform};
+use p2pdma::linux::io::Engine;
+use p2pdma::{Bdf, FabricPlatform, LinuxPlatform, Platform, Storage};
+
+use crate::args::PlatformName;
+use crate::context::{self, Context};
+use crate::failure::{Failure, Result};
+use crate::operand::Operand;
 
 /// The machine that a transfer is on.
 pub(crate) enum AnyPlatform {
@@ -24,6 +30,37 @@ impl Deref for AnyPlatform {
 }
 
 impl AnyPlatform {
+    /// The machine that operands are of: the fabric's with its scheme or an option, else this one.
+    pub(crate) fn of(
+        context: &Context,
+        operands: &[&Operand],
+        engine: Engine,
+        storage: impl FnOnce() -> Result<Storage>,
+    ) -> Result<Self> {
+        let global = &context.global;
+        let of_fabric = operands.iter().find(|operand| operand.is_of_fabric());
+        let block = operands.iter().find(|operand| matches!(operand, Operand::Block(_)));
+        let fabric_said = global.fabric.is_some()
+            || global.iommu.is_some()
+            || global.platform == PlatformName::Fabric;
+        if let (Some(block), true) = (block, fabric_said || of_fabric.is_some()) {
+            return Err(two_machines(block, "this machine", "the fabric"));
+        }
+        let of_linux = operands.iter().any(|operand| operand.is_of_linux());
+        let vfio = global.platform == PlatformName::Vfio;
+        if global.platform == PlatformName::Linux {
+            context::only_fabric("--platform linux", global)?;
+        } else if fabric_said || of_fabric.is_some() || !of_linux || vfio {
+            let platform = context.platform(&context.machine()?, &storage()?)?;
+            return Ok(Self::Fabric(Box::new(platform)));
+        }
+        if let Some(operand) = of_fabric {
+            return Err(two_machines(operand, "the software fabric", "this machine"));
+        }
+        let platform = LinuxPlatform::new(context.allowlist()?, engine)?;
+        Ok(Self::Linux(Box::new(platform)))
+    }
+
     /// This machine, if it is that.
     pub(crate) fn linux(&self) -> Option<&LinuxPlatform> {
         match self {
@@ -31,6 +68,11 @@ impl AnyPlatform {
             Self::Fabric(_) => None,
         }
     }
+}
+
+fn two_machines(operand: &Operand, of: &str, other: &str) -> Failure {
+    let message = format!("{operand} is of {of}, and no part of {other}");
+    Failure::usage(message).remedy("name both ends on one of the two")
 }
 
 /// The base class of bridges, those of the host included (PCI Code and ID Assignment 1.16 §1.7).

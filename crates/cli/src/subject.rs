@@ -73,6 +73,11 @@ impl Subject {
         }
     }
 
+    /// Whether it is the machine that this runs on.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        matches!(self, Self::Linux { from: None, .. })
+    }
+
     /// A word for where it comes from.
     pub(crate) fn source(&self) -> &'static str {
         match self {

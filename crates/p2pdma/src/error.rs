@@ -131,9 +131,7 @@ pub enum Error {
         provider: Bdf,
     },
     /// A device gave no more bytes before its end: it was unbound from its driver, removed, or unplugged.
-    #[error(
-        "[P2P-REVOKED] {name} is gone: no byte came from position {at}, which is before its end"
-    )]
+    #[error("[P2P-REVOKED] {name} is gone: nothing moves at byte {at}, which is before its end")]
     Vanished {
         /// The file or block device.
         name: String,

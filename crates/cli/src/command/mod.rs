@@ -10,6 +10,7 @@ pub(crate) mod lab;
 mod line;
 pub(crate) mod man;
 mod pair;
+pub(crate) mod probe;
 pub(crate) mod schema;
 pub(crate) mod topo;
 
@@ -47,6 +48,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
         Command::Doctor(doctor) => doctor.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Bench(bench) => bench.run(context),
+        Command::Probe(probe) => probe.run(context),
         Command::Schema(schema) => schema.run(context),
         Command::Completions(completions) => completions.run(context),
         Command::Man(man) => man.run(context),

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{bench, copy, demo, doctor, explain, lab, topo};
+use super::{bench, copy, demo, doctor, explain, lab, probe, topo};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::output::document::{Envelope, FailureDocument, VERSION};
@@ -29,6 +29,7 @@ enum Name {
     Error,
     Explain,
     Lab,
+    Probe,
     /// Lines of --progress json
     Progress,
     Topo,
@@ -61,6 +62,7 @@ fn schemas(name: Name) -> Vec<(&'static str, Value)> {
             of::<bench::BenchDocument>("p2pdma/bench"),
             of::<bench::RowDocument>("p2pdma/bench-row"),
         ],
+        Name::Probe => vec![of::<probe::ProbeDocument>("p2pdma/probe")],
         Name::Copy => vec![of::<copy::CopyDocument>("p2pdma/copy")],
         Name::Demo => vec![of::<demo::DemoDocument>("p2pdma/demo")],
         Name::Doctor => vec![

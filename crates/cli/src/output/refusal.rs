@@ -339,6 +339,21 @@ fn candidates(rejected: &[Rejected]) -> String {
     text
 }
 
+/// How an end gets to the memory.
+pub(crate) fn reach(reach: &Reach) -> String {
+    match reach {
+        Reach::Own => "its own memory".to_owned(),
+        Reach::Host => "in host memory".to_owned(),
+        Reach::Processor => "the processor copies".to_owned(),
+        Reach::Peer(Route::BusAddress { distance }) => {
+            format!("by bus address, distance {distance}")
+        }
+        Reach::Peer(route) => {
+            format!("through the host bridge, distance {}", route.distance().unwrap_or(0))
+        }
+    }
+}
+
 /// A plan for those who ask: who does what, and why no other memory.
 pub(crate) fn plan(plan: &Plan, topology: &Topology) -> String {
     let mut text = format!("{} via {}\n", styled(LABEL, "plan"), plan.via);
@@ -347,17 +362,7 @@ pub(crate) fn plan(plan: &Plan, topology: &Topology) -> String {
             Stage::Fill => "fills it",
             Stage::Drain => "drains it",
         };
-        let how = match &leg.reach {
-            Reach::Own => "its own memory".to_owned(),
-            Reach::Host => "in host memory".to_owned(),
-            Reach::Processor => "the processor copies".to_owned(),
-            Reach::Peer(Route::BusAddress { distance }) => {
-                format!("by bus address, distance {distance}")
-            }
-            Reach::Peer(route) => {
-                format!("through the host bridge, distance {}", route.distance().unwrap_or(0))
-            }
-        };
+        let how = reach(&leg.reach);
         text.push_str(&continued(&format!("{} {does}: {how}", end_text(&leg.end, topology))));
     }
     text.push_str(&candidates(&plan.rejected));

@@ -25,6 +25,8 @@ fn where_status_lies_the_data_probe_does_not() {
         .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme1n1 --length 1M")
         .step("copy", "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M")
         .step("untouched", "p2pdma copy /dev/nvme2n1 zero: --length 1M")
+        .step("probe", "p2pdma probe /dev/nvme1n1 -o json")
+        .step("doctor", "p2pdma doctor nvme1 nvme0")
         .step("off", "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M --p2p=off --verify")
         .step("log", "dmesg | grep -m1 \"DMAR.*fault\"")
         .run(include_str!("switch-iommu.toml"));
@@ -32,6 +34,8 @@ fn where_status_lies_the_data_probe_does_not() {
     let words = ["[P2P-DATA-LOST]", "succeeded, and the bytes are wrong", "nothing was written"];
     steps.ends("copy", 4, &words);
     steps.ends("untouched", 0, &[]);
+    steps.ends("probe", 4, &["\"passed\": false", "\"code\": \"P2P-DATA-LOST\""]);
+    steps.ends("doctor", 4, &["probe    failed: ", "P2P-DATA-LOST"]);
     steps.ends("off", 0, &["bounced through host memory: 2097152 bytes"]);
     steps.ends("log", 0, &[]);
 }

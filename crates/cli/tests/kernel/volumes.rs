@@ -23,6 +23,10 @@ fn steps() -> Steps {
         .step("larger", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --dst-offset 400M --length 200M")
         .step("odd-length", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1000")
         .step("big-block", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 256M --block-size 128M")
+        .step("probe", "p2pdma probe /dev/nvme1n1 --write")
+        .step("probe-json", "p2pdma probe 0000:05:00.0/ns1 0000:03:00.0/p2pmem -o json")
+        .step("doctor", "p2pdma doctor nvme1 nvme0")
+        .step("unchanged", "p2pdma copy /dev/nvme1n1 pattern:seed=5 --length 1M")
         .step("ext4", "mkfs.ext4 -q /dev/nvme1n1; mkdir /a; mount -t ext4 /dev/nvme1n1 /a")
         .step("held", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --yes")
         .step("to-ext4", "p2pdma copy /dev/nvme0n1 /a/f --length 8M --verify")
@@ -100,6 +104,10 @@ fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
     assert_eq!((&document["host_memory_bytes"], &document["modelled"]), (&0.into(), &().into()));
     assert!(document["measured"]["latency_p99_ns"].as_f64().unwrap() > 0.0);
 
+    steps.ends("probe", 0, &["6 transfers, every byte right", "by bus address, distance 4"]);
+    steps.ends("probe-json", 0, &["\"passed\": true", "\"drains\": 0"]);
+    steps.ends("doctor", 0, &["probe    passed, both ways; 0 h ago on Linux"]);
+    steps.ends("unchanged", 0, &[]);
     steps.ends("overlap", 6, &["overlap in /dev/nvme0n1"]);
     steps.ends("beyond", 2, &["beyond the end of /dev/nvme1n1"]);
     steps.ends("larger", 2, &["do not fit into /dev/nvme1n1", "nothing was written"]);

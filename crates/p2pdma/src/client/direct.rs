@@ -201,6 +201,10 @@ impl DirectClient {
             _ if is(rustix::io::Errno::NODEV) || is(rustix::io::Errno::NXIO) => {
                 Error::Vanished { name, at }
             }
+            // A disk that is being removed has no room at all (`bio_check_eod()`, block/blk-core.c).
+            _ if is(rustix::io::Errno::NOSPC) && self.file.is_block() => {
+                Error::Vanished { name, at }
+            }
             _ => {
                 let reason = format!("at byte {at}: {error}");
                 Error::File { name, reason, kind: error.kind() }

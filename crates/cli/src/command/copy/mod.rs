@@ -5,17 +5,17 @@ mod host;
 mod job;
 mod print;
 mod run;
-mod side;
+pub(crate) mod side;
 mod signature;
 mod target;
-mod volume;
+pub(crate) mod volume;
 
 use std::ffi::OsString;
 
 use clap::{Args, ValueEnum, ValueHint};
 use p2pdma::linux::io::Engine;
 use p2pdma::topology::Topology;
-use p2pdma::{Candidate, LinuxPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
+use p2pdma::{Candidate, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
 pub(crate) use side::find;
@@ -153,7 +153,12 @@ impl Copy {
         let source_file = host::open(&source)?;
         target.check_other_than(source_file.as_ref())?;
 
-        let platform = self.platform(context, [&source, &destination])?;
+        let storage = || match self.dry_run {
+            true => Ok(Storage::Ephemeral),
+            false => context::storage(&self.state),
+        };
+        let operands = [&source, &destination];
+        let platform = AnyPlatform::of(context, &operands, self.engine.into(), storage)?;
         // Only where a file is can tell whether it can be reached directly.
         let begun = platform.linux().map(|_| target.clone().begin()).transpose()?;
         let rules = Rules { require: self.p2p == PolicyName::Require, yes: self.yes };
@@ -185,42 +190,6 @@ impl Copy {
         let transfer =
             Transfer { platform: &platform, source, sink, plan, pieces, lengths, target, begun };
         transfer.run(context, &facts, self.verify, self.flush)
-    }
-
-    /// The machine that the operands are of: the fabric's with its scheme or an option, else this one.
-    fn platform(&self, context: &Context, operands: [&Operand; 2]) -> Result<AnyPlatform> {
-        let global = &context.global;
-        let of_fabric = operands.iter().find(|operand| operand.is_of_fabric());
-        let block = operands.iter().find(|operand| matches!(operand, Operand::Block(_)));
-        let fabric_said = global.fabric.is_some()
-            || global.iommu.is_some()
-            || global.platform == PlatformName::Fabric;
-        if let (Some(block), true) = (block, fabric_said || of_fabric.is_some()) {
-            let message = format!("{block} is of this machine, and no part of the fabric");
-            return Err(Failure::usage(message).remedy("name both ends on one of the two"));
-        }
-        let of_linux = operands.iter().any(|operand| operand.is_of_linux());
-        if global.platform == PlatformName::Linux {
-            context::only_fabric("--platform linux", global)?;
-        } else if fabric_said
-            || of_fabric.is_some()
-            || !of_linux
-            || global.platform == PlatformName::Vfio
-        {
-            let storage = match self.dry_run {
-                true => Storage::Ephemeral,
-                false => context::storage(&self.state)?,
-            };
-            let platform = context.platform(&context.machine()?, &storage)?;
-            return Ok(AnyPlatform::Fabric(Box::new(platform)));
-        }
-        if let Some(operand) = of_fabric {
-            let message =
-                format!("{operand} is of the software fabric, and --platform linux is not");
-            return Err(Failure::usage(message).remedy("name both ends on one of the two"));
-        }
-        let platform = LinuxPlatform::new(context.allowlist()?, self.engine.into())?;
-        Ok(AnyPlatform::Linux(Box::new(platform)))
     }
 
     fn request(&self) -> Request {
@@ -289,7 +258,7 @@ fn nothing_durable(sink: &str) -> Failure {
 }
 
 /// The memory that `--via` names.
-fn via(platform: &dyn Platform, text: &str) -> Result<ProviderId> {
+pub(crate) fn via(platform: &dyn Platform, text: &str) -> Result<ProviderId> {
     let Operand::Device(part) = Operand::parse(text.as_ref())? else {
         return Err(Failure::usage(format!("--via {text} is no memory of a device"))
             .remedy("say --via fabric:nvme0/cmb, or leave it to choose the nearest"));

@@ -10,6 +10,7 @@ use p2pdma::topology::{
 use super::document::{DoctorPairDocument, FindingDocument};
 use super::text;
 use crate::args::Format;
+use crate::command::probe;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -153,6 +154,9 @@ impl Pair<'_> {
             ));
         }
         all.push_str(&bus::text(&verdict.bus));
+        if let Some(record) = self.probe() {
+            all.push_str(&labelled("probe", &record));
+        }
         for (index, gap) in verdict.gaps.iter().enumerate() {
             let lead = if index == 0 { "unknown" } else { "" };
             all.push_str(&labelled(lead, &gap.to_string()));
@@ -162,6 +166,13 @@ impl Pair<'_> {
         }
         all.push_str(&text::findings(&self.found.findings));
         all
+    }
+
+    /// What the last probe on this machine has shown.
+    fn probe(&self) -> Option<String> {
+        let survey = self.subject.survey().filter(|_| self.subject.is_this_machine())?;
+        let (client, provider) = (self.verdict.client, self.verdict.provider);
+        Some(probe::remembered(client, provider)?.text(survey, client))
     }
 
     fn fix(&self) -> Option<&Fix> {

@@ -1,0 +1,122 @@
+//! `probe`: tests a path with data, and remembers what came of it.
+
+mod document;
+mod record;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use clap::{Args, ValueHint};
+use p2pdma::linux::io::Engine;
+use p2pdma::{Candidate, Client, End, Plan, Platform, Policy, Probe, Probed, Via, Wish};
+
+use super::copy::side::{Kind, Side};
+use super::copy::via;
+use super::copy::volume::Rules;
+use crate::args::State;
+use crate::context::{self, Context};
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::operand::Operand;
+use crate::output::refusal;
+use crate::platform::AnyPlatform;
+
+pub(crate) use document::ProbeDocument;
+use record::Keep as _;
+pub(crate) use record::{Record, remembered};
+
+/// Tests with data whether an SSD reaches memory, and remembers the result: `doctor` shows it.
+#[derive(Debug, Args)]
+#[command(after_help = ABOUT)]
+pub(crate) struct ProbeCommand {
+    /// The SSD: /dev/nvme0n1, 0000:03:00.0/ns1, fabric:nvme0/ns1
+    #[arg(value_name = "SSD", value_hint = ValueHint::AnyPath)]
+    client: OsString,
+    /// The memory, such as 0000:03:00.0/p2pmem; auto takes the nearest
+    #[arg(value_name = "MEMORY", default_value = "auto")]
+    memory: String,
+    /// Test the way out of the memory too: writes to the first 64 KiB, and puts back what was there
+    #[arg(long)]
+    write: bool,
+    /// Write although something is on the device
+    #[arg(short, long, requires = "write")]
+    yes: bool,
+    #[command(flatten)]
+    state: State,
+}
+
+const ABOUT: &str = "\
+The SSD reads its first bytes into host memory and into the memory, which held their complement before, and
+both are compared: in blocks of several sizes, at several places. A status proves nothing: a request can
+succeed whose bytes never arrived. Without --write nothing is written to the SSD.";
+
+/// How much of the SSD is used, and how much memory.
+const SPAN: u64 = 64 << 10;
+
+impl ProbeCommand {
+    /// Runs the command.
+    pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
+        let operand = Operand::parse(&self.client)?;
+        let storage = || context::storage(&self.state);
+        let platform = AnyPlatform::of(context, &[&operand], Engine::Uring, storage)?;
+        let rules = Rules { require: true, yes: self.yes };
+        let side = match self.write {
+            true => Side::sink(&platform, &operand, None, 0, rules)?,
+            false => Side::source(&platform, &operand, None, 0, rules)?,
+        };
+        let plan = self.plan(&*platform, &side)?;
+        let Via::Peer(id) = plan.via else {
+            return Err(p2pdma::Error::Internal("a probe of host memory").into());
+        };
+        let (name, bdf) = (side.text.clone(), side.bdf());
+        let outcome = self.probe(&*platform, side, &plan);
+        let record = Record::new(&platform, bdf, id, &outcome);
+        record.keep(&self.state, &context.out);
+        let document = ProbeDocument::new(&name, bdf, id, &plan, &outcome);
+        document.print(&context.out)?;
+        outcome.map(drop).map_err(|failure| failure.documented())
+    }
+
+    fn plan(&self, platform: &dyn Platform, side: &Side) -> Result<Plan> {
+        let (end, barrier) = (side.end(), side.barrier().cloned());
+        if end == End::Host || matches!(end, End::Memory(_)) {
+            let message = format!("{} starts no requests: there is nothing to test", side.text);
+            return Err(Failure::new(Exit::Usage, "OPERAND", message)
+                .remedy("name an SSD: /dev/nvme0n1, fabric:nvme0/ns1"));
+        }
+        let via = match self.memory.as_str() {
+            "auto" => None,
+            text => Some(via(platform, text)?),
+        };
+        let (source, sink) = (end.clone(), end);
+        let policy = Policy::Require;
+        let wish = Wish { source, sink, via, block: SPAN, policy, barrier };
+        let providers = platform.providers()?;
+        let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
+        let topology = platform.topology()?;
+        Plan::new(&topology, wish, &candidates)
+            .map_err(|no_path| refusal::failure(&no_path, &topology))
+    }
+
+    fn probe(&self, platform: &dyn Platform, side: Side, plan: &Plan) -> Result<Probed> {
+        let memory = Arc::new(plan.memory(platform, SPAN)?);
+        let name = side.text.clone();
+        let mut client: Box<dyn Client> = match side.kind {
+            Kind::Namespace { client, .. } => client,
+            Kind::Volume { volume, .. } => volume.client,
+            Kind::Memory { .. } | Kind::Host(_) => {
+                return Err(p2pdma::Error::Internal("a plan for what starts no requests").into());
+            }
+        };
+        let len = client.capabilities().size.min(SPAN);
+        let (name, memory) = (name.as_str(), &memory);
+        let mut probe = Probe { platform, client: &mut *client, name, memory, at: 0, len };
+        let mut probed = probe.fills()?;
+        if self.write {
+            let out = probe.drains()?;
+            probed.drains = out.drains;
+            probed.bytes += out.bytes;
+        }
+        Ok(probed)
+    }
+}
