@@ -25,18 +25,22 @@ pub(crate) struct Ended {
 /// What became of all steps.
 pub(crate) struct Steps(BTreeMap<String, Ended>);
 
-/// Runs a step, and says so before and after. Everything it says is on standard output.
+/// The kernel numbers its controllers in the order in which they happen to come up: `/dev/ssd0` and so on are
+/// in the order of their addresses. A step says so before and after; everything it says is on standard
+/// output.
 const PRELUDE: &str = "\
+until [ $(ls -d /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1 | wc -l) = SSDS ]; do sleep 0.1; done
+number=0
+for disk in /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1; do
+  ln -s /dev/${disk##*/} /dev/ssd$number; number=$((number + 1))
+done
 step() { echo \"@ $1\"; shift; sh -c \"$*\" 2>&1; echo \"= $?\"; }
 ";
 
 impl Script {
     /// A script that begins when so many SSDs have their block devices.
     pub(crate) fn new(ssds: usize) -> Self {
-        let mut text = PRELUDE.to_owned();
-        for ssd in 0..ssds {
-            writeln!(text, "until [ -b /dev/nvme{ssd}n1 ]; do sleep 0.1; done").unwrap();
-        }
+        let text = PRELUDE.replace("SSDS", &ssds.to_string());
         Self { text, packages: Vec::new(), modules: Vec::new() }
     }
 

@@ -5,11 +5,11 @@ use crate::guest::Script;
 #[test]
 fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
     let steps = Script::new(2)
-        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme0n1 --length 1M")
-        .step("copy", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M")
-        .step("untouched", "p2pdma copy /dev/nvme1n1 zero: --length 1M")
-        .step("json", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M -o json")
-        .step("prefer", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --p2p=prefer --verify")
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 1M")
+        .step("copy", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M")
+        .step("untouched", "p2pdma copy /dev/ssd1 zero: --length 1M")
+        .step("json", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M -o json")
+        .step("prefer", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --p2p=prefer --verify")
         .run(include_str!("root-ports.toml"));
     steps.ends("fill", 0, &[]);
     let words = ["[P2P-RC-NOT-ALLOWED]", "PCI_P2PDMA_MAP_NOT_SUPPORTED", "nothing was written"];
@@ -22,12 +22,12 @@ fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
 #[test]
 fn where_status_lies_the_data_probe_does_not() {
     let steps = Script::new(4)
-        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme1n1 --length 1M")
-        .step("copy", "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M")
-        .step("untouched", "p2pdma copy /dev/nvme2n1 zero: --length 1M")
-        .step("probe", "p2pdma probe /dev/nvme1n1 -o json")
-        .step("doctor", "p2pdma doctor nvme1 nvme0")
-        .step("off", "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M --p2p=off --verify")
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd1 --length 1M")
+        .step("copy", "p2pdma copy /dev/ssd1 /dev/ssd2 --length 1M")
+        .step("untouched", "p2pdma copy /dev/ssd2 zero: --length 1M")
+        .step("probe", "p2pdma probe /dev/ssd1 -o json")
+        .step("doctor", "p2pdma doctor 0000:04:00.0 0000:03:00.0")
+        .step("off", "p2pdma copy /dev/ssd1 /dev/ssd2 --length 1M --p2p=off --verify")
         .step("log", "dmesg | grep -m1 \"DMAR.*fault\"")
         .run(include_str!("switch-iommu.toml"));
     steps.ends("fill", 0, &[]);

@@ -6,7 +6,7 @@ use crate::guest::{Script, Steps};
 /// long the copy went on after that, in hundredths of a second. A copy that hangs is ended.
 fn meanwhile(act: &str) -> String {
     format!(
-        "p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 128M --verify > /tmp/said 2>&1 & copy=$!; \
+        "p2pdma copy /dev/ssd1 /dev/ssd2 --length 128M --verify > /tmp/said 2>&1 & copy=$!; \
          (sleep 90; echo HANGS; dmesg | tail -20; kill -9 $copy) & watch=$!; \
          sleep 1; {act}; from=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
          wait $copy; status=$?; to=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
@@ -17,7 +17,7 @@ fn meanwhile(act: &str) -> String {
 /// Each ended with its error, within a second, and said what is left.
 fn in_time(steps: &Steps, gone: &[(&str, &str)]) {
     for (name, what) in gone {
-        let step = steps.ends(name, 1, &[what, "the partial result is in /dev/nvme2n1"]);
+        let step = steps.ends(name, 1, &[what, "the partial result is in /dev/ssd2"]);
         let took = step.said.rsplit_once("took ").unwrap().1.trim().parse::<u32>().unwrap();
         assert!(took < 100, "{name}: {took} hundredths of a second");
     }
@@ -31,11 +31,14 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
     let unbind = |bdf: &str| meanwhile(&format!("echo {bdf} > {DRIVER}/unbind"));
     let again = format!(
         "echo 0000:03:00.0 > {DRIVER}/bind; until [ -e {DEVICES}/0000:03:00.0/p2pmem ]; do sleep 0.1; done; \
-         sleep 1; p2pdma copy /dev/nvme1n1 /dev/nvme2n1 --length 1M --verify"
+         sleep 1; p2pdma copy /dev/ssd1 /dev/ssd2 --length 1M --verify"
     );
     let steps = Script::new(4)
-        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme1n1 --length 128M")
-        .step("reset", &meanwhile("echo 1 > /sys/class/nvme/nvme1/reset_controller"))
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd1 --length 128M")
+        .step(
+            "reset",
+            &meanwhile("echo 1 > /sys/bus/pci/devices/0000:04:00.0/nvme/nvme*/reset_controller"),
+        )
         .step("function-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:05:00.0/reset")))
         .step("provider-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:03:00.0/reset")))
         .step("provider", &unbind("0000:03:00.0"))
@@ -50,7 +53,7 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
     steps.ends("provider-reset", 4, &["[P2P-DATA-LOST]", "the destination differs"]);
     let gone = [
         ("provider", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone"),
-        ("source", "[P2P-REVOKED]: /dev/nvme1n1 is gone"),
+        ("source", "[P2P-REVOKED]: /dev/ssd1 is gone"),
     ];
     in_time(&steps, &gone);
     steps.ends("again", 0, &["read again and equal"]);
@@ -62,13 +65,13 @@ fn removed_devices_are_errors_in_time() {
         .step("removed", &meanwhile(&format!("echo 1 > {DEVICES}/0000:03:00.0/remove")))
         .step(
             "rescanned",
-            "echo 1 > /sys/bus/pci/rescan; until [ -b /dev/nvme0n1 ]; do sleep 0.1; done; sleep 1",
+            "echo 1 > /sys/bus/pci/rescan; until [ -e /sys/bus/pci/devices/0000:03:00.0/p2pmem ]; do sleep 0.1; done; sleep 1",
         )
         .step("sink", &meanwhile(&format!("echo 0000:05:00.0 > {DRIVER}/unbind")))
         .run(include_str!("switch.toml"));
     let gone = [
         ("removed", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone"),
-        ("sink", "[P2P-REVOKED]: /dev/nvme2n1 is gone"),
+        ("sink", "[P2P-REVOKED]: /dev/ssd2 is gone"),
     ];
     steps.ends("rescanned", 0, &[]);
     in_time(&steps, &gone);

@@ -11,56 +11,58 @@ fn steps() -> Steps {
     Script::new(4)
         .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup"])
         .modules(&["xfs", "raid0", "dm-mod"])
-        .step("fill", "p2pdma copy pattern:seed=5 /dev/nvme0n1 --length 64M")
-        .step("whole", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 32M --verify --flush")
-        .step("arrived", "p2pdma copy /dev/nvme1n1 pattern:seed=5 --length 32M")
-        .step("engine", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --verify --engine sync")
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 64M")
+        .step("whole", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 32M --verify --flush")
+        .step("arrived", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 32M")
+        .step("engine", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --verify --engine sync")
         .step("address", "p2pdma copy 0000:03:00.0/ns1 0000:04:00.0/ns1 --length 1M -o json")
-        .step("lent", "p2pdma copy /dev/nvme1n1 0000:03:00.0/p2pmem --length 1M")
-        .step("dry", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --dry-run")
-        .step("overlap", "p2pdma copy /dev/nvme0n1 /dev/nvme0n1 --length 1M --dst-offset 512k")
-        .step("beyond", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --dst-offset 600M")
-        .step("larger", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --dst-offset 400M --length 200M")
-        .step("odd-length", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1000")
-        .step("big-block", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 256M --block-size 128M")
-        .step("probe", "p2pdma probe /dev/nvme1n1 --write")
+        .step("lent", "p2pdma copy /dev/ssd1 0000:03:00.0/p2pmem --length 1M")
+        .step("dry", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --dry-run")
+        .step("overlap", "p2pdma copy /dev/ssd0 /dev/ssd0 --length 1M --dst-offset 512k")
+        .step("beyond", "p2pdma copy /dev/ssd0 /dev/ssd1 --dst-offset 600M")
+        .step("larger", "p2pdma copy /dev/ssd0 /dev/ssd1 --dst-offset 400M --length 200M")
+        .step("odd-length", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1000")
+        .step("big-block", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 256M --block-size 128M")
+        .step("probe", "p2pdma probe /dev/ssd1 --write")
         .step("probe-json", "p2pdma probe 0000:05:00.0/ns1 0000:03:00.0/p2pmem -o json")
-        .step("doctor", "p2pdma doctor nvme1 nvme0")
-        .step("unchanged", "p2pdma copy /dev/nvme1n1 pattern:seed=5 --length 1M")
-        .step("ext4", "mkfs.ext4 -q /dev/nvme1n1; mkdir /a; mount -t ext4 /dev/nvme1n1 /a")
-        .step("held", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --yes")
-        .step("to-ext4", "p2pdma copy /dev/nvme0n1 /a/f --length 8M --verify")
-        .step("nested", "p2pdma copy /dev/nvme1n1 /a/g --length 1M")
-        .step("from-ext4", "p2pdma copy /a/f /dev/nvme2n1 --verify")
-        .step("from-ext4-arrived", "p2pdma copy /dev/nvme2n1 pattern:seed=5 --length 8M")
+        .step("doctor", "p2pdma doctor 0000:04:00.0 0000:03:00.0")
+        .step("unchanged", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 1M")
+        .step("ext4", "mkfs.ext4 -q /dev/ssd1; mkdir /a; mount -t ext4 /dev/ssd1 /a")
+        .step("held", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes")
+        .step("to-ext4", "p2pdma copy /dev/ssd0 /a/f --length 8M --verify")
+        .step("nested", "p2pdma copy /dev/ssd1 /a/g --length 1M")
+        .step("from-ext4", "p2pdma copy /a/f /dev/ssd2 --verify")
+        .step("from-ext4-arrived", "p2pdma copy /dev/ssd2 pattern:seed=5 --length 8M")
         .step("odd-made", "head -c 5000 /a/f > /a/odd")
-        .step("odd", "p2pdma copy /a/odd /dev/nvme2n1 --verify")
+        .step("odd", "p2pdma copy /a/odd /dev/ssd2 --verify")
         .step("odd-file", "p2pdma --platform linux copy /a/odd /a/odd2 --verify")
         .step("odd-same", "cmp /a/odd /a/odd2; ls -l /a/odd2")
-        .step("exists", "p2pdma copy /dev/nvme0n1 /a/f --length 1M")
-        .step("full", "p2pdma copy /dev/nvme0n1 /a/huge; ls /a")
+        .step("exists", "p2pdma copy /dev/ssd0 /a/f --length 1M")
+        .step("full", "p2pdma copy /dev/ssd0 /a/huge; ls /a")
         .step(
             "staged",
-            "(while :; do dd if=/a/f of=/dev/null bs=64k 2> /dev/null; done) & \
-             p2pdma copy /a/f /dev/nvme2n1; status=$?; kill $!; exit $status",
+            "p2pdma copy /a/f /dev/ssd2 & copy=$!; n=0; \
+             while [ $n -lt 512 ]; do \
+             dd if=/a/f of=/dev/null bs=16k skip=$n count=1 2> /dev/null; n=$((n + 1)); done; \
+             wait $copy",
         )
-        .step("xfs", "mkfs.xfs -q /dev/nvme3n1; mkdir /b; mount -t xfs /dev/nvme3n1 /b")
-        .step("to-xfs", "p2pdma copy /dev/nvme0n1 /b/f --length 8M --verify --flush")
+        .step("xfs", "mkfs.xfs -q /dev/ssd3; mkdir /b; mount -t xfs /dev/ssd3 /b")
+        .step("to-xfs", "p2pdma copy /dev/ssd0 /b/f --length 8M --verify --flush")
         .step("xfs-ext4", "p2pdma --platform linux copy /b/f /a/h --verify; cmp /b/f /a/h")
         .step("tmpfs", "p2pdma --platform linux copy /a/f /tmp/x")
-        .step("tmpfs-prefer", "p2pdma copy /dev/nvme0n1 /tmp/x --length 1M --verify --p2p=prefer")
-        .step("journal", "umount /a; mount -t ext4 -o data=journal /dev/nvme1n1 /a")
-        .step("to-journal", "p2pdma copy /dev/nvme0n1 /a/j --length 1M")
-        .step("signature", "umount /a; p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M")
-        .step("signature-yes", "p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M --yes")
-        .step("md", "umount /b; mdadm --build /dev/md0 --level=0 --raid-devices=2 /dev/nvme2n1 /dev/nvme3n1")
-        .step("to-md", "p2pdma copy /dev/nvme0n1 /dev/md0 --length 8M --verify --yes -v")
-        .step("member", "p2pdma copy /dev/nvme0n1 /dev/nvme2n1 --length 1M --yes")
-        .step("from-md", "p2pdma copy /dev/md0 /dev/nvme1n1 --length 8M --verify --yes")
-        .step("dm", "mdadm --stop /dev/md0; echo 0 200000 linear /dev/nvme2n1 0 | dmsetup create lin; dmsetup mknodes")
-        .step("to-dm", "p2pdma copy /dev/nvme0n1 /dev/mapper/lin --length 1M --yes")
-        .step("to-dm-prefer", "p2pdma copy /dev/nvme0n1 /dev/mapper/lin --length 1M --yes --p2p=prefer --verify")
-        .step("nobody", "chmod 666 /dev/nvme*n1; su -s /bin/sh nobody -c \"p2pdma copy /dev/nvme0n1 /dev/nvme1n1 --length 1M\"")
+        .step("tmpfs-prefer", "p2pdma copy /dev/ssd0 /tmp/x --length 1M --verify --p2p=prefer")
+        .step("journal", "umount /a; mount -t ext4 -o data=journal /dev/ssd1 /a")
+        .step("to-journal", "p2pdma copy /dev/ssd0 /a/j --length 1M")
+        .step("signature", "umount /a; p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M")
+        .step("signature-yes", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes")
+        .step("md", "umount /b; mdadm --build /dev/md0 --level=0 --raid-devices=2 /dev/ssd2 /dev/ssd3")
+        .step("to-md", "p2pdma copy /dev/ssd0 /dev/md0 --length 8M --verify --yes -v")
+        .step("member", "p2pdma copy /dev/ssd0 /dev/ssd2 --length 1M --yes")
+        .step("from-md", "p2pdma copy /dev/md0 /dev/ssd1 --length 8M --verify --yes")
+        .step("dm", "mdadm --stop /dev/md0; echo 0 200000 linear /dev/ssd2 0 | dmsetup create lin; dmsetup mknodes")
+        .step("to-dm", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes")
+        .step("to-dm-prefer", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes --p2p=prefer --verify")
+        .step("nobody", "chmod 666 /dev/nvme*n1; su -s /bin/sh nobody -c \"p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M\"")
         .run(MACHINE)
 }
 
@@ -108,24 +110,24 @@ fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
     steps.ends("probe-json", 0, &["\"passed\": true", "\"drains\": 0"]);
     steps.ends("doctor", 0, &["probe    passed, both ways; 0 h ago on Linux"]);
     steps.ends("unchanged", 0, &[]);
-    steps.ends("overlap", 6, &["overlap in /dev/nvme0n1"]);
-    steps.ends("beyond", 2, &["beyond the end of /dev/nvme1n1"]);
-    steps.ends("larger", 2, &["do not fit into /dev/nvme1n1", "nothing was written"]);
+    steps.ends("overlap", 6, &["overlap in /dev/ssd0"]);
+    steps.ends("beyond", 2, &["beyond the end of /dev/ssd1"]);
+    steps.ends("larger", 2, &["do not fit into /dev/ssd1", "nothing was written"]);
     steps.ends("odd-length", 2, &["no whole blocks of 512 bytes"]);
     steps.ends("big-block", 2, &["more than one operation can move"]);
-    steps.ends("held", 6, &["/dev/nvme1n1 is in use"]);
-    steps.ends("nested", 6, &["/dev/nvme1n1 and /a/g are on one another"]);
+    steps.ends("held", 6, &["/dev/ssd1 is in use"]);
+    steps.ends("nested", 6, &["/dev/ssd1 and /a/g are on one another"]);
     steps.ends("exists", 6, &["/a/f exists"]);
     let full = steps.ends("full", 0, &["No space left", "nothing was written"]);
     assert!(!full.said.contains("partial\n"), "{}", full.said);
-    steps.ends("staged", 1, &["[STAGED]", "passed through host memory"]);
+    steps.ends("staged", 1, &["bytes of user data passed through host memory"]);
     steps.ends("tmpfs", 3, &["[P2P-NOT-NVME-PCI]", "nothing was written"]);
     let bounced = ["bounced through host memory: 2097152 bytes", "8 blocks read again"];
     steps.ends("tmpfs-prefer", 0, &bounced);
-    steps.ends("to-journal", 3, &["[P2P-FS]", "/a (ext4)"]);
+    steps.ends("to-journal", 3, &["[P2P-FS]", "/a/j cannot be read or written directly"]);
     steps.ends("signature", 6, &["has an ext2, ext3 or ext4 file system", "--yes overwrites it"]);
     steps.ends("signature-yes", 0, &DIRECT);
-    steps.ends("member", 6, &["/dev/nvme2n1 is in use"]);
+    steps.ends("member", 6, &["/dev/ssd2 is in use"]);
     steps.ends("to-dm", 3, &["[P2P-DM]", "dm-0 does not pass", "nothing was written"]);
     steps.ends("to-dm-prefer", 0, &bounced);
     println!("{} steps on a real kernel", steps.count());

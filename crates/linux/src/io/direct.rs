@@ -50,6 +50,19 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// The same of a file that people know by another name.
+    fn of(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::System { source, .. } => Self::System { path, source },
+            Self::InUse { .. } => Self::InUse { path },
+            Self::Kind { .. } => Self::Kind { path },
+            Self::NotDirect { .. } => Self::NotDirect { path },
+        }
+    }
+}
+
 /// A file or block device, open with `O_DIRECT`.
 #[derive(Debug)]
 pub struct DirectFile {
@@ -97,7 +110,7 @@ impl DirectFile {
     /// [`OpenError`].
     pub fn reopen(file: &File, path: &Path, access: Access) -> Result<Self, OpenError> {
         let own = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let mut direct = Self::open(&own, access)?;
+        let mut direct = Self::open(&own, access).map_err(|error| error.of(path))?;
         path.clone_into(&mut direct.path);
         Ok(direct)
     }
