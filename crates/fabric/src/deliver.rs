@@ -77,7 +77,7 @@ impl State {
                         // not inside each other.
                         _ => {
                             let function = index(function);
-                            self.events.push(leg.done, Event::Unmasked { function, epoch });
+                            self.events.push(leg.done, || Event::Unmasked { function, epoch });
                         }
                     }
                 }
@@ -85,8 +85,8 @@ impl State {
             Target::Interrupt => {
                 let data = <[u8; 4]>::try_from(data).map_or(u32::MAX, u32::from_le_bytes);
                 let message = Message { address: leg.offset, data };
-                let event = Event::Interrupt { message, from: requester.function().map(index) };
-                self.events.push(leg.done, event);
+                let from = requester.function().map(index);
+                self.events.push(leg.done, || Event::Interrupt { message, from });
             }
             Target::Host | Target::Memory { .. } | Target::MsixPending { .. } | Target::Lost => {}
         }
@@ -95,7 +95,7 @@ impl State {
     /// Sends a register write on its way: it arrives as an event, so no model runs inside another. The
     /// processor's own are counted, so that its reads do not pass them. Of the place: the offset in the
     /// BAR, and when it would be there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn post(
         &mut self,
         (function, bar): (usize, u8),
@@ -106,7 +106,7 @@ impl State {
         let slot = &mut self.machine.tree.functions[function];
         slot.posted += u32::from(from_host);
         let (epoch, function) = (slot.epoch, index(function));
-        let write = Event::Write { function, bar, offset, data, epoch, from_host };
+        let write = || Event::Write { function, bar, offset, data, epoch, from_host };
         self.events.push(done, write);
     }
 

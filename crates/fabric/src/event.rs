@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use p2pdma_pci::Instant;
 
-use wheel::{Key, Wheel};
+use wheel::Wheel;
 
 /// Events in the order of their time, and of their making where times are equal.
 ///
@@ -16,15 +16,18 @@ use wheel::{Key, Wheel};
 #[derive(Debug)]
 pub(crate) struct EventQueue<E> {
     now: Instant,
-    made: u64,
     present: VecDeque<E>,
     near: Wheel<E>,
     far: BinaryHeap<Reverse<Far<E>>>,
+    /// How many events have been far.
+    made: u64,
 }
 
 #[derive(Debug)]
 struct Far<E> {
-    key: Key,
+    at: Instant,
+    /// The how-manieth far event it is.
+    made: u64,
     event: E,
 }
 
@@ -32,10 +35,10 @@ impl<E> EventQueue<E> {
     pub(crate) fn new() -> Self {
         Self {
             now: Instant::ZERO,
-            made: 0,
             present: VecDeque::new(),
             near: Wheel::new(),
             far: BinaryHeap::new(),
+            made: 0,
         }
     }
 
@@ -45,21 +48,15 @@ impl<E> EventQueue<E> {
         self.now
     }
 
-    /// Adds an event. One in the past happens now; one at the end of time never.
-    ///
-    /// Inlined, so that the event is written into its place field by field: to read it as a whole just
-    /// after that stalls the processor.
+    /// Adds the event that `make` makes. One in the past happens now; one at the end of time never.
     #[inline(always)]
-    pub(crate) fn push(&mut self, at: Instant, event: E) {
+    pub(crate) fn push(&mut self, at: Instant, make: impl FnOnce() -> E) {
         if at <= self.now {
-            return self.push_present(event);
-        }
-        self.made += 1;
-        let key = Key { at, made: self.made };
-        if Wheel::<E>::reaches(self.now, at) {
-            self.near.push(key, event);
+            self.push_present(make());
+        } else if Wheel::<E>::reaches(self.now, at) {
+            self.near.push(at, make);
         } else {
-            self.push_far(key, event);
+            self.push_far(at, make());
         }
     }
 
@@ -69,46 +66,42 @@ impl<E> EventQueue<E> {
     }
 
     #[cold]
-    fn push_far(&mut self, key: Key, event: E) {
-        self.far.push(Reverse(Far { key, event }));
+    fn push_far(&mut self, at: Instant, event: E) {
+        self.made += 1;
+        self.far.push(Reverse(Far { at, made: self.made, event }));
     }
 
-    /// The first of those that are not for the present.
+    /// When the first of the far ones happens; never if there is none.
     #[inline]
-    fn first(&self) -> Key {
-        let near = self.near.first();
-        match self.far.peek() {
-            None => near,
-            Some(Reverse(far)) => near.min(far.key),
-        }
+    fn far_at(&self) -> Instant {
+        self.far.peek().map_or(Instant::NEVER, |Reverse(far)| far.at)
     }
 
     /// When the next event happens.
     #[inline]
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        let at = if self.present.is_empty() { self.first().at } else { self.now };
+        let later = self.near.first().min(self.far_at());
+        let at = if self.present.is_empty() { later } else { self.now };
         (at < Instant::NEVER).then_some(at.max(self.now))
     }
 
     /// Takes the next event and moves the present to it.
     pub(crate) fn pop(&mut self) -> Option<E> {
-        let first = self.first();
+        let (near, far) = (self.near.first(), self.far_at());
+        let first = near.min(far);
         // One that is due was made before the present began, hence before everything that is for the
         // present.
-        if first.at > self.now
+        if first > self.now
             && let Some(event) = self.present.pop_front()
         {
             return Some(event);
         }
-        if first.at == Instant::NEVER {
+        if first == Instant::NEVER {
             return None;
         }
-        self.now = self.now.max(first.at);
-        if first == self.near.first() {
-            self.near.pop()
-        } else {
-            self.far.pop().map(|Reverse(far)| far.event)
-        }
+        self.now = self.now.max(first);
+        // Of two for one instant, the far one was made when that was too far away for the other.
+        if near < far { self.near.pop() } else { self.far.pop().map(|Reverse(far)| far.event) }
     }
 
     /// Moves the present forward; never past an event that waits.
@@ -127,7 +120,7 @@ impl<E> EventQueue<E> {
 
 impl<E> PartialEq for Far<E> {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
+        (self.at, self.made) == (other.at, other.made)
     }
 }
 
@@ -141,7 +134,7 @@ impl<E> PartialOrd for Far<E> {
 
 impl<E> Ord for Far<E> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
+        (self.at, self.made).cmp(&(other.at, other.made))
     }
 }
 
@@ -158,7 +151,7 @@ mod tests {
     #[test]
     fn the_present_never_passes_a_waiting_event() {
         let mut queue = EventQueue::new();
-        queue.push(at(10), ());
+        queue.push(at(10), || ());
         queue.advance(at(50));
         assert_eq!((queue.now(), queue.next_at()), (at(10), Some(at(10))));
         assert_eq!(queue.pop(), Some(()));
@@ -180,7 +173,7 @@ mod tests {
             let mut model: Vec<(Instant, usize)> = Vec::new();
             for (made, (delay, pops)) in steps.into_iter().enumerate() {
                 let when = queue.now() + Duration::from_picos(delay);
-                queue.push(when, made);
+                queue.push(when, || made);
                 model.push((when, made));
                 for _ in 0..pops {
                     model.sort();

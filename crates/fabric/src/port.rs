@@ -65,9 +65,9 @@ impl<'a> Port<'a> {
     /// as possible, after what already waits.
     #[inline(never)]
     pub fn wake_at(&mut self, at: Instant, timer: TimerId) {
-        let function = self.function;
-        let epoch = self.state.machine.tree.functions[function].epoch;
-        self.state.events.push(at, Event::Wake { function: index(function), timer, epoch });
+        let epoch = self.state.machine.tree.functions[self.function].epoch;
+        let function = index(self.function);
+        self.state.events.push(at, || Event::Wake { function, timer, epoch });
     }
 
     /// Makes a bell that wakes this function, for others to ring. It is good until the next reset.

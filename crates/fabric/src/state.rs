@@ -297,7 +297,7 @@ impl State {
     fn answer_bells(&mut self) {
         if self.bells.any() {
             for Whom { function, timer, epoch } in self.bells.take() {
-                self.events.push(self.now(), Event::Wake { function, timer, epoch });
+                self.events.push(self.now(), || Event::Wake { function, timer, epoch });
             }
         }
     }

@@ -2,16 +2,8 @@
 
 use p2pdma_pci::Instant;
 
-/// What events are ordered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) at: Instant,
-    /// The how-manieth event it is.
-    pub(super) made: u64,
-}
-
 /// How long a bucket lasts, as a power of two in picoseconds: 33 ns. A wheel of a thousand of them covers
-/// what a few links and a queue of commands take, and mostly there is one event in a bucket.
+/// what a few links and a queue of commands take, and there are few events in a bucket.
 const BUCKET_SHIFT: u32 = 15;
 const BUCKETS: usize = 1024;
 const WORDS: usize = BUCKETS / 64;
@@ -19,34 +11,32 @@ const WORDS: usize = BUCKETS / 64;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Events within a turn of the wheel from the present on, each in the bucket of its time. Neither putting
-/// one in nor finding the first depends on how many there are.
+/// Events within a turn of the wheel from the present on, each in the bucket of its time, where they hang in
+/// their order. Neither putting one in nor finding the first depends on how many buckets there are.
 #[derive(Debug)]
 pub(super) struct Wheel<E> {
-    first: Key,
-    /// The first's slot.
-    at: u32,
+    /// When the first event happens; never if there is none.
+    first: Instant,
     /// The first free slot; beyond the last if there is none.
     free: u32,
     /// Which words of `used` are not zero.
     words: u32,
     /// Which buckets are not empty.
     used: [u64; WORDS],
-    /// The slot of each bucket's last event; the others hang on it.
+    /// The slot of each bucket's first event; the others hang on it.
     buckets: Box<[u32; BUCKETS]>,
     slots: Vec<Slot<E>>,
 }
 
+/// A line of the cache each.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot<E> {
-    key: Key,
+    at: Instant,
     /// The next in the bucket, or the next free slot.
     next: u32,
     event: Option<E>,
 }
-
-/// What is later than every event.
-const NEVER: Key = Key { at: Instant::NEVER, made: u64::MAX };
 
 /// The bucket of an instant, on a wheel without end.
 #[inline]
@@ -62,8 +52,7 @@ fn bucket(at: Instant) -> usize {
 impl<E> Wheel<E> {
     pub(super) fn new() -> Self {
         Self {
-            first: NEVER,
-            at: NONE,
+            first: Instant::NEVER,
             free: 0,
             words: 0,
             used: [0; WORDS],
@@ -78,29 +67,28 @@ impl<E> Wheel<E> {
         turn(at).wrapping_sub(turn(now)) < BUCKETS as u64
     }
 
-    /// The first event's key.
+    /// When the first event happens; never if there is none.
     #[inline]
-    pub(super) fn first(&self) -> Key {
+    pub(super) fn first(&self) -> Instant {
         self.first
     }
 
-    /// Puts an event on the wheel.
+    /// Puts an event on the wheel, behind those of the same time. It is made in its place, field by
+    /// field: to read it as a whole just after that stalls the processor.
     #[inline(always)]
-    pub(super) fn push(&mut self, key: Key, event: E) {
-        let bucket = bucket(key.at);
+    pub(super) fn push(&mut self, at: Instant, make: impl FnOnce() -> E) {
+        let bucket = bucket(at);
         let slot = self.free;
-        let hung = std::mem::replace(&mut self.buckets[bucket], slot);
         self.used[bucket / 64] |= 1 << (bucket % 64);
         self.words |= 1 << (bucket / 64);
-        // Which of the two is earlier cannot be predicted: no branch, please.
-        let earlier = key.at < self.first.at;
-        self.first.at = if earlier { key.at } else { self.first.at };
-        self.first.made = if earlier { key.made } else { self.first.made };
-        self.at = if earlier { slot } else { self.at };
-        let taken = Slot { key, next: hung, event: Some(event) };
+        self.first = self.first.min(at);
+        let next = self.hang(bucket, slot, at);
         match self.slots.get_mut(slot as usize) {
-            Some(place) => self.free = std::mem::replace(place, taken).next,
-            None => self.grow(taken),
+            Some(place) => {
+                self.free = place.next;
+                (place.at, place.next, place.event) = (at, next, Some(make()));
+            }
+            None => self.grow(Slot { at, next, event: Some(make()) }),
         }
     }
 
@@ -111,54 +99,47 @@ impl<E> Wheel<E> {
         self.free = u32::try_from(self.slots.len()).unwrap_or(NONE);
     }
 
+    /// Hangs a slot behind those of its bucket that are not later; returns the one that follows.
+    #[inline(always)]
+    fn hang(&mut self, bucket: usize, slot: u32, at: Instant) -> u32 {
+        let (mut before, mut next) = (NONE, self.buckets[bucket]);
+        while let Some(place) = self.slots.get(next as usize)
+            && place.at <= at
+        {
+            (before, next) = (next, place.next);
+        }
+        match self.slots.get_mut(before as usize) {
+            Some(place) => place.next = slot,
+            None => self.buckets[bucket] = slot,
+        }
+        next
+    }
+
     /// Takes the first event.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<E> {
-        let (slot, bucket) = (self.at, bucket(self.first.at));
+        let bucket = bucket(self.first);
+        let slot = self.buckets[bucket];
         let place = self.slots.get_mut(slot as usize)?;
         let event = place.event.take();
         let next = std::mem::replace(&mut place.next, self.free);
         self.free = slot;
-        if self.buckets[bucket] == slot {
-            self.buckets[bucket] = next;
-        } else {
-            self.unhang(bucket, slot, next);
-        }
-        if self.buckets[bucket] == NONE {
+        self.buckets[bucket] = next;
+        if next == NONE {
             self.used[bucket / 64] &= !(1 << (bucket % 64));
             let empty = self.used[bucket / 64] == 0;
             self.words &= !(u32::from(empty) << (bucket / 64));
         }
-        (self.first, self.at) = self.find(bucket);
+        self.first = self.find(bucket);
         event
     }
 
-    /// Takes a slot out of a bucket in which it is not the last.
-    #[cold]
-    fn unhang(&mut self, bucket: usize, slot: u32, next: u32) {
-        let mut at = self.buckets[bucket];
-        while let Some(place) = self.slots.get_mut(at as usize) {
-            if place.next == slot {
-                place.next = next;
-                return;
-            }
-            at = place.next;
-        }
-    }
-
-    /// The first event, which is in no bucket before `from` but in a later turn.
+    /// When the first event happens, which is in no bucket before `from` but in a later turn.
     #[inline]
-    fn find(&self, from: usize) -> (Key, u32) {
-        let Some(bucket) = self.next_used(from) else { return (NEVER, NONE) };
-        let mut slot = self.buckets[bucket];
-        let (mut first, mut at) = (NEVER, NONE);
-        while let Some(place) = self.slots.get(slot as usize) {
-            if place.key < first {
-                (first, at) = (place.key, slot);
-            }
-            slot = place.next;
-        }
-        (first, at)
+    fn find(&self, from: usize) -> Instant {
+        let first = self.next_used(from).map(|bucket| self.buckets[bucket]);
+        let place = first.and_then(|slot| self.slots.get(slot as usize));
+        place.map_or(Instant::NEVER, |place| place.at)
     }
 
     /// The first bucket that is not empty, from one on and around.

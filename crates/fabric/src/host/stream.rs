@@ -41,7 +41,7 @@ impl State {
         let began = self.now();
         self.streams.0.push(Stream { began, bytes: 0, at: 0, running: true });
         for _ in 0..DEPTH {
-            self.events.push(began, Event::Stream(index));
+            self.events.push(began, || Event::Stream(index));
         }
         Some(index)
     }
@@ -59,7 +59,7 @@ impl State {
         let done = channels.access(stream.at, CHUNK, now, now);
         stream.at = stream.at.wrapping_add(CHUNK);
         stream.bytes += CHUNK;
-        self.events.push(done, Event::Stream(index));
+        self.events.push(done, || Event::Stream(index));
     }
 
     /// What an application got so far; `stop` ends it.

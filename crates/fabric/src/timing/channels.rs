@@ -31,7 +31,7 @@ impl HostChannels {
     ///
     /// The work is on the channel's account from now on: until `from` it is free for others, who would
     /// have to wait for nothing if it stood idle until then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn access(
         &mut self,
         address: u64,
