@@ -127,6 +127,9 @@ fn at_start(error: Error) -> Failed {
 /// is given up long before.
 const LONGEST: u64 = 1 << 50;
 
+/// Up to here the histogram has room from the beginning, in picoseconds: 16 microseconds.
+const USUAL: u64 = 1 << 24;
+
 /// An end with its mapping of the memory.
 struct Attached<'a> {
     client: &'a mut dyn Client,
@@ -176,8 +179,10 @@ impl<'a> Run<'a> {
             return Err(Error::OutsideMemory { offset: 0, len: needed, size: memory.len() });
         }
         let began = platform.clock().now();
-        let latency = Histogram::new_with_bounds(1, LONGEST, 3);
-        let latency = latency.map_err(|_| Error::Internal("no histogram"))?;
+        // Long latencies are rare, and the room for them takes its time to be cleared.
+        let latency = Histogram::new_with_bounds(1, USUAL, 3);
+        let mut latency = latency.map_err(|_| Error::Internal("no histogram"))?;
+        latency.auto(true);
         Ok(Self {
             platform,
             pipeline: Pipeline::new(plan.shape, job.len, job.block, job.depth),
@@ -254,9 +259,12 @@ impl<'a> Run<'a> {
             Stage::Fill => &mut self.source,
             Stage::Drain => &mut self.sink,
         };
-        let end = end.as_mut().ok_or(Error::Internal("a leg without a client"))?;
-        let position = end.base.checked_add(at);
-        let position = position.ok_or(Error::Internal("a job beyond 2^64"))?;
+        let Some(end) = end.as_mut() else {
+            return Err(Error::Internal("a leg without a client"));
+        };
+        let Some(position) = end.base.checked_add(at) else {
+            return Err(Error::Internal("a job beyond 2^64"));
+        };
         let op = match stage {
             Stage::Fill => Op::Fill { from: position, len },
             Stage::Drain => Op::Drain { to: position, len },
@@ -296,35 +304,30 @@ impl<'a> Run<'a> {
 
     fn end_all(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
         let mut all = std::mem::take(&mut self.done);
-        for done in &mut all {
-            let result = std::mem::replace(&mut done.result, Ok(()));
-            self.end(done.ticket, result, now, failure)?;
+        for done in all.drain(..) {
+            if let Err(error) = done.result {
+                failure.get_or_insert(error);
+            }
+            self.end(done.ticket, now, failure.is_none())?;
         }
-        all.clear();
         self.done = all;
         Ok(())
     }
 
-    /// An operation has ended.
+    /// An operation has ended; if all did so `well` until now, its block counts.
     #[inline]
-    fn end(
-        &mut self,
-        ticket: Ticket,
-        result: Result<(), Error>,
-        now: Instant,
-        failure: &mut Option<Error>,
-    ) -> Result<(), Error> {
+    fn end(&mut self, ticket: Ticket, now: Instant, well: bool) -> Result<(), Error> {
         let stage = if ticket.0 & 1 == 0 { Stage::Fill } else { Stage::Drain };
         let slot = ticket.0 >> 1;
-        if let Err(error) = result {
-            failure.get_or_insert(error);
-        }
         let unexpected = |_| Error::Internal("a client ended what was not begun");
         let moved = self.pipeline.ended(stage, slot).map_err(unexpected)?;
-        if let Some((at, len)) = moved.filter(|_| failure.is_none()) {
+        if let Some((at, len)) = moved.filter(|_| well) {
             self.moved.add(at, len);
             let begun = self.begun.get(slot as usize).copied().unwrap_or(now);
-            self.latency.saturating_record(now.since(begun).picos());
+            let latency = now.since(begun).picos().min(LONGEST);
+            self.latency
+                .record(latency)
+                .map_err(|_| Error::Internal("a histogram that is full"))?;
         }
         Ok(())
     }
