@@ -15,6 +15,7 @@ use super::{AGAIN, Activity, BATCH, BLOCKS_PER_CALL, COMMANDS_PER_CALL, Engine, 
 
 impl Engine {
     /// Carries out what waits, up to a limit.
+    #[inline(never)]
     fn run(&mut self, env: &mut Env<'_, '_>) {
         if !self.stalled.is_empty() && self.outstanding < self.max_outstanding {
             for id in std::mem::take(&mut self.stalled) {
@@ -72,7 +73,7 @@ impl Engine {
     }
 
     /// Carries out what waits, if anything does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn go_on(&mut self, env: &mut Env<'_, '_>) {
         if self.is_calm() {
             self.blocks = 0;
