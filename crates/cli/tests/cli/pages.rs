@@ -2,8 +2,19 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 10] =
-    ["demo", "copy", "topo", "doctor", "explain", "bench", "lab", "schema", "completions", "man"];
+const COMMANDS: [&str; 11] = [
+    "demo",
+    "copy",
+    "topo",
+    "doctor",
+    "explain",
+    "probe",
+    "bench",
+    "lab",
+    "schema",
+    "completions",
+    "man",
+];
 /// Commands of a command.
 const NESTED: [&str; 3] = ["lab run", "lab shell", "lab list"];
 
