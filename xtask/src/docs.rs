@@ -46,7 +46,7 @@ fn workplace(root: &Path) -> Result<tempfile::TempDir> {
     let parent = root.join("target");
     std::fs::create_dir_all(&parent)?;
     let folder = tempfile::Builder::new().prefix("docs-").tempdir_in(&parent)?;
-    for name in [".ci", "topologies", "LICENSE-APACHE"] {
+    for name in [".ci", "crates", "topologies", "LICENSE-APACHE"] {
         std::os::unix::fs::symlink(root.join(name), folder.path().join(name))?;
     }
     Ok(folder)
