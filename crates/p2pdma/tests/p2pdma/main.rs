@@ -7,6 +7,7 @@ mod captures;
 mod doctor;
 mod machines;
 mod planning;
+mod probing;
 mod support;
 mod transfers;
 mod upsets;

@@ -2,13 +2,15 @@
 
 use p2pdma::topology::{Allowlist, MemoryKind, ReasonCode, Topology};
 use p2pdma::{
-    Bdf, Candidate, End, FabricPlatform, NoPath, Plan, Platform, Policy, ProviderId, Reach, Shape,
-    Storage, Via, Why, Wish, presets,
+    Barrier, Bdf, Candidate, End, FabricPlatform, NoPath, Plan, Platform, Policy, ProviderId,
+    Reach, Shape, Storage, Via, Why, Wish, presets,
 };
+
+use crate::support::machine;
 
 const BLOCK: u64 = 128 << 10;
 
-fn topology(preset: &str) -> (FabricPlatform, std::sync::Arc<Topology>) {
+fn topology_of(preset: &str) -> (FabricPlatform, std::sync::Arc<Topology>) {
     let machine = presets::machine(preset, None).unwrap();
     let platform = FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::kernel()).unwrap();
     let topology = platform.topology().unwrap();
@@ -28,7 +30,7 @@ fn wish(platform: &FabricPlatform, policy: Policy) -> Wish {
 }
 
 fn plan(preset: &str, policy: Policy) -> Result<Plan, Box<NoPath>> {
-    let (platform, topology) = topology(preset);
+    let (platform, topology) = topology_of(preset);
     let providers = platform.providers().unwrap();
     let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
     Plan::new(&topology, wish(&platform, policy), &candidates)
@@ -70,7 +72,7 @@ fn the_source_s_own_buffer_is_no_detour() {
 /// Three SSDs' buffers, of which the nearest that both ends reach is wanted.
 #[test]
 fn the_nearest_candidate_wins_and_the_others_say_why_not() {
-    let (platform, topology) = topology("eight-ssds");
+    let (platform, topology) = topology_of("eight-ssds");
     let at = |name: &str| platform.find(name).unwrap();
     let candidate = |name, capacity| Candidate {
         id: ProviderId { bdf: at(name), kind: MemoryKind::Cmb },
@@ -116,7 +118,7 @@ fn a_persistent_region_is_used_only_by_name() {
 
 #[test]
 fn memory_can_be_an_end_but_not_both() {
-    let (platform, topology) = topology("eight-ssds");
+    let (platform, topology) = topology_of("eight-ssds");
     let at = |name: &str| platform.find(name).unwrap();
     let index = p2pdma::topology::MemoryKind::Bar(p2pdma::BarIndex::ZERO);
     let providers = platform.providers().unwrap();
@@ -140,10 +142,102 @@ fn memory_can_be_an_end_but_not_both() {
 
 #[test]
 fn what_is_not_there_is_said_by_name() {
-    let (platform, topology) = topology("no-cmb");
+    let (platform, topology) = topology_of("no-cmb");
     let nowhere = ProviderId { bdf: Bdf::new(0, 9, 0, 0).unwrap(), kind: MemoryKind::Cmb };
     let wish = Wish { via: Some(nowhere), ..wish(&platform, Policy::Require) };
     let refused = Plan::new(&topology, wish.clone(), &[]).unwrap_err();
     assert_eq!(refused.code, ReasonCode::NoPeerMemory);
     assert!(refused.to_string().contains("0000:09:00.0/cmb is not there"), "{refused}");
+}
+
+/// Two SSDs below the switch of the lender, and one below a switch below it.
+const DEEPER: &str = r#"
+    name = "deeper"
+    [[host-bridge]]
+    name = "host0"
+    id = "8086:29c0"
+    p2p = "refuse"
+    [[root-port]]
+    name = "rp0"
+    on = "host0"
+    [[switch]]
+    name = "upper"
+    below = "rp0"
+    ports = 3
+    acs = "none"
+    [[switch]]
+    name = "lower"
+    below = "upper.2"
+    ports = 1
+    acs = "none"
+    [[nvme]]
+    name = "nvme0"
+    below = "upper.0"
+    cmb = "1M"
+    [[nvme]]
+    name = "nvme1"
+    below = "upper.1"
+    [[nvme]]
+    name = "nvme2"
+    below = "lower.0"
+"#;
+
+#[test]
+fn a_volume_is_as_far_as_the_device_for_which_it_is_hardest() {
+    let platform = machine(DEEPER);
+    let topology = platform.topology().unwrap();
+    let providers = platform.providers().unwrap();
+    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let distance = |sink: End| {
+        let wish = Wish { sink, ..wish(&platform, Policy::Require) };
+        let plan = Plan::new(&topology, wish, &candidates).unwrap();
+        match &plan.legs[1].reach {
+            Reach::Peer(route) => route.distance(),
+            _ => None,
+        }
+    };
+    let names: Vec<Bdf> =
+        (0..3).filter_map(|number| platform.find(&format!("nvme{number}"))).collect();
+    let each: Vec<_> = names.iter().map(|&bdf| distance(End::Client(bdf))).collect();
+    let all = *each.iter().max().unwrap();
+    assert!(each.iter().flatten().any(|distance| Some(*distance) < all), "{each:?}");
+    for order in [names.clone(), names.iter().rev().copied().collect()] {
+        assert_eq!(distance(End::Volume(order.into())), all);
+    }
+    // One of several without a path is enough.
+    let (platform, topology) = topology_of("root-ports");
+    let volume =
+        End::Volume([platform.find("nvme0").unwrap(), platform.find("nvme1").unwrap()].into());
+    let providers = platform.providers().unwrap();
+    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let wish = Wish { source: volume.clone(), sink: volume, ..wish(&platform, Policy::Require) };
+    assert_eq!(
+        Plan::new(&topology, wish, &candidates).unwrap_err().code,
+        ReasonCode::RootNotAllowed
+    );
+}
+
+#[test]
+fn a_barrier_stands_whatever_the_memory() {
+    let (platform, topology) = topology_of("default");
+    let providers = platform.providers().unwrap();
+    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let barrier = Barrier {
+        end: "/dev/mapper/lin".to_owned(),
+        element: "dm-0".to_owned(),
+        code: ReasonCode::Dm,
+    };
+    let wish = |policy| Wish { barrier: Some(barrier.clone()), ..wish(&platform, policy) };
+    let refused = Plan::new(&topology, wish(Policy::Require), &candidates).unwrap_err();
+    assert_eq!(refused.code, ReasonCode::Dm);
+    let said = refused.to_string();
+    assert!(
+        said.contains("dm-0 does not pass peer-to-peer transfers of /dev/mapper/lin"),
+        "{said}"
+    );
+    let bounced = Plan::new(&topology, wish(Policy::Prefer), &candidates).unwrap();
+    assert!(bounced.uses_host_memory() && bounced.bounced.is_some());
+    // The host's own ends pass no peer's memory.
+    let from_host = Wish { source: End::Host, ..wish(Policy::Require) };
+    assert!(Plan::new(&topology, from_host, &candidates).is_ok());
 }
