@@ -9,11 +9,13 @@
 mod direct;
 mod extents;
 mod lent;
+mod processor;
 mod ring;
 mod watch;
 
 pub use direct::{Access, DirectFile, OpenError, first_bytes};
 pub use extents::{Extent, extents};
 pub use lent::{LendError, LentMemory, Pool};
+pub use processor::processor_time;
 pub use ring::{Completion, Direction, Engine, Queue, Request};
 pub use watch::{Seen, Watch};

@@ -134,7 +134,7 @@ impl Queue {
     }
 
     /// Begins what was pushed, and waits until some of what is under way has ended, or for `patience`. Of
-    /// many it waits for half, so that one system call serves many requests.
+    /// many it waits for little more than half, so that one system call serves many requests: 18 of 32.
     ///
     /// # Errors
     /// What io_uring_enter(2) says.
@@ -203,7 +203,8 @@ impl Ring {
         let time = Timespec::new().sec(patience.as_secs()).nsec(patience.subsec_nanos());
         self.calls += 1;
         let args = SubmitArgs::new().timespec(&time);
-        match self.uring.submitter().submit_with_args((self.under_way / 2).max(1), &args) {
+        let awaited = (self.under_way * 9 / 16).max(1);
+        match self.uring.submitter().submit_with_args(awaited, &args) {
             Err(error) if !is_transient(&error) => Err(error),
             _ => Ok(()),
         }
