@@ -79,9 +79,16 @@ impl Demo {
         pair.fill(PAYLOAD, SEED, &interrupt)?;
         let alone = application_alone(&platform);
         let ways = vec![
-            way(&mut pair, Policy::Require, JOB, alone, &interrupt)?,
+            way(&platform, &mut pair, Policy::Require, JOB, alone, &interrupt)?,
             // To another place: what is verified must not be there already.
-            way(&mut pair, Policy::Off, Job { to: 2 * PAYLOAD, ..JOB }, alone, &interrupt)?,
+            way(
+                &platform,
+                &mut pair,
+                Policy::Off,
+                Job { to: 2 * PAYLOAD, ..JOB },
+                alone,
+                &interrupt,
+            )?,
         ];
         let refusing = machine(REFUSING)?;
         let refused = match open(&refusing)?.plan(Policy::Require, JOB.block) {
@@ -140,6 +147,7 @@ fn got(stream: fabric::StreamReport) -> Option<f64> {
 }
 
 fn way(
+    platform: &FabricPlatform,
     pair: &mut Pair<'_>,
     policy: Policy,
     job: Job,
@@ -148,11 +156,11 @@ fn way(
 ) -> Result<WayDocument> {
     let plan = pair.plan(policy, job.block)?;
     let path = if plan.uses_host_memory() { "through-host-memory" } else { "peer-to-peer" };
-    let stream = pair.platform.fabric().start_stream();
+    let stream = platform.fabric().start_stream();
     let began = Instant::now();
     let report: Report = pair.run(plan, job, interrupt)?;
     let measured_seconds = began.elapsed().as_secs_f64();
-    let meanwhile = stream.and_then(|stream| got(pair.platform.fabric().stop_stream(stream)));
+    let meanwhile = stream.and_then(|stream| got(platform.fabric().stop_stream(stream)));
     let verified_blocks = pair.verify(job)?;
     Ok(WayDocument {
         path,

@@ -1,11 +1,13 @@
 //! Two SSDs between which the same bytes are moved again and again, one way and another.
 
 use std::sync::Arc;
+use std::time;
 
+use p2pdma::linux::io::processor_time;
 use p2pdma::topology::Topology;
 use p2pdma::{
-    Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, Mismatch, Plan, Platform,
-    Policy, Report, Via, Wish,
+    Barrier, Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, LinuxPlatform,
+    Mismatch, Plan, Platform, Policy, Probe, Report, Via, Volume, Wish,
 };
 
 use crate::failure::{Failure, Result};
@@ -14,13 +16,33 @@ use crate::output::refusal;
 
 /// Two namespaces on a machine.
 pub(crate) struct Pair<'a> {
-    pub(crate) platform: &'a FabricPlatform,
+    platform: &'a dyn Platform,
+    /// The same, if it is this machine.
+    linux: Option<&'a LinuxPlatform>,
     pub(crate) topology: Arc<Topology>,
     candidates: Vec<Candidate>,
-    from: Bdf,
-    to: Bdf,
+    from: End,
+    to: End,
+    barrier: Option<Barrier>,
     source: Box<dyn Client>,
     sink: Box<dyn Client>,
+}
+
+/// What this process has spent on transfers so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// System calls for requests.
+    pub(crate) calls: u64,
+    /// Time of processors.
+    pub(crate) processor: time::Duration,
+}
+
+impl Spent {
+    /// What was added since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        let calls = self.calls.saturating_sub(earlier.calls);
+        Self { calls, processor: self.processor.saturating_sub(earlier.processor) }
+    }
 }
 
 /// A namespace: where its controller is, and its number.
@@ -33,16 +55,41 @@ impl<'a> Pair<'a> {
         (from, source): Place,
         (to, sink): Place,
     ) -> Result<Self> {
-        let candidates = platform.providers()?.iter().filter_map(Candidate::of).collect();
         Ok(Self {
             platform,
+            linux: None,
             topology: platform.topology()?,
-            candidates,
-            from,
-            to,
+            candidates: candidates(platform)?,
+            from: End::Client(from),
+            to: End::Client(to),
+            barrier: None,
             source: platform.namespace(from, source)?,
             sink: platform.namespace(to, sink)?,
         })
+    }
+
+    /// Two block devices of this machine.
+    pub(crate) fn of_this_machine(
+        platform: &'a LinuxPlatform,
+        [source, sink]: [Volume; 2],
+    ) -> Result<Self> {
+        Ok(Self {
+            platform,
+            linux: Some(platform),
+            topology: platform.topology()?,
+            candidates: candidates(platform)?,
+            from: source.footing.end,
+            to: sink.footing.end,
+            barrier: source.footing.barrier.or(sink.footing.barrier),
+            source: source.client,
+            sink: sink.client,
+        })
+    }
+
+    /// What this process has spent so far, if it drives this machine; a simulation's calls and time are its own.
+    pub(crate) fn spent(&self) -> Option<Spent> {
+        let linux = self.linux?;
+        Some(Spent { calls: linux.calls(), processor: processor_time() })
     }
 
     /// How many bytes both have.
@@ -70,8 +117,8 @@ impl<'a> Pair<'a> {
 
     /// Plans a transfer.
     pub(crate) fn plan(&self, policy: Policy, block: u64) -> Result<Plan> {
-        let (source, sink) = (End::Client(self.from), End::Client(self.to));
-        let wish = Wish { source, sink, via: None, block, policy, barrier: None };
+        let (source, sink, barrier) = (self.from.clone(), self.to.clone(), self.barrier.clone());
+        let wish = Wish { source, sink, via: None, block, policy, barrier };
         Plan::new(&self.topology, wish, &self.candidates)
             .map_err(|no_path| refusal::failure(&no_path, &self.topology))
     }
@@ -81,7 +128,7 @@ impl<'a> Pair<'a> {
         const BLOCK: u64 = 128 << 10;
         let (most, _) = self.limits();
         let job = Job { from: 0, to: 0, len, block: BLOCK.min(most), depth: 8 };
-        let (source, sink) = (End::Host, End::Client(self.from));
+        let (source, sink) = (End::Host, self.from.clone());
         let wish =
             Wish { source, sink, via: None, block: job.block, policy: Policy::Off, barrier: None };
         let plan = Plan::new(&self.topology, wish, &[]).map_err(p2pdma::Error::from)?;
@@ -91,6 +138,22 @@ impl<'a> Pair<'a> {
         let watch = &mut |_| interrupt.flow();
         let filled = p2pdma::run(self.platform, plan, ends, &memory, job, watch);
         filled.map(drop).map_err(|failed| failed.error.into())
+    }
+
+    /// Tests both legs of a plan with data, in the first `len` bytes of both ends. What is in the sink is put
+    /// back.
+    pub(crate) fn probe(&mut self, plan: &Plan, block: u64, len: u64) -> Result<()> {
+        let (platform, memory) = (self.platform, Arc::new(plan.memory(self.platform, block)?));
+        let ends = [(&mut self.source, &self.from, false), (&mut self.sink, &self.to, true)];
+        for (client, end, drains) in ends {
+            let (client, name) = (&mut **client, &*end.to_string());
+            let mut probe = Probe { platform, client, name, memory: &memory, at: 0, len };
+            probe.fills()?;
+            if drains {
+                probe.drains()?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves bytes as planned; breaks off if somebody wants to.
@@ -112,4 +175,8 @@ impl<'a> Pair<'a> {
             }
         }
     }
+}
+
+fn candidates(platform: &dyn Platform) -> Result<Vec<Candidate>> {
+    Ok(platform.providers()?.iter().filter_map(Candidate::of).collect())
 }

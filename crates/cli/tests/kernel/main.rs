@@ -11,4 +11,5 @@
 mod guest;
 mod refusals;
 mod revocation;
+mod speed;
 mod volumes;

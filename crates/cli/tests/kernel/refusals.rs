@@ -9,6 +9,7 @@ fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
         .step("copy", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M")
         .step("untouched", "p2pdma copy /dev/ssd1 zero: --length 1M")
         .step("json", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M -o json")
+        .step("bench", "p2pdma bench /dev/ssd0 /dev/ssd1 --bytes 1M --yes")
         .step("prefer", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --p2p=prefer --verify")
         .run(include_str!("root-ports.toml"));
     steps.ends("fill", 0, &[]);
@@ -16,6 +17,7 @@ fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
     steps.ends("copy", 3, &words);
     steps.ends("untouched", 0, &[]);
     steps.ends("json", 3, &["\"code\": \"P2P-RC-NOT-ALLOWED\""]);
+    steps.ends("bench", 3, &["[P2P-RC-NOT-ALLOWED]"]);
     steps.ends("prefer", 0, &["bounced through host memory: 2097152 bytes", "8 blocks read again"]);
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::blocks::{self, BlocksDocument};
 use crate::command::copy::ModelledDocument;
 use crate::output::csv::{Csv, optional};
 use crate::output::document::ErrorDocument;
@@ -31,21 +32,21 @@ pub(crate) struct BenchDocument {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RowDocument {
     /// Bytes of one operation.
-    block_bytes: u64,
+    pub(super) block_bytes: u64,
     /// Blocks under way at once.
-    queue_depth: u32,
+    pub(super) queue_depth: u32,
     /// Bytes of a round.
     round_bytes: u64,
     /// Rounds of each way, in turns.
     rounds: u32,
     /// From SSD to SSD.
-    peer_to_peer: PathDocument,
+    pub(super) peer_to_peer: PathDocument,
     /// Through host memory.
-    through_host_memory: PathDocument,
+    pub(super) through_host_memory: PathDocument,
     /// The modelled rate of peer to peer, as a multiple of the bounce's.
     modelled_ratio: Option<f64>,
     /// The same of the measured medians.
-    measured_ratio: Option<f64>,
+    pub(super) measured_ratio: Option<f64>,
 }
 
 /// One way.
@@ -55,20 +56,22 @@ pub(crate) struct PathDocument {
     pub(crate) host_memory_bytes_per_byte: Option<f64>,
     /// Payload counted on the links of root ports for each byte that was copied.
     pub(crate) root_port_bytes_per_byte: Option<f64>,
-    /// By the fabric's clock; null without a timing model.
+    /// By the fabric's clock; null without a timing model, and for a machine that is none.
     pub(crate) modelled: Option<ModelledDocument>,
-    /// By this machine's clock: what the simulation costs. The rounds' quartiles.
+    /// By this machine's clock: on the fabric what the simulation costs. The rounds' quartiles.
     pub(crate) measured_gb_per_second: Option<Spread>,
+    /// What blocks took and cost; null on the fabric, whose blocks take modelled time.
+    pub(crate) measured_blocks: Option<BlocksDocument>,
 }
 
 /// The middle half of several figures.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub(crate) struct Spread {
     /// A quarter of them are below.
-    lower_quartile: f64,
-    median: f64,
+    pub(super) lower_quartile: f64,
+    pub(super) median: f64,
     /// A quarter of them are above.
-    upper_quartile: f64,
+    pub(super) upper_quartile: f64,
 }
 
 impl Spread {
@@ -125,13 +128,17 @@ impl BenchDocument {
         Self { machine, source, destination, round_bytes, rows: Vec::new(), error: None }
     }
 
-    /// Two tables: time on the fabric, and time on this machine. Nothing if nothing was measured.
+    /// Two tables: time on the fabric, and time on this machine; of this machine, one. Nothing if nothing was measured.
     pub(crate) fn text(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
         let Self { machine, source, destination, .. } = self;
         let bytes = units::bytes(self.round_bytes);
+        if self.rows.iter().all(|row| row.peer_to_peer.measured_blocks.is_some()) {
+            let title = format!("{source} to {destination} on {machine}, rounds of {bytes}\n\n");
+            return title + &blocks::text(&self.rows);
+        }
         let mut text =
             format!("{source} to {destination} on machine '{machine}', rounds of {bytes}\n\n");
         text.push_str(&format!("{} (by the fabric's clock)\n", styled(LABEL, "modelled")));
@@ -195,6 +202,11 @@ impl BenchDocument {
             "measured_gb_per_second_lower_quartile",
             "measured_gb_per_second_median",
             "measured_gb_per_second_upper_quartile",
+            "measured_latency_p50_ns",
+            "measured_latency_p99_ns",
+            "measured_latency_p999_ns",
+            "system_calls_per_block",
+            "processor_seconds_per_gb",
         ]);
         for row in &self.rows {
             let paths = [
@@ -206,7 +218,8 @@ impl BenchDocument {
                 let latency =
                     |at: usize| optional(modelled.map(|modelled| modelled.latencies()[at]));
                 let measured = path.measured_gb_per_second;
-                csv.row([
+                let blocks = path.measured_blocks;
+                let mut row = vec![
                     name.to_owned(),
                     row.block_bytes.to_string(),
                     row.queue_depth.to_string(),
@@ -220,7 +233,9 @@ impl BenchDocument {
                     optional(measured.map(|spread| spread.lower_quartile)),
                     optional(measured.map(|spread| spread.median)),
                     optional(measured.map(|spread| spread.upper_quartile)),
-                ]);
+                ];
+                row.extend(BlocksDocument::cells(blocks.as_ref()));
+                csv.row(row);
             }
         }
         csv

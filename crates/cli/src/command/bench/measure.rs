@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use p2pdma::{Job, Plan, Policy, Report};
 
+use super::blocks::BlocksDocument;
 use super::document::{PathDocument, RowDocument, Spread};
 use crate::command::copy::ModelledDocument;
-use crate::command::pair::Pair;
+use crate::command::pair::{Pair, Spent};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::units::{self, per_second, ratio};
@@ -30,6 +31,8 @@ struct Way<'a> {
     total: Option<Report>,
     /// Bytes per second of this machine's time, a figure for each round.
     rates: Vec<f64>,
+    /// What all rounds together have cost; `None` on the fabric.
+    spent: Option<Spent>,
 }
 
 impl Case {
@@ -59,11 +62,11 @@ impl Case {
         plans: &[Plan; 2],
         interrupt: &Interrupt,
     ) -> Result<RowDocument> {
-        let mut ways = plans.each_ref().map(|plan| Way { plan, total: None, rates: Vec::new() });
+        let mut ways = plans.each_ref().map(Way::new);
         // A round of each that does not count: memory is touched for the first time, caches fill.
         for way in &mut ways {
             self.round(pair, way, interrupt)?;
-            (way.total, way.rates) = (None, Vec::new());
+            *way = Way::new(way.plan);
         }
         let began = Instant::now();
         let mut rounds = 0;
@@ -90,9 +93,19 @@ impl Case {
     fn round(&self, pair: &mut Pair<'_>, way: &mut Way<'_>, interrupt: &Interrupt) -> Result<()> {
         let (block, depth) = (self.block, self.depth);
         let job = Job { from: 0, to: 0, len: self.bytes, block, depth };
-        let began = Instant::now();
+        let (before, began) = (pair.spent(), Instant::now());
         let report = pair.run(way.plan.clone(), job, interrupt)?;
-        way.rates.extend(per_second(self.bytes, began.elapsed().as_secs_f64()));
+        let seconds = match before {
+            None => began.elapsed().as_secs_f64(),
+            // The platform's clock is this machine's, and knows when the first request began.
+            Some(_) => report.elapsed.as_secs_f64(),
+        };
+        way.rates.extend(per_second(self.bytes, seconds));
+        if let Some((now, before)) = pair.spent().zip(before) {
+            let (round, all) = (now.since(before), way.spent.get_or_insert_default());
+            all.calls += round.calls;
+            all.processor += round.processor;
+        }
         match &mut way.total {
             None => way.total = Some(report),
             Some(total) => add(total, &report),
@@ -117,7 +130,11 @@ fn add(total: &mut Report, round: &Report) {
     debug_assert!(added.is_ok(), "histograms of one make");
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self { plan, total: None, rates: Vec::new(), spent: None }
+    }
+
     fn document(mut self, round_bytes: u64) -> PathDocument {
         let per_byte = |count: u64, bytes: u64| ratio(count, bytes.max(1));
         let total = self.total.as_ref();
@@ -128,7 +145,10 @@ impl Way<'_> {
                 .map(|(traffic, bytes)| per_byte(traffic.host_memory, bytes)),
             root_port_bytes_per_byte: traffic
                 .map(|(traffic, bytes)| per_byte(traffic.root_ports, bytes)),
-            modelled: total.and_then(ModelledDocument::of),
+            modelled: total.and_then(ModelledDocument::of).filter(|_| self.spent.is_none()),
+            measured_blocks: total
+                .zip(self.spent)
+                .map(|(total, spent)| BlocksDocument::new(total, spent)),
             measured_gb_per_second: Spread::of(&mut self.rates),
         }
     }

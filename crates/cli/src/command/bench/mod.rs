@@ -1,15 +1,18 @@
 //! `bench`: peer to peer beside the bounce, interleaved in one run.
 
+mod blocks;
 mod document;
 mod measure;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use p2pdma::linux::io::Engine;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Topology;
-use p2pdma::{FabricPlatform, Plan, Platform, Storage};
+use p2pdma::{FabricPlatform, LinuxPlatform, Plan, Platform, Storage};
 
 pub(crate) use document::{BenchDocument, RowDocument};
 
@@ -23,18 +26,20 @@ use crate::interrupt::Interrupt;
 use crate::operand::{DevicePart, Operand, Part};
 use crate::output::progress::Amount;
 use crate::output::{Output, units};
+use crate::platform::AnyPlatform;
 use measure::Case;
 
 /// Measures peer to peer against the bounce through host memory.
 ///
-/// Both ways are measured in turns within one run, on a copy of the machine that keeps nothing. Modelled
-/// figures are by the fabric's clock; measured ones are what the simulation costs on this machine.
+/// Both ways are measured in turns within one run: on a fabric that keeps nothing, or between two block
+/// devices of this machine, where DST is overwritten. Modelled figures are by the fabric's clock; what is
+/// measured there is what the simulation costs.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Namespace to read [default: the machine's first]
+    /// Namespace to read: fabric:nvme0/ns1, /dev/nvme0n1 [default: the fabric's first]
     #[arg(value_name = "SRC", requires = "destination")]
     source: Option<OsString>,
-    /// Namespace to write [default: that of the machine's second SSD]
+    /// Namespace to write [default: that of the fabric's second SSD]
     #[arg(value_name = "DST")]
     destination: Option<OsString>,
     /// Bytes of one operation, one or several [default: 4k, 128k and the most, up to 1M]
@@ -55,19 +60,64 @@ pub(crate) struct Bench {
     /// Go on with rounds for so long, for each size and depth
     #[arg(long, value_name = "TIME", value_parser = args::time, conflicts_with = "rounds")]
     time: Option<Duration>,
+    /// Overwrite DST, a block device of this machine
+    #[arg(short, long)]
+    yes: bool,
 }
 
 impl Bench {
     /// Runs the command.
     pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
+        let named = self.source.iter().chain(&self.destination);
+        let ends =
+            named.map(|text| Operand::parse(text)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let operands: Vec<&Operand> = ends.iter().collect();
+        let kept = || Ok(Storage::Ephemeral);
+        match AnyPlatform::of(context, &operands, Engine::Uring, kept)? {
+            AnyPlatform::Fabric(platform) => self.on_the_fabric(context, &platform),
+            AnyPlatform::Linux(platform) => self.on_this_machine(context, &platform, &operands),
+        }
+    }
+
+    fn on_this_machine(
+        &self,
+        context: &Context,
+        platform: &LinuxPlatform,
+        ends: &[&Operand],
+    ) -> Result<()> {
+        let &[source, destination] = ends else {
+            return Err(Failure::usage("no device of this machine is measured unasked")
+                .remedy("name two: /dev/nvme0n1 /dev/nvme1n1"));
+        };
+        let volumes = copy::block_devices(platform, [source, destination], self.yes)?;
+        if !self.yes {
+            let message = format!("{destination} would be overwritten; nothing was written");
+            return Err(Failure::refused("OVERWRITE", message).remedy("--yes overwrites it"));
+        }
+        let pair = Pair::of_this_machine(platform, volumes)?;
+        let [name, source, destination] =
+            ["this machine".to_owned(), source.to_string(), destination.to_string()];
+        self.all(context, pair, |bytes| BenchDocument::new(name, source, destination, bytes))
+    }
+
+    fn on_the_fabric(&self, context: &Context, platform: &FabricPlatform) -> Result<()> {
         let machine = context.machine()?;
-        let platform = context.platform(&machine, &Storage::Ephemeral)?;
-        let places = self.places(&platform)?;
-        let mut pair = Pair::open(&platform, places[0], places[1])?;
+        let places = self.places(platform)?;
+        let pair = Pair::open(platform, places[0], places[1])?;
+        let topology = Arc::clone(&pair.topology);
+        self.all(context, pair, |bytes| self::document(&machine, &topology, places, bytes))
+    }
+
+    /// Measures all cases. The document is made when the bytes of a round are known.
+    fn all(
+        &self,
+        context: &Context,
+        mut pair: Pair<'_>,
+        document: impl FnOnce(u64) -> BenchDocument,
+    ) -> Result<()> {
         let cases = self.cases(&pair)?;
-        let bytes = cases.first().map_or(0, |case| case.bytes);
-        let mut document = self::document(&machine, &pair.topology, places, bytes);
-        // Refused before the source is filled.
+        let mut document = document(cases.first().map_or(0, |case| case.bytes));
+        // Refused before anything is written.
         let plans = cases.iter().map(|case| case.plans(&pair)).collect::<Result<Vec<_>>>()?;
         let cases = cases.into_iter().zip(plans).collect();
         let outcome = self.measure(&context.out, &mut pair, cases, &mut document.rows);
@@ -82,7 +132,13 @@ impl Bench {
         rows: &mut Vec<RowDocument>,
     ) -> Result<()> {
         let interrupt = Interrupt::watch()?;
-        pair.fill(cases.first().map_or(0, |(case, _)| case.bytes), 1, &interrupt)?;
+        if let Some((case, [peer, _])) = cases.first() {
+            match pair.spent() {
+                None => pair.fill(case.bytes, 1, &interrupt)?,
+                // A source of this machine is as it is; the path is tested before it is trusted.
+                Some(_) => pair.probe(peer, case.block, case.bytes)?,
+            }
+        }
         let mut progress = out.progress("measuring", Amount::Steps(cases.len() as u64));
         for (done, (case, plans)) in (1..).zip(cases) {
             let row = case.measure(pair, &plans, &interrupt)?;

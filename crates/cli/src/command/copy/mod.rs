@@ -19,6 +19,7 @@ use p2pdma::{Candidate, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
 pub(crate) use side::find;
+pub(crate) use volume::pair as block_devices;
 
 use crate::args::{self, PlatformName, State};
 use crate::context::{self, Context};

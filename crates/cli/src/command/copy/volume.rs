@@ -9,6 +9,7 @@ use super::host::{HostEnd, SourceFile};
 use super::side::Kind;
 use super::signature;
 use super::target::Writing;
+use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::operand::{Device, DevicePart, Operand, Part};
 
@@ -96,4 +97,26 @@ pub(crate) fn refuse_nested(source: &Volume, sink: &Volume) -> Result<()> {
     let message = format!("{from} and {to} are on one another; nothing was written");
     Err(Failure::refused("OVERLAP", message)
         .remedy("choose a destination on another device: lsblk shows what is on what"))
+}
+
+/// Two block devices of this machine, the second of which may be overwritten, whatever is on it, if `yes`.
+pub(crate) fn pair(
+    platform: &LinuxPlatform,
+    [from, to]: [&Operand; 2],
+    yes: bool,
+) -> Result<[Volume; 2]> {
+    let rules = Rules { require: true, yes };
+    let device = |kind: Option<Kind>, operand: &Operand| match kind {
+        Some(Kind::Volume { volume, .. }) => Ok(*volume),
+        _ => Err(Failure::new(Exit::Usage, "OPERAND", format!("{operand} is no namespace"))
+            .remedy("say /dev/nvme0n1")),
+    };
+    let source = device(source(platform, from, None, rules)?, from)?;
+    let sink = device(sink(platform, to, None, rules)?, to)?;
+    if source.file.identity() == sink.file.identity() {
+        let message = format!("{from} and {to} are one device; nothing was written");
+        return Err(Failure::refused("OVERLAP", message).remedy("name two"));
+    }
+    refuse_nested(&source, &sink)?;
+    Ok([source, sink])
 }
