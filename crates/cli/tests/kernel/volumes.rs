@@ -41,10 +41,10 @@ fn steps() -> Steps {
         .step("full", "p2pdma copy /dev/ssd0 /a/huge; ls /a")
         .step(
             "staged",
-            "p2pdma copy /a/f /dev/ssd2 & copy=$!; n=0; \
-             while [ $n -lt 512 ]; do \
-             dd if=/a/f of=/dev/null bs=16k skip=$n count=1 2> /dev/null; n=$((n + 1)); done; \
-             wait $copy",
+            "p2pdma copy /a/f /dev/ssd2 --block-size 4k --queue-depth 1 & copy=$!; n=0; \
+             while [ $n -lt 512 ] && kill -0 $copy 2> /dev/null; do \
+             dd if=/a/f of=/dev/null bs=16k skip=$n count=1 2> /dev/null; n=$((n + 1)); \
+             sleep 0.01; done; wait $copy",
         )
         .step("xfs", "mkfs.xfs -q /dev/ssd3; mkdir /b; mount -t xfs /dev/ssd3 /b")
         .step("to-xfs", "p2pdma copy /dev/ssd0 /b/f --length 8M --verify --flush")
