@@ -59,7 +59,7 @@ impl<'a> Pair<'a> {
             platform,
             linux: None,
             topology: platform.topology()?,
-            candidates: candidates(platform)?,
+            candidates: Candidate::all(platform)?,
             from: End::Client(from),
             to: End::Client(to),
             barrier: None,
@@ -77,7 +77,7 @@ impl<'a> Pair<'a> {
             platform,
             linux: Some(platform),
             topology: platform.topology()?,
-            candidates: candidates(platform)?,
+            candidates: Candidate::all(platform)?,
             from: source.footing.end,
             to: sink.footing.end,
             barrier: source.footing.barrier.or(sink.footing.barrier),
@@ -175,8 +175,4 @@ impl<'a> Pair<'a> {
             }
         }
     }
-}
-
-fn candidates(platform: &dyn Platform) -> Result<Vec<Candidate>> {
-    Ok(platform.providers()?.iter().filter_map(Candidate::of).collect())
 }

@@ -22,6 +22,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// All memory that a machine can lend at present.
+    ///
+    /// # Errors
+    /// What the platform says.
+    pub fn all(platform: &dyn Platform) -> Result<Vec<Self>, Error> {
+        Ok(platform.providers()?.iter().filter_map(Self::of).collect())
+    }
+
     /// A provider as a candidate; `None` for host memory, which is nobody's peer.
     #[must_use]
     pub fn of(provider: &Arc<dyn Provider>) -> Option<Self> {
@@ -195,9 +203,7 @@ impl Plan {
     /// [`Error::NoPath`] if there is no path, and the policy does not allow host memory; what the platform
     /// says.
     pub fn on(platform: &dyn Platform, wish: Wish) -> Result<Self, Error> {
-        let providers = platform.providers()?;
-        let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
-        Ok(Self::new(&*platform.topology()?, wish, &candidates)?)
+        Ok(Self::new(&*platform.topology()?, wish, &Candidate::all(platform)?)?)
     }
 
     /// Plans a transfer, from nothing but what is given.

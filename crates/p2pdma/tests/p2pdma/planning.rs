@@ -31,8 +31,7 @@ fn wish(platform: &FabricPlatform, policy: Policy) -> Wish {
 
 fn plan(preset: &str, policy: Policy) -> Result<Plan, Box<NoPath>> {
     let (platform, topology) = topology_of(preset);
-    let providers = platform.providers().unwrap();
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(&platform).unwrap();
     Plan::new(&topology, wish(&platform, policy), &candidates)
 }
 
@@ -103,8 +102,7 @@ fn a_persistent_region_is_used_only_by_name() {
     );
     let platform = crate::support::machine(&text);
     let topology = platform.topology().unwrap();
-    let providers = platform.providers().unwrap();
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(&platform).unwrap();
     let id = ProviderId { bdf: platform.find("nvme0").unwrap(), kind: MemoryKind::Pmr };
     let wish = wish(&platform, Policy::Require);
     let refused = Plan::new(&topology, wish.clone(), &candidates).unwrap_err();
@@ -121,8 +119,7 @@ fn memory_can_be_an_end_but_not_both() {
     let (platform, topology) = topology_of("eight-ssds");
     let at = |name: &str| platform.find(name).unwrap();
     let index = p2pdma::topology::MemoryKind::Bar(p2pdma::BarIndex::ZERO);
-    let providers = platform.providers().unwrap();
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(&platform).unwrap();
     let gpu = candidates.iter().find(|candidate| candidate.id.bdf == at("gpu0")).unwrap().id;
     assert_eq!(gpu.kind, index);
     let memory = End::Memory(gpu);
@@ -186,8 +183,7 @@ const DEEPER: &str = r#"
 fn a_volume_is_as_far_as_the_device_for_which_it_is_hardest() {
     let platform = machine(DEEPER);
     let topology = platform.topology().unwrap();
-    let providers = platform.providers().unwrap();
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(&platform).unwrap();
     let distance = |sink: End| {
         let wish = Wish { sink, ..wish(&platform, Policy::Require) };
         let plan = Plan::new(&topology, wish, &candidates).unwrap();
@@ -208,8 +204,7 @@ fn a_volume_is_as_far_as_the_device_for_which_it_is_hardest() {
     let (platform, topology) = topology_of("root-ports");
     let volume =
         End::Volume([platform.find("nvme0").unwrap(), platform.find("nvme1").unwrap()].into());
-    let providers = platform.providers().unwrap();
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(&platform).unwrap();
     let wish = Wish { source: volume.clone(), sink: volume, ..wish(&platform, Policy::Require) };
     assert_eq!(
         Plan::new(&topology, wish, &candidates).unwrap_err().code,
@@ -220,8 +215,7 @@ fn a_volume_is_as_far_as_the_device_for_which_it_is_hardest() {
 #[test]
 fn a_barrier_stands_whatever_the_memory() {
     let (platform, topology) = topology_of("default");
-    let providers = platform.providers().unwrap();
-    let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(&platform).unwrap();
     let barrier = Barrier {
         end: "/dev/mapper/lin".to_owned(),
         element: "dm-0".to_owned(),

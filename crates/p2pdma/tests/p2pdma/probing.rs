@@ -11,8 +11,7 @@ const SPAN: u64 = 64 << 10;
 /// Probes the way of nvme1 to nvme0's memory.
 fn probe(platform: &FabricPlatform, drains: bool) -> Result<Probed, Error> {
     let end = End::Client(platform.find("nvme1").unwrap());
-    let providers = platform.providers()?;
-    let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
+    let candidates = Candidate::all(platform)?;
     let via = Some(candidates[0].id);
     let (source, policy) = (end.clone(), Policy::Require);
     let wish = Wish { source, sink: end, via, block: SPAN, policy, barrier: None };

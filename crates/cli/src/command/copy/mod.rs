@@ -244,8 +244,7 @@ impl Copy {
         let barrier = source.barrier().or(sink.barrier()).cloned();
         let (source, sink) = (source.end(), sink.end());
         let wish = Wish { source, sink, via, block, policy, barrier };
-        let providers = platform.providers()?;
-        let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
+        let candidates = Candidate::all(platform)?;
         let plan = Plan::new(topology, wish, &candidates)
             .map_err(|no_path| refusal::failure(&no_path, topology))?;
         let pieces = pieces.within(&plan, &candidates);

@@ -1,6 +1,6 @@
 //! Ends on this machine: block devices and files, moved by the kernel without the processor.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use p2pdma::linux::io::{Access, OpenError};
 use p2pdma::{LinuxPlatform, Volume};
@@ -39,13 +39,23 @@ pub(crate) fn source(
                 opened => opened?,
             }
         }
-        (Operand::Block(path), _) => platform.open(path, Access::Read)?,
-        (Operand::Device(DevicePart { device: Device::At(at), part: Part::Namespace(n) }), _) => {
-            platform.open(&platform.block_device(*at, *n)?, Access::Read)?
-        }
-        _ => return Ok(None),
+        _ => match block_device(platform, operand)? {
+            Some(path) => platform.open(&path, Access::Read)?,
+            None => return Ok(None),
+        },
     };
     Ok(Some(Kind::Volume { volume: Box::new(opened), grows: false }))
+}
+
+/// The block device that an operand names, by its name or as a namespace.
+fn block_device(platform: &LinuxPlatform, operand: &Operand) -> Result<Option<PathBuf>> {
+    Ok(match operand {
+        Operand::Block(path) => Some(path.clone()),
+        Operand::Device(DevicePart { device: Device::At(at), part: Part::Namespace(number) }) => {
+            Some(platform.block_device(*at, *number)?)
+        }
+        _ => None,
+    })
 }
 
 /// Where bytes go, if the operand is a block device or a file, which is `writing`.
@@ -55,16 +65,12 @@ pub(crate) fn sink(
     writing: Option<&Writing>,
     rules: Rules,
 ) -> Result<Option<Kind>> {
-    let block = |path: &Path| -> Result<Option<Kind>> {
-        let volume = platform.open(path, Access::Write)?;
+    if let Some(path) = block_device(platform, operand)? {
+        let volume = platform.open(&path, Access::Write)?;
         signature::check(&volume.file, rules.yes)?;
-        Ok(Some(Kind::Volume { volume: Box::new(volume), grows: false }))
-    };
+        return Ok(Some(Kind::Volume { volume: Box::new(volume), grows: false }));
+    }
     match operand {
-        Operand::Block(path) => block(path),
-        Operand::Device(DevicePart { device: Device::At(at), part: Part::Namespace(n) }) => {
-            block(&platform.block_device(*at, *n)?)
-        }
         Operand::File(path) => {
             let Some((file, _)) = writing.map(Writing::file).transpose()?.flatten() else {
                 return Ok(None);

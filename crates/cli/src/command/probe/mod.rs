@@ -91,8 +91,7 @@ impl ProbeCommand {
         let (source, sink) = (end.clone(), end);
         let policy = Policy::Require;
         let wish = Wish { source, sink, via, block: SPAN, policy, barrier };
-        let providers = platform.providers()?;
-        let candidates: Vec<Candidate> = providers.iter().filter_map(Candidate::of).collect();
+        let candidates = Candidate::all(platform)?;
         let topology = platform.topology()?;
         Plan::new(&topology, wish, &candidates)
             .map_err(|no_path| refusal::failure(&no_path, &topology))
