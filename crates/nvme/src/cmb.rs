@@ -86,8 +86,11 @@ impl CmbMemory {
             return Ok(());
         }
         show_registers(registers)?;
-        let control = Cmbmsc::new().with_cre(true).with_cmse(true).with_base_address(self.base.0);
-        registers.write64(offset::CMBMSC, control.into_bits())?;
+        // The address first, then that it counts: a bus or a hypervisor may carry a write in halves, the
+        // lower one first, and what that one enables would be at half an address.
+        let address = Cmbmsc::new().with_cre(true).with_base_address(self.base.0);
+        registers.write64(offset::CMBMSC, address.into_bits())?;
+        registers.write64(offset::CMBMSC, address.with_cmse(true).into_bits())?;
         let status = Cmbsts::from_bits(registers.read(offset::CMBSTS)?);
         if status.into_bits() == u32::MAX {
             return Err(registers.gone());

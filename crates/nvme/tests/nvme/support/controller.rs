@@ -125,6 +125,8 @@ pub(crate) struct FakeController {
     asq: u64,
     acq: u64,
     cmbmsc: Cmbmsc,
+    /// Every address that the buffer was given; it has the last one.
+    pub(crate) cmb_bases: Vec<u64>,
     pmrctl: Pmrctl,
     gone: bool,
     sqs: BTreeMap<u16, Sq>,
@@ -173,6 +175,7 @@ impl FakeController {
             asq: 0,
             acq: 0,
             cmbmsc: Cmbmsc::new(),
+            cmb_bases: Vec::new(),
             pmrctl: Pmrctl::new(),
             gone: false,
             sqs: BTreeMap::new(),
@@ -307,7 +310,7 @@ impl FakeController {
     }
 
     fn own(&self, at: u64, len: usize) -> Option<std::ops::Range<usize>> {
-        let start = at.checked_sub(self.cmbmsc.base_address())?;
+        let start = at.checked_sub(*self.cmb_bases.last()?)?;
         let start =
             usize::try_from(start).ok()? + usize::try_from(self.facade.cmbloc.ofst()).ok()? * 4096;
         let end = start.checked_add(len)?;
@@ -707,15 +710,24 @@ impl FakeController {
             offset::AQA => self.aqa = Aqa::from_bits(value),
             offset::ASQ => self.asq = wide,
             offset::ACQ => self.acq = wide,
-            offset::CMBMSC => {
-                self.cmbmsc = Cmbmsc::from_bits(wide);
-                let cre = self.cmbmsc.cre() && self.facade.cre_sticks;
-                self.cmbmsc.set_cre(cre);
-            }
+            offset::CMBMSC => self.write_cmbmsc(wide),
             offset::PMRCTL => self.pmrctl = Pmrctl::from_bits(value),
             offset::DOORBELLS.. => self.ring(at, value),
             _ => {}
         }
+    }
+
+    /// The write comes in halves, the lower first, as some bus or hypervisor may carry it: what that half
+    /// enables is enabled with the upper half that was there before.
+    fn write_cmbmsc(&mut self, bits: u64) {
+        let upper = self.cmbmsc.into_bits() & !u64::from(u32::MAX);
+        let first = Cmbmsc::from_bits(upper | bits & u64::from(u32::MAX));
+        if first.cmse() {
+            self.cmb_bases.push(first.base_address());
+        }
+        self.cmbmsc = Cmbmsc::from_bits(bits);
+        let cre = self.cmbmsc.cre() && self.facade.cre_sticks;
+        self.cmbmsc.set_cre(cre);
     }
 
     pub(crate) fn work(&mut self, dma: &mut Dma<'_>) {
