@@ -14,4 +14,5 @@
 
 mod cases;
 mod machine;
+mod random;
 mod support;

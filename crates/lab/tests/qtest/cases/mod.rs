@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::machine::{Kind, Machine};
+pub(crate) use bench::{PATIENCE, pattern};
 
 /// The machine of every case.
 pub(crate) const FILE: &str = include_str!("../machine.toml");

@@ -19,7 +19,7 @@ use enumerate::Found;
 use function::QtestFunction;
 use qemu::Qemu;
 
-/// A machine in QEMU, enumerated.
+/// A machine in QEMU, enumerated. QEMU ends with it.
 pub(crate) struct QtestMachine {
     qemu: Arc<Qemu>,
     plan: Plan,
@@ -62,6 +62,12 @@ impl QtestMachine {
     /// The folder with the files that stand for media and memory.
     pub(crate) fn folder(&self) -> &Path {
         self.qemu.folder()
+    }
+}
+
+impl Drop for QtestMachine {
+    fn drop(&mut self) {
+        self.qemu.stop();
     }
 }
 
