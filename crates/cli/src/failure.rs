@@ -173,6 +173,7 @@ impl From<p2pdma::Error> for Failure {
     fn from(error: p2pdma::Error) -> Self {
         use p2pdma::Error as E;
         let message = without_code(&error.to_string());
+        let own_memory = error.is_own_memory_refused();
         match error {
             E::NoPath(no_path) => Self::new(Exit::NoPath, &no_path.code.to_string(), message),
             E::Refused(refusal) => Self::new(Exit::NoPath, &refusal.code.to_string(), message),
@@ -201,10 +202,14 @@ impl From<p2pdma::Error> for Failure {
             E::Revoked { .. } | E::Vanished { .. } => Self::new(Exit::Io, "P2P-REVOKED", message),
             E::KernelRefused { .. } => Self::new(Exit::NoPath, "P2P-KERNEL-REFUSED", message)
                 .remedy("its log says more: dmesg | grep -i p2pdma"),
+            E::Status { .. } if own_memory => Self::new(Exit::Io, "DEVICE", message).remedy(
+                "the controller does not take its own memory for such commands: name another's with --via, or \
+                 use the block device",
+            ),
             E::DataLost { .. } => Self::new(Exit::Mismatch, "P2P-DATA-LOST", message)
                 .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST"),
             E::Interrupted => Self::interrupted(),
-            E::Fabric(_) => Self::new(Exit::Usage, "MACHINE", message)
+            E::Fabric(_) | E::SharedSubsystem { .. } => Self::new(Exit::Usage, "MACHINE", message)
                 .remedy("change the machine file: the machine cannot be built as it is described"),
             E::Device(error) => device(error, message),
             E::Internal(_) => Self::new(Exit::Io, "INTERNAL", message)
@@ -240,6 +245,8 @@ fn open(error: &OpenError, message: String) -> Failure {
         OpenError::InUse { .. } => Failure::refused("IN-USE", message)
             .remedy("unmount it, or take it out of what it is a part of: lsblk shows which"),
         OpenError::Kind { .. } => Failure::usage(message).remedy("name a block device or a file"),
+        OpenError::Unfit { .. } => Failure::usage(message)
+            .remedy("its block device, if it has one, may do: lsblk lists them"),
         OpenError::NotDirect { .. } => Failure::new(Exit::NoPath, "P2P-FS", message)
             .remedy("--p2p=prefer copies through host memory; ext4 and xfs have direct I/O"),
     }

@@ -5,6 +5,7 @@
 //! | `fabric:nvme0/ns1` | a part of a device of the fabric, by name: `nsN cmb pmr barN mem` |
 //! | `0000:03:00.0/ns1` | the same by address, `p2pmem` besides |
 //! | `/dev/nvme0n1` | a block device of this machine |
+//! | `/dev/ng0n1` | a namespace of it, by NVMe commands |
 //! | `./file`, `-` | a file; standard input or output |
 //! | `mem:64MiB` | memory of the host |
 //! | `zero:` `null:` `pattern:seed=7` | zeroes; nothing; data that tell their place |
@@ -28,7 +29,7 @@ use p2pdma::{BarIndex, Bdf, nearest};
 pub(crate) enum Operand {
     /// A part of a device.
     Device(DevicePart),
-    /// A block device of this machine.
+    /// A block device of this machine, or a namespace's character device.
     Block(PathBuf),
     /// A file.
     File(PathBuf),

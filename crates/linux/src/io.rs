@@ -1,6 +1,7 @@
 //! The data path of the kernel: direct I/O between files and memory, and what tells whether it was direct.
 //!
-//! - [`DirectFile`]: a file or block device open with `O_DIRECT`, with what it can do.
+//! - [`DirectFile`]: a file or block device open with `O_DIRECT`, or a namespace open for NVMe commands, with what
+//!   it can do.
 //! - [`LentMemory`]: memory of a device, as the kernel lends it (`p2pmem/allocate`).
 //! - [`Queue`]: requests under way, by io_uring or one at a time.
 //! - [`Watch`]: what the page cache and the block layer say about a file, so that a transfer that was staged in
@@ -9,13 +10,19 @@
 mod direct;
 mod extents;
 mod lent;
+mod namespace;
+mod passthrough;
 mod processor;
+mod residency;
 mod ring;
 mod watch;
 
 pub use direct::{Access, DirectFile, OpenError, first_bytes};
 pub use extents::{Extent, extents};
 pub use lent::{LendError, LentMemory, Pool};
+pub use namespace::Unfit;
+pub use passthrough::{CommandError, identify_controller};
 pub use processor::processor_time;
-pub use ring::{Completion, Direction, Engine, Queue, Request};
+pub use residency::Means;
+pub use ring::{Completion, Direction, Engine, Queue, Request, register};
 pub use watch::{Seen, Watch};

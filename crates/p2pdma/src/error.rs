@@ -150,6 +150,16 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// An NVMe command of ours, given to the kernel's driver, failed.
+    #[error("{name}: the NVMe command at byte {at} failed: {status}")]
+    Status {
+        /// The namespace's file.
+        name: String,
+        /// Where.
+        at: u64,
+        /// What its controller said.
+        status: Status,
+    },
     /// Data did not arrive although the status said so.
     #[error(
         "[P2P-DATA-LOST] {name} and the memory of {provider}: {what} {len} bytes succeeded, and the bytes are \
@@ -192,6 +202,12 @@ pub enum Error {
     /// The software fabric cannot be as described.
     #[error(transparent)]
     Fabric(#[from] p2pdma_fabric::Error),
+    /// The software fabric has one controller in each NVMe subsystem.
+    #[error("{name} shares a subsystem: the lab builds that, and the software fabric does not")]
+    SharedSubsystem {
+        /// The controller.
+        name: String,
+    },
     /// A device model cannot be as described.
     #[error(transparent)]
     Device(#[from] p2pdma_devices::Error),
@@ -209,8 +225,17 @@ impl Error {
                 p2pdma_nvme::Cause::Status(status) => status.status() == Status::CAPACITY_EXCEEDED,
                 p2pdma_nvme::Cause::Lost => false,
             },
+            Self::Status { status, .. } => *status == Status::CAPACITY_EXCEEDED,
             _ => false,
         }
+    }
+
+    /// Whether a controller does not take its own memory as the data of an NVMe command of ours: some do not
+    /// where the kernel describes it by SGLs, as it does for such commands (`nvme_pci_use_sgls()`,
+    /// drivers/nvme/host/pci.c).
+    #[must_use]
+    pub fn is_own_memory_refused(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if *status == Status::INVALID_USE_OF_CMB)
     }
 }
 

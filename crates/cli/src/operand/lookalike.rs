@@ -72,7 +72,7 @@ fn is_fabric_word(word: &str) -> bool {
     })
 }
 
-/// A name such as the kernel gives: `nvme0n1`, `nvme0n1p2`, `sda1`, `md0`.
+/// A name such as the kernel gives: `nvme0n1`, `nvme0n1p2`, `ng0n1`, `sda1`, `md0`.
 fn is_kernel_word(word: &str) -> bool {
     let numbered = |kind: &str| {
         let rest = word.strip_prefix(kind).unwrap_or_default();
@@ -84,6 +84,6 @@ fn is_kernel_word(word: &str) -> bool {
         let letters = rest.trim_end_matches(|c: char| c.is_ascii_digit());
         letters.len() == 1 && letters.bytes().all(|byte| byte.is_ascii_lowercase())
     };
-    ["nvme", "md", "dm-", "loop"].into_iter().any(numbered)
+    ["nvme", "ng", "md", "dm-", "loop"].into_iter().any(numbered)
         || ["sd", "vd"].into_iter().any(lettered)
 }

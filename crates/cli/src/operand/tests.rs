@@ -74,6 +74,7 @@ fn slips_are_errors_with_a_suggestion_and_never_files() {
         ("gpu0/mem", "fabric:gpu0/mem"),
         ("nvme0n1", "/dev/nvme0n1"),
         ("nvme0n1p2", "/dev/nvme0n1p2"),
+        ("ng0n1", "/dev/ng0n1"),
         ("sda", "/dev/sda"),
         ("vdb1", "/dev/vdb1"),
         ("md0", "/dev/md0"),

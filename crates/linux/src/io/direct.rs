@@ -1,4 +1,4 @@
-//! Files and block devices that are open for direct I/O.
+//! Files, block devices, and namespaces that are open for direct I/O.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::Direction;
+use super::namespace::{self, Namespace, Unfit};
 use p2pdma_mem::SharedMemory;
 use rustix::fs::{AtFlags, FallocateFlags, OFlags, SeekFrom, StatxFlags};
 
@@ -36,11 +38,19 @@ pub enum OpenError {
         /// The device.
         path: PathBuf,
     },
-    /// Neither a file nor a block device.
-    #[error("{} is neither a file nor a block device", path.display())]
+    /// Neither a file nor a block device, nor a namespace.
+    #[error("{} is neither a file nor a block device, nor an NVMe namespace", path.display())]
     Kind {
         /// What was to be opened.
         path: PathBuf,
+    },
+    /// A namespace that is not for NVMe commands of our own.
+    #[error("{} cannot be an end: {reason}", path.display())]
+    Unfit {
+        /// Its character device.
+        path: PathBuf,
+        /// Why.
+        reason: Unfit,
     },
     /// Its file system has no direct I/O for it (statx(2), `STATX_DIOALIGN`; open(2), EINVAL).
     #[error("{} cannot be read or written directly: its file system stages it", path.display())]
@@ -58,15 +68,18 @@ impl OpenError {
             Self::System { source, .. } => Self::System { path, source },
             Self::InUse { .. } => Self::InUse { path },
             Self::Kind { .. } => Self::Kind { path },
+            Self::Unfit { reason, .. } => Self::Unfit { path, reason },
             Self::NotDirect { .. } => Self::NotDirect { path },
         }
     }
 }
 
-/// A file or block device, open with `O_DIRECT`.
+/// A file or block device, open with `O_DIRECT`; or a namespace, open for NVMe commands.
 #[derive(Debug)]
 pub struct DirectFile {
     file: File,
+    /// What is moved by commands and not by reading and writing.
+    namespace: Option<Namespace>,
     path: PathBuf,
     size: u64,
     memory_align: u32,
@@ -84,7 +97,11 @@ impl DirectFile {
     pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
         let system = |source| OpenError::System { path: path.to_owned(), source };
         // Looked at before it is opened: opening a pipe would wait for its other end.
-        let kind = std::fs::metadata(path).map_err(system)?.file_type();
+        let metadata = std::fs::metadata(path).map_err(system)?;
+        let kind = metadata.file_type();
+        if kind.is_char_device() && namespace::is_one(metadata.rdev()) {
+            return Self::open_namespace(path, access);
+        }
         if !kind.is_file() && !kind.is_block_device() {
             return Err(OpenError::Kind { path: path.to_owned() });
         }
@@ -115,6 +132,37 @@ impl DirectFile {
         Ok(direct)
     }
 
+    /// Opens a namespace by its character device, `/dev/ng0n1`.
+    fn open_namespace(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let system = |source| OpenError::System { path: path.to_owned(), source };
+        let flags = (OFlags::CLOEXEC | OFlags::NONBLOCK).bits().cast_signed();
+        let write = access == Access::Write;
+        let opened = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+        let file = opened.map_err(system)?;
+        let examined =
+            Namespace::examine(&file, access).map_err(|error| match error.raw_os_error() {
+                Some(libc::EBUSY) => OpenError::InUse { path: path.to_owned() },
+                _ => system(error),
+            })?;
+        let fit = examined.ok_or_else(|| OpenError::Kind { path: path.to_owned() })?;
+        let namespace = fit.map_err(|reason| OpenError::Unfit { path: path.to_owned(), reason })?;
+        // Who it is, and how memory has to be aligned, its block device says.
+        let block_device = namespace.block_device();
+        let alignment = alignment(block_device, true).map_err(system)?;
+        let number = block_device.metadata().map_err(system)?.rdev();
+        Ok(Self {
+            path: path.to_owned(),
+            size: namespace.size(),
+            memory_align: alignment.map_or(namespace.block(), |(memory, _)| memory),
+            offset_align: namespace.block(),
+            is_block: true,
+            device: (rustix::fs::major(number), rustix::fs::minor(number)),
+            inode: 0,
+            namespace: Some(namespace),
+            file,
+        })
+    }
+
     fn examine(file: File, path: &Path) -> Result<Self, OpenError> {
         let system = |source| OpenError::System { path: path.to_owned(), source };
         let metadata = file.metadata().map_err(system)?;
@@ -135,13 +183,63 @@ impl DirectFile {
         let number = if is_block { metadata.rdev() } else { metadata.dev() };
         let device = (rustix::fs::major(number), rustix::fs::minor(number));
         let (path, inode) = (path.to_owned(), metadata.ino());
-        Ok(Self { file, path, size, memory_align, offset_align, is_block, device, inode })
+        let namespace = None;
+        Ok(Self {
+            file,
+            namespace,
+            path,
+            size,
+            memory_align,
+            offset_align,
+            is_block,
+            device,
+            inode,
+        })
     }
 
     /// The open file.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// What has the page cache that its bytes may be in.
+    pub(super) fn cached(&self) -> &File {
+        self.namespace.as_ref().map_or(&self.file, Namespace::block_device)
+    }
+
+    /// The namespace, if it is one.
+    pub(super) fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref()
+    }
+
+    /// Moves bytes between one piece of memory and the file, and waits for it. Returns how many.
+    ///
+    /// # Errors
+    /// What the operating system says, and [`CommandError`](super::CommandError) of a namespace.
+    pub fn carry(
+        &self,
+        direction: Direction,
+        position: u64,
+        memory: &SharedMemory,
+    ) -> io::Result<usize> {
+        let whole = 0..memory.len();
+        match (&self.namespace, direction) {
+            (Some(namespace), _) => namespace.carry(&self.file, direction, position, memory),
+            (None, Direction::Read) => memory.read_file(whole, &self.file, position),
+            (None, Direction::Write) => memory.write_file(whole, &self.file, position),
+        }
+    }
+
+    /// The most bytes of one request, if there is a limit: the kernel cuts longer ones where it can.
+    #[must_use]
+    pub fn longest(&self) -> Option<u64> {
+        self.namespace.as_ref().map(Namespace::longest)
+    }
+
+    /// Its length in bytes at present.
+    pub(super) fn size_now(&self) -> io::Result<u64> {
+        if self.is_block { Ok(self.size) } else { Ok(self.file.metadata()?.len()) }
     }
 
     /// What it was opened by.
@@ -168,7 +266,7 @@ impl DirectFile {
         self.offset_align
     }
 
-    /// Whether it is a block device, and no file on one.
+    /// Whether it is a block device or namespace, and no file on one.
     #[must_use]
     pub const fn is_block(&self) -> bool {
         self.is_block
@@ -199,12 +297,15 @@ impl DirectFile {
         }
     }
 
-    /// Makes all that was written durable (fdatasync(2)).
+    /// Makes all that was written durable (fdatasync(2); of a namespace, by its Flush command).
     ///
     /// # Errors
     /// What the operating system says.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        match &self.namespace {
+            Some(namespace) => namespace.sync(&self.file),
+            None => self.file.sync_data(),
+        }
     }
 }
 
@@ -228,9 +329,21 @@ fn alignment(file: &File, is_block: bool) -> io::Result<Option<(u32, u32)>> {
 /// What the operating system says.
 pub fn first_bytes(file: &DirectFile, len: usize) -> io::Result<Vec<u8>> {
     let whole = len.next_multiple_of(file.offset_align() as usize);
+    let piece = file.longest().and_then(|longest| usize::try_from(longest).ok()).unwrap_or(whole);
     let memory = SharedMemory::anonymous(whole)?;
-    let count = memory.read_file(0..whole, file.file(), 0)?.min(len);
-    let mut bytes = vec![0; count];
+    let mut count = 0;
+    while count < whole {
+        let part = memory.slice(count..whole.min(count.saturating_add(piece)));
+        let part = part.map_err(io::Error::other)?;
+        match file.carry(Direction::Read, count as u64, &part)? {
+            read if read == part.len() => count += read,
+            read => {
+                count += read;
+                break;
+            }
+        }
+    }
+    let mut bytes = vec![0; count.min(len)];
     memory.read(0, &mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }

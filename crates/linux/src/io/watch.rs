@@ -4,17 +4,18 @@
 //! leave pages in the page cache, and bytes that came from no device are missing in its counters.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use rustix::fs::Advice;
 
 use super::DirectFile;
+use super::residency::{self, Means};
 
 /// What was seen of a file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
-    /// Of the file, in the page cache now or until it was pushed out lately; `None` before Linux 6.5.
+    /// Of the file, in the page cache now or until it was pushed out lately; `None` if the kernel does not
+    /// tell.
     pub cached: Option<u64>,
     /// Read from its block device so far, by anybody.
     pub read: Option<u64>,
@@ -34,6 +35,8 @@ impl Seen {
 #[derive(Debug, Clone)]
 pub struct Watch {
     file: Arc<DirectFile>,
+    /// How the page cache is asked; `None` if it does not tell.
+    means: Option<Means>,
 }
 
 impl Watch {
@@ -43,9 +46,33 @@ impl Watch {
     /// # Errors
     /// What writing back says.
     pub fn begin(file: &Arc<DirectFile>) -> io::Result<Self> {
+        Self::begin_by(file, Means::Cachestat)
+    }
+
+    /// As [`Watch::begin`], by a given system call: mincore(2) is taken anyway where there is no cachestat(2).
+    ///
+    /// # Errors
+    /// As [`Watch::begin`].
+    pub fn begin_by(file: &Arc<DirectFile>, means: Means) -> io::Result<Self> {
         file.sync()?;
-        rustix::fs::fadvise(file.file(), 0, None, Advice::DontNeed)?;
-        Ok(Self { file: Arc::clone(file) })
+        rustix::fs::fadvise(file.cached(), 0, None, Advice::DontNeed)?;
+        let means = match means {
+            Means::Cachestat if residency::cachestat(file.cached())?.is_some() => Some(means),
+            _ => tells(file)?.then_some(Means::Mincore),
+        };
+        Ok(Self { file: Arc::clone(file), means })
+    }
+
+    /// How the page cache is asked; `None` if it does not tell: what is staged is not seen.
+    #[must_use]
+    pub const fn means(&self) -> Option<Means> {
+        self.means
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &DirectFile {
+        &self.file
     }
 
     /// What is seen now.
@@ -56,8 +83,22 @@ impl Watch {
         let (major, minor) = self.file.device();
         let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"));
         let (read, written) = stat.ok().and_then(|text| sectors(&text)).unzip();
-        Ok(Seen { cached: cached(&self.file)?, read, written })
+        let cached = match self.means {
+            None => None,
+            Some(Means::Cachestat) => residency::cachestat(self.file.cached())?,
+            Some(Means::Mincore) => {
+                Some(residency::mincore(self.file.cached(), self.file.size_now()?)?)
+            }
+        };
+        Ok(Seen { cached, read, written })
     }
+}
+
+/// Whether mincore(2) tells: what it says is in the page cache in spite of all was not all let go, or it is not
+/// for the caller to know.
+fn tells(file: &DirectFile) -> io::Result<bool> {
+    let size = file.size_now()?;
+    Ok(size == 0 || residency::mincore(file.cached(), size)? < size)
 }
 
 /// Bytes read and written: the third and seventh number, in sectors of 512 bytes
@@ -67,50 +108,6 @@ fn sectors(text: &str) -> Option<(u64, u64)> {
     let read = numbers.nth(2)?.ok()?;
     let written = numbers.nth(3)?.ok()?;
     Some((read.checked_mul(512)?, written.checked_mul(512)?))
-}
-
-/// cachestat(2), Linux 6.5: which bytes it is asked about.
-#[repr(C)]
-struct Range {
-    offset: u64,
-    len: u64,
-}
-
-/// What it answers, in pages (include/uapi/linux/mman.h).
-#[repr(C)]
-#[derive(Default)]
-struct Cachestat {
-    cache: u64,
-    dirty: u64,
-    writeback: u64,
-    evicted: u64,
-    recently_evicted: u64,
-}
-
-/// Its number is the same on all architectures that came after it was unified (asm-generic/unistd.h).
-const CACHESTAT: libc::c_long = 451;
-
-/// Bytes of a whole file that are in the page cache, or were pushed out of it.
-#[expect(unsafe_code, reason = "a system call that no library wraps")]
-fn cached(file: &DirectFile) -> io::Result<Option<u64>> {
-    // A length of 0 is: to the end.
-    let (range, mut answer) = (Range { offset: 0, len: 0 }, Cachestat::default());
-    // SAFETY: both structures have the layout that the kernel knows (`repr(C)`, eight-byte numbers), and live
-    // longer than the call; it writes to `answer` only.
-    let result = unsafe {
-        libc::syscall(CACHESTAT, file.file().as_raw_fd(), &raw const range, &raw mut answer, 0)
-    };
-    if result == 0 {
-        let pages = answer.cache.saturating_add(answer.evicted);
-        return Ok(Some(pages.saturating_mul(rustix::param::page_size() as u64)));
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        // Of a file system without a page cache nothing is in it.
-        Some(libc::EOPNOTSUPP) => Ok(Some(0)),
-        Some(libc::ENOSYS) => Ok(None),
-        _ => Err(error),
-    }
 }
 
 #[cfg(test)]

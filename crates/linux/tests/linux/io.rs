@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2pdma_linux::io::{
-    Access, DirectFile, Direction, Engine, Extent, OpenError, Queue, Request, Watch, extents,
+    Access, DirectFile, Direction, Engine, Extent, Means, OpenError, Queue, Request, Watch, extents,
 };
 use p2pdma_mem::SharedMemory;
 
@@ -145,23 +145,58 @@ fn holes_are_told_from_data() {
     assert_eq!(extents(&file, 5..5).unwrap().iter().map(|part| part.len).sum::<u64>(), 0);
 }
 
-#[test]
-fn a_read_through_the_page_cache_is_seen_and_a_direct_one_is_not() {
+/// A direct read, and one through the page cache, as a watch sees them.
+fn watched(means: Means) {
     let (_folder, path) = file("file", &content(256));
     let file = Arc::new(DirectFile::open(&path, Access::Read).unwrap());
-    let watch = Watch::begin(&file).unwrap();
+    let watch = Watch::begin_by(&file, means).unwrap();
+    assert_eq!(watch.means(), Some(means), "Linux 6.5 or later");
     let before = watch.look().unwrap();
     let memory = SharedMemory::anonymous(256 * BLOCK).unwrap();
     let mut queue = Queue::new(Engine::Uring, 4).unwrap();
     let (direction, position, token) = (Direction::Read, 0, 0);
     queue.push(Request { direction, file: Arc::clone(&file), position, memory, token }).unwrap();
     assert_eq!(*drain(&mut queue, 1)[0].1.as_ref().unwrap(), 256 * BLOCK);
-    let direct = watch.look().unwrap().staged_since(&before).expect("Linux 6.5 or later");
-    assert_eq!(direct, 0);
+    assert_eq!(watch.look().unwrap().staged_since(&before), Some(0));
     let mut plain = std::fs::File::open(&path).unwrap();
     plain.read_exact(&mut vec![0; 16 * BLOCK]).unwrap();
     let staged = watch.look().unwrap().staged_since(&before).unwrap();
     assert!(staged >= 16 * BLOCK as u64, "{staged}");
+}
+
+#[test]
+fn a_read_through_the_page_cache_is_seen_and_a_direct_one_is_not() {
+    watched(Means::Cachestat);
+}
+
+#[test]
+fn before_linux_6_5_it_is_seen_as_well() {
+    watched(Means::Mincore);
+}
+
+#[test]
+fn a_page_cache_that_does_not_tell_is_said_to() {
+    let (_folder, path) = file("file", &content(1));
+    // Locked pages stay: it is as with a file that others own, all of which is said to be there.
+    let plain = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mapping = SharedMemory::map_file(&plain, BLOCK).unwrap();
+    mapping.lock(0..BLOCK).unwrap();
+    let file = Arc::new(DirectFile::open(&path, Access::Read).unwrap());
+    let watch = Watch::begin_by(&file, Means::Mincore).unwrap();
+    assert_eq!(watch.means(), None);
+    let seen = watch.look().unwrap();
+    assert_eq!((seen.cached, seen.staged_since(&seen)), (None, None));
+}
+
+#[test]
+fn a_file_that_grows_is_watched_to_its_end() {
+    let (_folder, path) = file("file", b"");
+    let file = Arc::new(DirectFile::open(&path, Access::Write).unwrap());
+    let watch = Watch::begin_by(&file, Means::Mincore).unwrap();
+    let before = watch.look().unwrap();
+    std::fs::write(&path, content(8)).unwrap();
+    let staged = watch.look().unwrap().staged_since(&before);
+    assert_eq!(staged, Some(8 * BLOCK as u64));
 }
 
 #[test]

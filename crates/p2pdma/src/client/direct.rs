@@ -1,10 +1,11 @@
-//! A file or block device of Linux as an end of transfers: direct I/O, one memory per request.
+//! A file, block device or namespace of Linux as an end of transfers: direct I/O or NVMe commands, one memory per
+//! request.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use p2pdma_linux::io::{Completion, DirectFile, Direction, Request};
+use p2pdma_linux::io::{CommandError, Completion, DirectFile, Direction, Request};
 use p2pdma_mem::SharedMemory;
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::{Route, Topology};
@@ -14,7 +15,7 @@ use crate::platform::SharedQueue;
 use crate::platform::{Attachment, Capabilities, Client, Done, Mapping, Op, Ticket};
 use crate::{Error, Traffic};
 
-/// Reads and writes a file or block device.
+/// Reads and writes a file, block device or namespace.
 pub(crate) struct DirectClient {
     file: Arc<DirectFile>,
     /// Its devices: each must reach the memory.
@@ -190,6 +191,9 @@ impl DirectClient {
     /// What an error of the kernel means here.
     fn failure(&self, flight: &Flight, error: &std::io::Error) -> Error {
         let (name, at) = (self.name(), flight.position);
+        if let Some(status) = CommandError::of(error) {
+            return Error::Status { name, at, status };
+        }
         let errno = error.raw_os_error().unwrap_or(0);
         let is = |known: rustix::io::Errno| errno == known.raw_os_error();
         let owner = flight.peer.owner();
@@ -222,7 +226,7 @@ impl Client for DirectClient {
         Capabilities {
             size: self.file.size(),
             block: u64::from(self.file.offset_align()),
-            max_transfer: LONGEST,
+            max_transfer: self.file.longest().map_or(LONGEST, |longest| longest.min(LONGEST)),
             depth: DEPTH as usize,
         }
     }
@@ -257,6 +261,12 @@ impl Client for DirectClient {
         let whole = len.next_multiple_of(block);
         if !position.is_multiple_of(block) || range.end.saturating_sub(range.start) < len {
             return Err(Error::Alignment { at: position, len, block });
+        }
+        // What is aligned worse the kernel copies by the processor where it is given as a command's data
+        // (`blk_rq_map_user_iov()`, block/blk-map.c).
+        let align = u64::from(self.file.memory_align());
+        if !range.start.is_multiple_of(align) {
+            return Err(Error::Alignment { at: range.start, len, block: align });
         }
         let peer = Arc::clone(&memory.memory);
         let (offset, memory) = (range.start, peer.shared(range.start, whole)?);

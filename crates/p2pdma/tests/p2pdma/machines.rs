@@ -83,3 +83,16 @@ fn values_at_their_bounds_come_up() {
     }
     println!("{built} machines at bounds came up");
 }
+
+/// What the fabric has no model of is said, and not built otherwise.
+#[test]
+fn a_subsystem_that_controllers_share_is_refused() {
+    let nvme = "[[nvme]]\nname = \"nvme0\"\nbelow = \"rp0\"\nsubsystem = \"pair\"";
+    let machine = Machine::parse(&format!("{PARTS}{nvme}\n"), "m").unwrap();
+    let refused = FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::default());
+    let error = refused.unwrap_err();
+    assert!(
+        matches!(&error, p2pdma::Error::SharedSubsystem { name } if name == "nvme0"),
+        "{error}"
+    );
+}

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum, ValueHint};
 use p2pdma::linux::io::Engine;
 use p2pdma::topology::Topology;
-use p2pdma::{Candidate, Plan, Platform, Policy, ProviderId, Storage, Wish};
+use p2pdma::{Candidate, LinuxPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
 pub(crate) use side::find;
@@ -91,6 +91,7 @@ const OPERANDS: &str = "\
 SRC and DST, one of them a device:
   fabric:nvme0/ns1  a namespace of the fabric; also /cmb /pmr /barN /mem
   /dev/nvme0n1      a block device of this machine
+  /dev/ng0n1        the same namespace by NVMe commands, beside the kernel's block layer
   0000:03:00.0/ns1  a namespace of this machine by address, and /p2pmem; with --fabric, the fabric's
   ./file            a file
   -                 standard input or output
@@ -167,6 +168,13 @@ impl Copy {
         let sink = Side::sink(&platform, &destination, begun.as_ref(), self.dst_offset, rules)?;
         if let (Some(source), Some(sink)) = (source.volume(), sink.volume()) {
             volume::refuse_nested(source, sink)?;
+        }
+        for path in platform.linux().map(LinuxPlatform::unseen).unwrap_or_default() {
+            context.out.note(&format!(
+                "the page cache of {} does not tell (Linux 6.5 and later, or its owner, would see): bytes that \
+                 the kernel stages in host memory will not be noticed",
+                path.display()
+            ));
         }
         if self.flush && sink.is_volatile() {
             return Err(nothing_durable(&sink.text));

@@ -29,7 +29,7 @@ pub(crate) use record::{Record, remembered};
 #[derive(Debug, Args)]
 #[command(after_help = ABOUT)]
 pub(crate) struct ProbeCommand {
-    /// The SSD: /dev/nvme0n1, 0000:03:00.0/ns1, fabric:nvme0/ns1
+    /// The SSD: /dev/nvme0n1, /dev/ng0n1, 0000:03:00.0/ns1, fabric:nvme0/ns1
     #[arg(value_name = "SSD", value_hint = ValueHint::AnyPath)]
     client: OsString,
     /// The memory, such as 0000:03:00.0/p2pmem; auto takes the nearest

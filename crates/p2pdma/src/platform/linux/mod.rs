@@ -38,7 +38,7 @@ struct Watched {
     before: p2pdma_linux::io::Seen,
 }
 
-/// A file or block device, open as an end of transfers.
+/// A file, block device or namespace, open as an end of transfers.
 pub struct Volume {
     /// Who moves its bytes.
     pub client: Box<dyn Client>,
@@ -88,13 +88,23 @@ impl LinuxPlatform {
         self.queue.calls()
     }
 
+    /// The files whose page cache does not tell what is staged: no transfer with them can be shown not to have
+    /// gone through host memory.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<PathBuf> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let blind = watched.iter().filter(|watched| watched.watch.means().is_none());
+        blind.map(|watched| watched.watch.file().path().to_owned()).collect()
+    }
+
     /// How requests reach the kernel.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.queue.engine()
     }
 
-    /// Opens a file or block device as an end of transfers.
+    /// Opens a file or block device as an end of transfers, or a namespace for NVMe commands of our own
+    /// (`/dev/ng0n1`).
     ///
     /// # Errors
     /// [`Error::Open`].
@@ -200,8 +210,11 @@ impl Platform for LinuxPlatform {
 
     /// What this platform's clients have moved, each byte by the way of its verdict; and to host memory is
     /// added what the page cache has of their files that it had not when they were opened. The kernel counts
-    /// nothing by link.
+    /// nothing by link. `None` if the page cache of one of the files does not tell.
     fn traffic(&self) -> Option<Traffic> {
+        if !self.unseen().is_empty() {
+            return None;
+        }
         let mut traffic = Traffic::default();
         for watched in self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             watched.moved.add_to(&mut traffic);
