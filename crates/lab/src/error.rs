@@ -112,6 +112,12 @@ pub enum Error {
         /// The oldest that serves.
         needed: &'static str,
     },
+    /// QEMU's monitor refused a command: to unplug what is not there, for instance.
+    #[error("QEMU refuses a command: {message}")]
+    Monitor {
+        /// Why.
+        message: String,
+    },
     /// A program that is to go into the guest cannot.
     #[error("{} cannot run in the guest: {reason}", path.display())]
     NotForGuest {

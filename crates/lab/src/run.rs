@@ -5,6 +5,7 @@ mod channels;
 mod kvm;
 mod process;
 mod qmp;
+mod unplug;
 mod watch;
 
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use crate::provide::{Package, Provisions};
 
 use channels::Channels;
 use process::Process;
+use unplug::Unplugs;
 use watch::Watch;
 
 /// How a job is run.
@@ -103,7 +105,8 @@ pub fn run(
     observer.step(&Step::Boot { machine: plan.name().to_owned() });
     let begin = Instant::now();
     let process = Process::start(command, folder.path(), interactive)?;
-    Watch::new(process, channels, begin, settings, interactive).follow(observer)
+    let unplugs = Unplugs::new(&job.unplugs);
+    Watch::new(process, channels, begin, settings, interactive, unplugs).follow(observer)
 }
 
 /// Makes the files that QEMU opens.

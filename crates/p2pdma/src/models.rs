@@ -26,6 +26,9 @@ pub(crate) fn endpoint(
 ) -> Result<Box<dyn Endpoint>, Error> {
     match &function.model {
         Model::Nvme(nvme) => {
+            if nvme.subsystem.is_some() {
+                return Err(Error::SharedSubsystem { name: function.name.clone() });
+            }
             let files = Files { machine, device: &function.name, storage };
             Ok(Box::new(NvmeController::new(config(nvme, &files)?)?))
         }

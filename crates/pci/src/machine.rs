@@ -98,7 +98,8 @@
 //! `size`, `bar` = 2 or 4, `bar-size`, `offset`, `uses` = list of `sqs cqs lists rds wds` (all) · `pmr` =
 //! size, or a table with `size` and `bar` (4) · `queues` = I/O queue pairs, 1 to 4095 (64) · `queue-entries` (1024) ·
 //! `mdts` = `"512k"`, `"8k"` to `"256M"`, or `"none"` · `read-latency`, `write-latency` (times), `read-bandwidth`,
-//! `write-bandwidth` (rates).
+//! `write-bandwidth` (rates) · `subsystem` = a name: the controllers that give the same one share their namespaces;
+//! the lab builds that, the software fabric does not.
 //!
 //! **`[[bar-memory]]`** too: `size` · `window` = how much of it the BAR shows, by default all.
 //!

@@ -33,6 +33,8 @@ pub struct Job {
     pub(crate) modules: Vec<String>,
     pub(crate) packages: Vec<String>,
     pub(crate) input: Vec<u8>,
+    /// Lines of standard output, and the devices that are unplugged when they come.
+    pub(crate) unplugs: Vec<(String, String)>,
 }
 
 impl Job {
@@ -48,6 +50,7 @@ impl Job {
             modules: Vec::new(),
             packages: Vec::new(),
             input: Vec::new(),
+            unplugs: Vec::new(),
         }
     }
 
@@ -119,6 +122,15 @@ impl Job {
     #[must_use]
     pub fn input(mut self, bytes: &[u8]) -> Self {
         self.input = bytes.to_owned();
+        self
+    }
+
+    /// Unplugs a device, by its name in the machine file, when the program has written this line to its
+    /// standard output. The guest's kernel is asked to let it go, and takes five seconds to
+    /// (`pciehp_handle_button_press()`, drivers/pci/hotplug/pciehp_ctrl.c).
+    #[must_use]
+    pub fn unplug(mut self, line: &str, device: &str) -> Self {
+        self.unplugs.push((line.to_owned(), device.to_owned()));
         self
     }
 

@@ -1,5 +1,7 @@
 //! QEMU's arguments for a machine.
 
+use std::collections::BTreeMap;
+
 use p2pdma_pci::machine::{
     BarMemory, Below, Function, Machine, Media, Model, Namespace, Nvme, Port,
 };
@@ -14,7 +16,8 @@ pub(super) fn arguments(machine: &Machine, arch: Arch) -> Vec<String> {
     // Without firmware the kernel numbers buses itself, and keeps some for every port that something
     // might be plugged into (`pci_scan_child_bus_extend` in drivers/pci/probe.c of Linux).
     let hotplug = if arch == Arch::X86_64 { "" } else { ",hotplug=off" };
-    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug };
+    let nsids = BTreeMap::new();
+    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug, nsids };
     list.add("-machine", machine_type(arch, machine.iommu));
     list.add("-cpu", &cpu(machine, arch));
     list.add("-m", &format!("{}k", machine.host.memory >> 10));
@@ -121,6 +124,8 @@ struct Arguments {
     slot: u16,
     /// What follows at every slot.
     hotplug: &'static str,
+    /// Of each subsystem that controllers share, how many namespaces it has so far.
+    nsids: BTreeMap<String, u32>,
 }
 
 impl Arguments {
@@ -172,13 +177,19 @@ impl Arguments {
 
     fn nvme(&mut self, name: &str, nvme: &Nvme, place: &str) {
         let id = device_id(name);
+        let (serial, subsystem) = match &nvme.subsystem {
+            // All controllers of a subsystem have its serial number (`nvme_subsys_register_ctrl` in
+            // hw/nvme/subsys.c).
+            Some(shared) => (shared.as_str(), self.subsystem(shared)),
+            None => (name, String::new()),
+        };
         let (queues, vectors) = (nvme.queue_pairs, nvme.queue_pairs.saturating_add(1).min(2048));
         // MDTS is a power of two of pages of 4 KiB, 0 is no limit; MQES is zero-based.
         let mdts = nvme.max_transfer.map_or(0, |bytes| (bytes >> 12).max(1).ilog2());
         let entries = nvme.queue_entries.saturating_sub(1);
         let mut text = format!(
-            "nvme,id={id},serial={name},{place},max_ioqpairs={queues},msix_qsize={vectors},\
-             mdts={mdts},mqes={entries}"
+            "nvme,id={id},serial={serial},{place},max_ioqpairs={queues},msix_qsize={vectors},\
+             mdts={mdts},mqes={entries}{subsystem}"
         );
         if let Some(cmb) = &nvme.cmb {
             text.push_str(&format!(",cmb_size_mb={}", cmb.size >> 20));
@@ -187,20 +198,35 @@ impl Arguments {
             text.push_str(&format!(",pmrdev={}", self.memory(name, pmr.size)));
         }
         self.device(&text);
-        for (nsid, namespace) in (1..).zip(&nvme.namespaces) {
-            self.namespace(name, nsid, namespace);
+        let before = nvme.subsystem.as_ref().and_then(|shared| self.nsids.get(shared)).copied();
+        for (number, namespace) in (1..).zip(&nvme.namespaces) {
+            self.namespace(name, number, before.unwrap_or(0) + number, namespace);
+        }
+        if let Some(count) = nvme.subsystem.as_ref().and_then(|shared| self.nsids.get_mut(shared)) {
+            *count += u32::try_from(nvme.namespaces.len()).unwrap_or(u32::MAX);
         }
     }
 
-    fn namespace(&mut self, function: &str, nsid: u32, namespace: &Namespace) {
+    /// A subsystem that controllers share, made for the first of them. Returns how they name it.
+    fn subsystem(&mut self, shared: &str) -> String {
+        let id = device_id(&format!("subsystem-{shared}"));
+        if !self.nsids.contains_key(shared) {
+            self.nsids.insert(shared.to_owned(), 0);
+            self.device(&format!("nvme-subsys,id={id},nqn={shared}"));
+        }
+        format!(",subsys={id}")
+    }
+
+    /// A namespace: the controller's `number`th.
+    fn namespace(&mut self, function: &str, number: u32, nsid: u32, namespace: &Namespace) {
         let (id, bus) = (device_id(function), device_id(function));
-        let drive = format!("{id}-ns{nsid}");
+        let drive = format!("{id}-ns{number}");
         let size = namespace_bytes(namespace);
         let node = match namespace.media {
             Media::Null => format!("null-co,node-name={drive},size={size},read-zeroes=off"),
             Media::Persistent | Media::Memory => format!(
                 "raw,node-name={drive},discard=unmap,file.driver=file,file.filename={}",
-                namespace_file(function, nsid)
+                namespace_file(function, number)
             ),
         };
         self.add("-blockdev", &format!("driver={node}"));

@@ -9,6 +9,7 @@ use super::arguments::{QMP, SERIAL};
 use super::channels::{Channels, Event};
 use super::process::Process;
 use super::qmp::Monitor;
+use super::unplug::Unplugs;
 use super::{KEPT, Outcome, Settings};
 use crate::error::{Error, Stage};
 use crate::guest::{CONTROL, ERR, LOG, OUT};
@@ -30,6 +31,7 @@ pub(super) struct Watch<'a> {
     process: Process,
     channels: Channels,
     monitor: Monitor,
+    unplugs: Unplugs,
     settings: &'a Settings<'a>,
     limited: bool,
     begin: Instant,
@@ -50,6 +52,7 @@ impl<'a> Watch<'a> {
         begin: Instant,
         settings: &'a Settings<'a>,
         interactive: bool,
+        unplugs: Unplugs,
     ) -> Self {
         if let Some(messages) = process.messages() {
             channels.read(MESSAGES, || Ok(messages));
@@ -59,6 +62,7 @@ impl<'a> Watch<'a> {
             process,
             channels,
             monitor: Monitor::default(),
+            unplugs,
             settings,
             limited: !interactive,
             begin,
@@ -110,6 +114,9 @@ impl<'a> Watch<'a> {
             OUT => {
                 observer.output(Stream::Out, &bytes);
                 keep(&mut self.outcome.out, &bytes);
+                for device in self.unplugs.take(&bytes) {
+                    self.monitor.unplug(&device);
+                }
             }
             ERR => {
                 observer.output(Stream::Err, &bytes);
@@ -184,6 +191,9 @@ impl<'a> Watch<'a> {
 
     /// What the end means.
     fn judge(self, status: ExitStatus) -> Result<Outcome, Error> {
+        if let Some(message) = self.monitor.refusal() {
+            return Err(Error::Monitor { message: message.to_owned() });
+        }
         if self.job_ended.is_some() {
             return Ok(self.outcome);
         }

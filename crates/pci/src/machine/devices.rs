@@ -32,6 +32,7 @@ const NVME: Form = Form {
         "write-latency",
         "read-bandwidth",
         "write-bandwidth",
+        "subsystem",
     ],
 };
 const NAMESPACE: Form = Form {
@@ -123,6 +124,7 @@ fn nvme(table: &Table<'_>) -> Result<Nvme> {
             read_bandwidth: table.read("read-bandwidth", value::rate)?,
             write_bandwidth: table.read("write-bandwidth", value::rate)?,
         },
+        subsystem: table.read("subsystem", value::component_name)?.map(|name| name.text),
     })
 }
 

@@ -183,6 +183,9 @@ pub struct Nvme {
     pub max_transfer: Option<u64>,
     /// How fast its media are.
     pub media: MediaTiming,
+    /// The subsystem that it shares with the other controllers that name it: the namespaces of each are those
+    /// of all. `None` for one of its own.
+    pub subsystem: Option<String>,
 }
 
 /// A namespace.
