@@ -18,9 +18,11 @@ mod files;
 mod machine;
 mod memory;
 mod pool;
+mod requests;
 mod revocation;
 mod stacks;
 mod target;
+mod watch;
 
 use std::error::Error;
 use std::{env, fs, io};
@@ -51,7 +53,11 @@ fn all(machine: &Machine) -> Setup<()> {
     let pairs = machine.pairs()?;
     let ssd = machine.device("ssd")?;
     block::rows("", &ssd, &pairs)?;
-    block::alone(&ssd, &pairs.reachable, &machine.lent("third", 1 << 16)?)?;
+    let third = machine.lent("third", 1 << 16)?;
+    block::alone(&ssd, &pairs.reachable, &third)?;
+    watch::rows(machine, &ssd, &pairs, &third)?;
+    drop(third);
+    requests::rows(machine, &ssd, &pairs)?;
     memory::rows(machine, &ssd, &pairs.reachable)?;
     files::rows(machine, &pairs)?;
     stacks::rows(machine, &pairs)?;

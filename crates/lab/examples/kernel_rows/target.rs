@@ -70,7 +70,7 @@ impl Target {
     }
 
     /// Lets a read happen, and looks at the bytes.
-    fn check(
+    pub(crate) fn check(
         &self,
         parts: &[&SharedMemory],
         position: u64,
@@ -93,21 +93,26 @@ impl Target {
 
     /// Writes all of a memory to the beginning, and looks at what is there then.
     pub(crate) fn write(&self, memory: &SharedMemory) -> io::Result<String> {
-        self.check_write(memory, &self.direct)
+        self.check_write(memory, || memory.write_file(0..memory.len(), &self.direct, 0))
     }
 
     /// Writes without direct I/O.
     pub(crate) fn write_buffered(&self, memory: &SharedMemory) -> io::Result<String> {
-        self.check_write(memory, &self.buffered)
+        self.check_write(memory, || memory.write_file(0..memory.len(), &self.buffered, 0))
     }
 
-    fn check_write(&self, memory: &SharedMemory, file: &File) -> io::Result<String> {
+    /// Lets a write of all of a memory happen, and looks at what is there then.
+    pub(crate) fn check_write(
+        &self,
+        memory: &SharedMemory,
+        write: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<String> {
         let new: Vec<u8> = content(0, memory.len()).iter().map(|byte| !byte).collect();
         memory.write(0, &new).map_err(io::Error::other)?;
         drop_caches()?;
-        let count = memory.write_file(0..memory.len(), file, 0)?;
+        let count = write()?;
         let staged = self.is_staged(0)?;
-        file.sync_all()?;
+        self.buffered.sync_all()?;
         let back = SharedMemory::anonymous(memory.len())?;
         back.read_file(0..memory.len(), &self.direct, 0)?;
         let found = copy(&back)?;

@@ -29,6 +29,12 @@ const fn row(
 const MAPPED: &str = "drivers/nvme/host/pci.c, block/blk-mq-dma.c";
 /// What a second provider in a vector leaves over is read through the page cache.
 const FALLBACK: &str = "block/fops.c: blkdev_read_iter";
+const REGISTERED: &str = "io_uring/memmap.c: io_pin_pages, without FOLL_PCI_P2PDMA";
+const COMMAND: &str = "drivers/nvme/host/ioctl.c: nvme_map_user_request, block/blk-map.c";
+const COPIED: &str = "block/blk-map.c: blk_rq_map_user_iov copies what is misaligned";
+const ADMIN: &str = "block/blk-map.c: the admin queue has no BLK_FEAT_PCI_P2PDMA";
+/// Ours: what the kernel stages is noticed, and nothing else.
+const WATCH: &str = "crates/linux/src/io/watch.rs";
 const BUFFERED: &str = "mm/filemap.c: a copy by the CPU";
 const ALIGNED: &str = "block/fops.c, block/blk-settings.c: dma_alignment, logical block";
 const EXT4: &str = "fs/ext4/file.c, fs/iomap/direct-io.c";
@@ -62,6 +68,28 @@ pub(crate) const ROWS: &[Row] = &[
     row("preadv-two-providers", "ok staged", "", FALLBACK),
     row("buffered-read", "ok staged", "ok staged", BUFFERED),
     row("buffered-write", "ok staged", "ok staged", BUFFERED),
+    row("uring-read", "ok", "EINVAL", MAPPED),
+    row("uring-write", "ok", "EINVAL", MAPPED),
+    row("uring-registered", "EFAULT", "EFAULT", REGISTERED),
+    row("ng-read", "ok", "EINVAL", COMMAND),
+    row("ng-write", "ok", "EINVAL", COMMAND),
+    row("ng-waiting-read", "ok", "EINVAL", COMMAND),
+    row("ng-waiting-write", "ok", "EINVAL", COMMAND),
+    row("ng-misaligned-memory-2", "ok", "ok", COPIED),
+    row("ng-admin", "EINVAL", "EINVAL", ADMIN),
+    row("ng-beyond-the-end", "the NVMe command failed: LBA Out of Range", "", COMMAND),
+    row("watch-read", "clean", "", WATCH),
+    row("watch-write", "clean", "", WATCH),
+    row("watch-preadv-host-first", "staged", "staged", WATCH),
+    row("watch-preadv-two-providers", "staged", "", WATCH),
+    row("watch-buffered-read", "staged", "staged", WATCH),
+    row("watch-buffered-write", "staged", "staged", WATCH),
+    row("watch-mincore-read", "clean", "", WATCH),
+    row("watch-mincore-write", "clean", "", WATCH),
+    row("watch-mincore-preadv-host-first", "staged", "staged", WATCH),
+    row("watch-mincore-preadv-two-providers", "staged", "", WATCH),
+    row("watch-mincore-buffered-read", "staged", "staged", WATCH),
+    row("watch-mincore-buffered-write", "staged", "staged", WATCH),
     row("head-read-512", "ok", "EINVAL", MAPPED),
     row("head-write-512", "ok", "EINVAL", MAPPED),
     row("head-read-4k", "ok", "EINVAL", MAPPED),
