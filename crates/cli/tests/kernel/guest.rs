@@ -13,6 +13,7 @@ pub(crate) struct Script {
     text: String,
     packages: Vec<&'static str>,
     modules: Vec<&'static str>,
+    unplugs: Vec<(&'static str, &'static str)>,
 }
 
 /// What a step said, and its status.
@@ -26,22 +27,36 @@ pub(crate) struct Ended {
 pub(crate) struct Steps(BTreeMap<String, Ended>);
 
 /// The kernel numbers its controllers in the order in which they happen to come up: `/dev/ssd0` and so on are
-/// in the order of their addresses. A step says so before and after; everything it says is on standard
-/// output.
+/// in the order of their addresses, and `/dev/ng-ssd0` the same namespace for NVMe commands.
 const PRELUDE: &str = "\
 until [ $(ls -d /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1 | wc -l) = SSDS ]; do sleep 0.1; done
 number=0
 for disk in /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1; do
-  ln -s /dev/${disk##*/} /dev/ssd$number; number=$((number + 1))
+  ln -s /dev/${disk##*/} /dev/ssd$number
+  for commands in ${disk%/*}/ng*n1; do ln -s /dev/${commands##*/} /dev/ng-ssd$number; done
+  number=$((number + 1))
 done
+";
+
+/// A step says so before and after; everything it says is on standard output.
+const STEP: &str = "\
 step() { echo \"@ $1\"; shift; sh -c \"$*\" 2>&1; echo \"= $?\"; }
 ";
 
 impl Script {
     /// A script that begins when so many SSDs have their block devices.
     pub(crate) fn new(ssds: usize) -> Self {
-        let text = PRELUDE.replace("SSDS", &ssds.to_string());
-        Self { text, packages: Vec::new(), modules: Vec::new() }
+        Self::beginning(&PRELUDE.replace("SSDS", &ssds.to_string()))
+    }
+
+    /// A script that finds its SSDs by itself.
+    pub(crate) fn bare() -> Self {
+        Self::beginning("")
+    }
+
+    fn beginning(text: &str) -> Self {
+        let text = format!("{text}{STEP}");
+        Self { text, packages: Vec::new(), modules: Vec::new(), unplugs: Vec::new() }
     }
 
     pub(crate) fn packages(mut self, names: &[&'static str]) -> Self {
@@ -51,6 +66,12 @@ impl Script {
 
     pub(crate) fn modules(mut self, names: &[&'static str]) -> Self {
         self.modules.extend(names);
+        self
+    }
+
+    /// Unplugs a device of the machine when a step says this line.
+    pub(crate) fn unplug(mut self, line: &'static str, device: &'static str) -> Self {
+        self.unplugs.push((line, device));
         self
     }
 
@@ -69,6 +90,7 @@ impl Script {
         let mut job = Job::script(&self.text).program(env!("CARGO_BIN_EXE_p2pdma"));
         job = self.packages.iter().fold(job, |job, name| job.package(name));
         job = self.modules.iter().fold(job, |job, name| job.module(name));
+        job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
         let settings = Settings { limit: Duration::from_secs(400), ..Settings::default() };
         let outcome = run(&provisions, &plan, &job, &settings, &mut ());
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));

@@ -9,6 +9,8 @@
 )]
 
 mod guest;
+mod multipath;
+mod passthrough;
 mod refusals;
 mod revocation;
 mod speed;

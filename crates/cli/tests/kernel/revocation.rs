@@ -1,12 +1,19 @@
 //! What is taken away while it is in use: a typed error within a second, or no error at all.
 
+use std::fmt::Write as _;
+
 use crate::guest::{Script, Steps};
 
-/// Copies between two SSDs through a third one's memory, and does something to one of them meanwhile. Says how
-/// long the copy went on after that, in hundredths of a second. A copy that hangs is ended.
+/// Copies between two SSDs through a third one's memory, and does something to one of them meanwhile.
 fn meanwhile(act: &str) -> String {
+    during("/dev/ssd1 /dev/ssd2 --length 128M --verify", act)
+}
+
+/// Copies something, and does something meanwhile. Says how long the copy went on after that, in hundredths of
+/// a second. A copy that hangs is ended.
+fn during(copy: &str, act: &str) -> String {
     format!(
-        "p2pdma copy /dev/ssd1 /dev/ssd2 --length 128M --verify > /tmp/said 2>&1 & copy=$!; \
+        "p2pdma copy {copy} > /tmp/said 2>&1 & copy=$!; \
          (sleep 90; echo HANGS; dmesg | tail -20; kill -9 $copy) & watch=$!; \
          sleep 1; {act}; from=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
          wait $copy; status=$?; to=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
@@ -15,12 +22,15 @@ fn meanwhile(act: &str) -> String {
 }
 
 /// Each ended with its error, within a second, and said what is left.
-fn in_time(steps: &Steps, gone: &[(&str, &str)]) {
-    for (name, what) in gone {
-        let step = steps.ends(name, 1, &[what, "the partial result is in /dev/ssd2"]);
-        let took = step.said.rsplit_once("took ").unwrap().1.trim().parse::<u32>().unwrap();
+fn in_time(steps: &Steps, gone: &[(&str, &str, &str)]) -> String {
+    let mut times = String::new();
+    for (name, what, sink) in gone {
+        let step = steps.ends(name, 1, &[what, &format!("the partial result is in {sink}")]);
+        let took = step.said.rsplit_once("took ").unwrap().1.trim().parse::<i32>().unwrap();
         assert!(took < 100, "{name}: {took} hundredths of a second");
+        writeln!(times, "{name}: an error after {took} hundredths of a second").unwrap();
     }
+    times
 }
 
 const DRIVER: &str = "/sys/bus/pci/drivers/nvme";
@@ -52,27 +62,61 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
     // What was in flight into the provider is lost with status OK: only the bytes tell.
     steps.ends("provider-reset", 4, &["[P2P-DATA-LOST]", "the destination differs"]);
     let gone = [
-        ("provider", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone"),
-        ("source", "[P2P-REVOKED]: /dev/ssd1 is gone"),
+        ("provider", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone", "/dev/ssd2"),
+        ("source", "[P2P-REVOKED]: /dev/ssd1 is gone", "/dev/ssd2"),
     ];
-    in_time(&steps, &gone);
+    print!("{}", in_time(&steps, &gone));
     steps.ends("again", 0, &["read again and equal"]);
 }
 
+/// Has a device unplugged, and waits until it is no more. The kernel gives whoever pressed the button five
+/// seconds to press it again: copies are small steps, so that they last.
+fn unplugged(copy: &str, line: &str, bdf: &str) -> String {
+    let gone = format!("echo {line}; until [ ! -e {DEVICES}/{bdf} ]; do sleep 0.05; done");
+    during(&format!("{copy} --length 240M --block-size 16k --queue-depth 1"), &gone)
+}
+
 #[test]
-fn removed_devices_are_errors_in_time() {
+fn removed_and_unplugged_devices_are_errors_in_time() {
+    let again = format!(
+        "echo 1 > /sys/bus/pci/rescan; until [ -e {DEVICES}/0000:03:00.0/p2pmem ]; do sleep 0.1; done; sleep 1"
+    );
     let steps = Script::new(4)
-        .step("removed", &meanwhile(&format!("echo 1 > {DEVICES}/0000:03:00.0/remove")))
+        .unplug("unplug the source", "nvme1")
+        .unplug("unplug the provider", "nvme0")
+        .step("source", &unplugged("/dev/ssd1 /dev/ssd2", "unplug the source", "0000:04:00.0"))
         .step(
-            "rescanned",
-            "echo 1 > /sys/bus/pci/rescan; until [ -e /sys/bus/pci/devices/0000:03:00.0/p2pmem ]; do sleep 0.1; done; sleep 1",
+            "removed",
+            &during(
+                "/dev/ssd2 /dev/ssd3 --length 128M",
+                &format!("echo 1 > {DEVICES}/0000:03:00.0/remove"),
+            ),
         )
-        .step("sink", &meanwhile(&format!("echo 0000:05:00.0 > {DRIVER}/unbind")))
+        .step("rescanned", &again)
+        .step(
+            "sink",
+            &during(
+                "/dev/ssd2 /dev/ssd3 --length 128M",
+                &format!("echo 0000:06:00.0 > {DRIVER}/unbind"),
+            ),
+        )
+        // Within one namespace, which is both of the two.
+        .step(
+            "provider",
+            &unplugged(
+                "/dev/ssd2 /dev/ssd2 --dst-offset 256M --via 0000:03:00.0/p2pmem",
+                "unplug the provider",
+                "0000:03:00.0",
+            ),
+        )
         .run(include_str!("switch.toml"));
+    let memory = "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone";
     let gone = [
-        ("removed", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone"),
-        ("sink", "[P2P-REVOKED]: /dev/ssd2 is gone"),
+        ("source", "[P2P-REVOKED]: /dev/ssd1 is gone", "/dev/ssd2"),
+        ("removed", memory, "/dev/ssd3"),
+        ("sink", "[P2P-REVOKED]: /dev/ssd3 is gone", "/dev/ssd3"),
+        ("provider", memory, "/dev/ssd2"),
     ];
     steps.ends("rescanned", 0, &[]);
-    in_time(&steps, &gone);
+    print!("{}", in_time(&steps, &gone));
 }

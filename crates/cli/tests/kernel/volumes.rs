@@ -1,6 +1,7 @@
 //! Copies between block devices, files, md arrays and lent memory.
 
 use crate::guest::{Script, Steps};
+use crate::passthrough;
 
 const MACHINE: &str = include_str!("switch.toml");
 
@@ -8,9 +9,9 @@ const MACHINE: &str = include_str!("switch.toml");
 const DIRECT: [&str; 2] = ["peer to peer, via 0000:03:00.0/p2pmem", "host memory   0 bytes"];
 
 fn steps() -> Steps {
-    Script::new(4)
+    let script = Script::new(4)
         .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup"])
-        .modules(&["xfs", "raid0", "dm-mod"])
+        .modules(&["xfs", "raid0", "raid1", "dm-mod"])
         .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 64M")
         .step("whole", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 32M --verify --flush")
         .step("arrived", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 32M")
@@ -26,9 +27,11 @@ fn steps() -> Steps {
         .step("probe", "p2pdma probe /dev/ssd1 --write")
         .step("probe-json", "p2pdma probe 0000:05:00.0/ns1 0000:03:00.0/p2pmem -o json")
         .step("doctor", "p2pdma doctor 0000:04:00.0 0000:03:00.0")
-        .step("unchanged", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 1M")
+        .step("unchanged", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 1M");
+    let script = passthrough::steps(script)
         .step("ext4", "mkfs.ext4 -q /dev/ssd1; mkdir /a; mount -t ext4 /dev/ssd1 /a")
-        .step("held", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes")
+        .step("held", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes");
+    passthrough::mounted(script)
         .step("to-ext4", "p2pdma copy /dev/ssd0 /a/f --length 8M --verify")
         .step("nested", "p2pdma copy /dev/ssd1 /a/g --length 1M")
         .step("from-ext4", "p2pdma copy /a/f /dev/ssd2 --verify")
@@ -57,9 +60,17 @@ fn steps() -> Steps {
         .step("signature-yes", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes")
         .step("md", "umount /b; mdadm --build /dev/md0 --level=0 --raid-devices=2 /dev/ssd2 /dev/ssd3")
         .step("to-md", "p2pdma copy /dev/ssd0 /dev/md0 --length 8M --verify --yes -v")
-        .step("member", "p2pdma copy /dev/ssd0 /dev/ssd2 --length 1M --yes")
+        .step("member", "p2pdma copy /dev/ssd0 /dev/ng-ssd2 --length 1M --yes; p2pdma copy /dev/ssd0 /dev/ssd2 --length 1M --yes")
         .step("from-md", "p2pdma copy /dev/md0 /dev/ssd1 --length 8M --verify --yes")
-        .step("dm", "mdadm --stop /dev/md0; echo 0 200000 linear /dev/ssd2 0 | dmsetup create lin; dmsetup mknodes")
+        .step(
+            "mirror",
+            "mdadm --stop /dev/md0; \
+             mdadm --build /dev/md1 --level=1 --assume-clean --raid-devices=2 /dev/ssd2 /dev/ssd3",
+        )
+        .step("to-mirror", "p2pdma copy /dev/ssd1 /dev/md1 --length 8M --verify --yes")
+        .step("mirrored", "cmp -n 8388608 /dev/ssd2 /dev/ssd3 && cmp -n 8388608 /dev/ssd1 /dev/ssd2")
+        .step("from-mirror", "p2pdma copy /dev/md1 /dev/ssd1 --length 8M --verify --yes")
+        .step("dm", "mdadm --stop /dev/md1; echo 0 200000 linear /dev/ssd2 0 | dmsetup create lin; dmsetup mknodes")
         .step("to-dm", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes")
         .step("to-dm-prefer", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes --p2p=prefer --verify")
         .step("nobody", "chmod 666 /dev/nvme*n1; su -s /bin/sh nobody -c \"p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M\"")
@@ -69,7 +80,7 @@ fn steps() -> Steps {
 #[test]
 fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
     let steps = steps();
-    for name in ["fill", "ext4", "odd-made", "xfs", "journal", "md", "dm"] {
+    for name in ["fill", "ext4", "odd-made", "xfs", "journal", "md", "mirror", "mirrored", "dm"] {
         steps.ends(name, 0, &[]);
     }
     let verified = [DIRECT[0], DIRECT[1], "read again and equal"];
@@ -83,6 +94,8 @@ fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
         "xfs-ext4",
         "to-md",
         "from-md",
+        "to-mirror",
+        "from-mirror",
     ] {
         steps.ends(name, 0, &verified);
     }
@@ -127,8 +140,9 @@ fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
     steps.ends("to-journal", 3, &["[P2P-FS]", "/a/j cannot be read or written directly"]);
     steps.ends("signature", 6, &["has an ext2, ext3 or ext4 file system", "--yes overwrites it"]);
     steps.ends("signature-yes", 0, &DIRECT);
-    steps.ends("member", 6, &["/dev/ssd2 is in use"]);
+    steps.ends("member", 6, &["/dev/ng-ssd2 is in use", "/dev/ssd2 is in use"]);
     steps.ends("to-dm", 3, &["[P2P-DM]", "dm-0 does not pass", "nothing was written"]);
     steps.ends("to-dm-prefer", 0, &bounced);
+    passthrough::check(&steps, DIRECT);
     println!("{} steps on a real kernel", steps.count());
 }

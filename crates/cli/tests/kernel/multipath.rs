@@ -1,0 +1,56 @@
+//! The head of a multipath as an end: every path is judged, because the kernel may take any of them.
+
+use crate::guest::Script;
+
+/// Names for what the subsystems are called: `/dev/near` and `/dev/ng-near`, once both paths of each are there.
+const NAMES: &str = "\
+for name in near split; do \
+until [ $(grep -l $name /sys/class/nvme/nvme*/serial | wc -l) = 2 ]; do sleep 0.1; done; \
+until [ $(ls -d /sys/class/nvme-subsystem/*/nvme*n1 | wc -l) = 2 ]; do sleep 0.1; done; \
+folder=$(dirname $(grep -l :$name$ /sys/class/nvme-subsystem/*/subsysnqn)); \
+ln -s /dev/$(basename $folder/nvme*n1) /dev/$name; ln -s /dev/$(basename $folder/ng*n1) /dev/ng-$name; \
+echo round-robin > $folder/iopolicy; done; \
+until ls /sys/bus/pci/devices/0000:07:00.0/nvme/nvme*/nvme*n1; do sleep 0.1; done; \
+ln -s /dev/$(basename /sys/bus/pci/devices/0000:07:00.0/nvme/nvme*/nvme*n1) /dev/ssd";
+
+/// How many requests each path of a head has carried: reads and writes.
+const PATHS: &str = "for path in /sys/bus/pci/devices/0000:0[45]:00.0/nvme/nvme*/nvme*c*n1/stat; do \
+    read reads a b c writes rest < $path; [ $writes -gt 0 ] && [ $reads -gt 0 ] && echo carried; done";
+
+#[test]
+fn a_head_is_an_end_if_every_path_reaches_the_memory() {
+    let steps = Script::bare()
+        .step("names", NAMES)
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd --length 16M")
+        .step("to-head", "p2pdma copy /dev/ssd /dev/near --length 16M --verify -v")
+        .step("paths", PATHS)
+        .step("commands", "p2pdma copy /dev/ssd /dev/ng-near --length 4M --verify")
+        .step("from-head", "p2pdma copy /dev/near /dev/ssd --length 16M --verify")
+        .step("probe", "p2pdma probe /dev/near --write")
+        .step("doctor", "p2pdma topo --matrix")
+        .step("split", "p2pdma copy /dev/ssd /dev/split --length 1M")
+        .step("from-split", "p2pdma copy /dev/split /dev/ssd --length 1M")
+        .step("split-commands", "p2pdma copy /dev/ssd /dev/ng-split --length 1M")
+        .step("untouched", "p2pdma copy /dev/split zero: --length 1M")
+        .step("bounced", "p2pdma copy /dev/ssd /dev/split --length 1M --p2p=prefer --verify")
+        .step("arrived", "p2pdma copy /dev/split pattern:seed=5 --length 1M")
+        .run(include_str!("multipath.toml"));
+    for name in ["names", "fill", "doctor", "untouched", "arrived"] {
+        steps.ends(name, 0, &[]);
+    }
+    let direct = ["peer to peer, via 0000:03:00.0/p2pmem", "host memory   0 bytes"];
+    for name in ["to-head", "from-head", "commands"] {
+        steps.ends(name, 0, &[direct[0], direct[1], "read again and equal"]);
+    }
+    steps.ends("to-head", 0, &["0000:04:00.0+0000:05:00.0 drains it: by bus address"]);
+    steps.ends("paths", 0, &["carried\ncarried\n"]);
+    steps.ends("probe", 0, &["6 transfers, every byte right"]);
+    for name in ["split", "from-split", "split-commands"] {
+        steps.ends(name, 3, &["[P2P-RC-NOT-ALLOWED]", "0000:08:00.0", "nothing was written"]);
+    }
+    steps.ends(
+        "bounced",
+        0,
+        &["bounced through host memory: 2097152 bytes", "8 blocks read again"],
+    );
+}
