@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use p2pdma::JournalError;
 use p2pdma::devices;
 use p2pdma::linux::io::{LendError, OpenError};
 
@@ -188,6 +189,7 @@ impl From<p2pdma::Error> for Failure {
                     .remedy("let nobody change it meanwhile, or let it come through '-'")
             }
             E::File { kind, .. } => Self::operating_system(kind, message),
+            E::Journal(error) => journal(&error, message),
             E::Staged { .. } => Self::new(Exit::Io, "STAGED", message),
             E::Lend(LendError::Denied { .. }) => Self::new(Exit::Permission, "P2P-PERM", message)
                 .remedy("run it as root: p2pmem/allocate is root's"),
@@ -234,6 +236,25 @@ impl From<p2pdma::linux::Error> for Failure {
             }
             _ => Self::new(Exit::Io, "IO", message),
         }
+    }
+}
+
+/// A journal that cannot be used.
+fn journal(error: &JournalError, message: String) -> Failure {
+    let nothing = format!("{message}; nothing was written");
+    match error {
+        JournalError::System { source, .. } => Failure::operating_system(source.kind(), message),
+        JournalError::InUse { .. } => {
+            Failure::refused("IN-USE", nothing).remedy("wait until that ends")
+        }
+        JournalError::Foreign { .. } => {
+            Failure::refused("JOURNAL", nothing).remedy("name another file after --resume")
+        }
+        JournalError::Damaged { .. } => {
+            Failure::refused("JOURNAL", nothing).remedy("remove it to begin anew")
+        }
+        JournalError::Other { .. } => Failure::refused("JOURNAL", nothing)
+            .remedy("go on with the command that it is of, or name another file after --resume"),
     }
 }
 

@@ -9,7 +9,7 @@ use p2pdma_pci::topology::Refusal;
 use p2pdma_spec::nvme::status::Status;
 
 use crate::platform::ProviderId;
-use crate::transfer::NoPath;
+use crate::transfer::{JournalError, NoPath};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,9 @@ pub enum Error {
         /// How many bytes were counted there.
         bytes: u64,
     },
+    /// The journal of a copy is of no use.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The kernel lends no memory.
     #[error(transparent)]
     Lend(LendError),

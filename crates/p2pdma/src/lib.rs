@@ -55,9 +55,10 @@ pub use platform::{
 };
 pub use traffic::Traffic;
 pub use transfer::{
-    Barrier, Candidate, End, Ends, Failed, Job, Leg, Mismatch, Next, NoPath, ParsePolicyError,
-    Pipeline, Plan, Policy, Probe, Probed, Progress, Reach, Rejected, Report, Shape, Stage, Step,
-    Unexpected, Via, Why, Wish, run, verify,
+    Barrier, Candidate, Durable, End, Ends, Failed, Job, Journal, JournalError, Labels, Leg,
+    Mismatch, Next, NoPath, ParsePolicyError, Parts, Pipeline, Plan, Policy, Portion, Probe,
+    Probed, Progress, Reach, Rejected, Report, Shape, Stage, Step, Unexpected, Via, Why, Wish, run,
+    verify,
 };
 
 // The words of the layers below that appear in this one's signatures.

@@ -11,7 +11,7 @@ use crate::schemas::Schemas;
 use crate::support::{Place, Ran, noise};
 
 /// A machine whose namespaces take minutes to copy, and nothing on the disk.
-fn vast() -> Place {
+pub(crate) fn vast() -> Place {
     let place = Place::new();
     place.machine(
         "vast.toml",
@@ -22,14 +22,14 @@ fn vast() -> Place {
 }
 
 /// A command under way.
-struct Running {
+pub(crate) struct Running {
     line: String,
-    child: Child,
+    pub(crate) child: Child,
     stderr: BufReader<std::process::ChildStderr>,
 }
 
 impl Running {
-    fn start(place: &Place, line: &str) -> Self {
+    pub(crate) fn start(place: &Place, line: &str) -> Self {
         Self::of(line, place.command(line))
     }
 
@@ -44,7 +44,7 @@ impl Running {
     }
 
     /// Waits for a line on standard error that has a text.
-    fn until(mut self, text: &str) -> Self {
+    pub(crate) fn until(mut self, text: &str) -> Self {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
@@ -54,7 +54,7 @@ impl Running {
     }
 
     /// Waits until the command would notice an interrupt (SIGINT, number 2).
-    fn until_watching(self) -> Self {
+    pub(crate) fn until_watching(self) -> Self {
         wait_for(|| {
             let path = format!("/proc/{}/status", self.pid());
             let status = std::fs::read_to_string(path).unwrap();
@@ -64,7 +64,7 @@ impl Running {
         self
     }
 
-    fn signal(self, name: &str) -> Self {
+    pub(crate) fn signal(self, name: &str) -> Self {
         let pid = self.pid().to_string();
         let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(sent.success(), "{}: has ended", self.line);
@@ -72,7 +72,7 @@ impl Running {
     }
 
     /// Waits for its end, reading both of its outputs meanwhile.
-    fn end(self) -> Ran {
+    pub(crate) fn end(self) -> Ran {
         let Self { line, child, stderr: mut rest } = self;
         let stderr = std::thread::spawn(move || {
             let mut stderr = Vec::new();
@@ -84,7 +84,7 @@ impl Running {
     }
 }
 
-fn wait_for(condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(condition: impl Fn() -> bool) {
     while !condition() {
         std::thread::sleep(Duration::from_millis(2));
     }

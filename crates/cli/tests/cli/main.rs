@@ -19,5 +19,6 @@ mod persistence;
 mod pipes;
 mod presets;
 mod refusals;
+mod resume;
 mod schemas;
 mod support;

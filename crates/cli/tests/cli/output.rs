@@ -20,6 +20,8 @@ const LINES: &[(&str, i32)] = &[
     ("--fabric small.toml copy ./in fabric:nvme1/ns1 --flush", 0),
     ("--fabric small.toml copy fabric:nvme0/ns1 fabric:nvme1/ns1 --verify", 0),
     ("--fabric small.toml copy fabric:nvme0/ns1 fabric:nvme1/ns1 --dry-run", 0),
+    ("--fabric small.toml copy fabric:nvme0/ns1 fabric:nvme1/ns1 --resume journal", 0),
+    ("--fabric small.toml copy fabric:nvme0/ns1 fabric:nvme1/ns1 --resume ./in", 6),
     ("--fabric small.toml copy fabric:nvme0/ns1 fabric:nvme1/ns1 --p2p=off", 0),
     ("--fabric small.toml copy fabric:nvme0/cmb fabric:nvme1/ns1 --length 1M", 0),
     ("--fabric small.toml copy ./in fabric:nvme0/cmb", 0),

@@ -8,6 +8,7 @@
     reason = "helpers outside #[test] functions fail a test by panicking"
 )]
 
+mod broken_off;
 mod guest;
 mod multipath;
 mod passthrough;

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -285,16 +286,32 @@ impl DirectFile {
         (self.device, if self.is_block { 0 } else { self.inode })
     }
 
-    /// Makes a file `len` bytes long, with room for them on its device (fallocate(2)); where the file system
-    /// cannot reserve room, it is only made that long.
+    /// Makes a file `len` bytes long, with room for these ranges on its device (fallocate(2)); where the file
+    /// system cannot reserve room, it is only made that long. The rest is a hole, unless it is there already.
     ///
     /// # Errors
     /// What the operating system says: ENOSPC.
-    pub fn reserve(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
-            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(len),
-            other => Ok(other?),
+    pub fn reserve(&self, len: u64, ranges: &[Range<u64>]) -> io::Result<()> {
+        self.file.set_len(len)?;
+        for range in ranges {
+            let (start, len) = (range.start, range.end.saturating_sub(range.start));
+            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), start, len) {
+                Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
+                other => other?,
+            }
         }
+        Ok(())
+    }
+
+    /// Makes zeroes of a range of a block device, whole blocks of it, without sending them: the device does
+    /// that (Write Zeroes), or the kernel (fallocate(2), `FALLOC_FL_ZERO_RANGE`).
+    ///
+    /// # Errors
+    /// What the operating system says: EOPNOTSUPP where that is not possible.
+    pub fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+        let len = range.end.saturating_sub(range.start);
+        Ok(rustix::fs::fallocate(&self.file, flags, range.start, len)?)
     }
 
     /// Makes all that was written durable (fdatasync(2); of a namespace, by its Flush command).

@@ -27,6 +27,8 @@ pub(crate) struct DirectClient {
     flights: Vec<Option<Flight>>,
     free: Vec<u32>,
     completions: Vec<Completion>,
+    /// Rests of operations that the queue had no room for.
+    waiting: Vec<Flight>,
     moved: Arc<Moved>,
 }
 
@@ -41,6 +43,8 @@ struct Flight {
     peer: Arc<PeerMemory>,
     offset: u64,
     way: Way,
+    /// How often it was asked for again since bytes have moved.
+    again: u32,
 }
 
 /// Which way bytes go.
@@ -86,6 +90,8 @@ impl Moved {
 const LONGEST: u64 = 16 << 20;
 /// Operations under way.
 const DEPTH: u32 = 256;
+/// Requests that are interrupted, or that the kernel has no room for, are made again so often.
+const PATIENCE: u32 = 1000;
 
 impl DirectClient {
     pub(crate) fn new(
@@ -99,7 +105,19 @@ impl DirectClient {
         let flights = (0..DEPTH).map(|_| None).collect();
         let free = (0..DEPTH).rev().collect();
         let completions = Vec::with_capacity(DEPTH as usize);
-        Self { file, functions, topology, queue, number, flights, free, completions, moved }
+        let waiting = Vec::new();
+        Self {
+            file,
+            functions,
+            topology,
+            queue,
+            number,
+            flights,
+            free,
+            completions,
+            waiting,
+            moved,
+        }
     }
 
     fn name(&self) -> String {
@@ -120,8 +138,9 @@ impl DirectClient {
         Ok(way)
     }
 
-    fn push(&mut self, flight: Flight) -> Result<(), Error> {
-        let Some(slot) = self.free.pop() else { return Err(Error::Busy) };
+    /// Gives the flight back if there is no room for it.
+    fn push(&mut self, flight: Flight) -> Result<(), Flight> {
+        let Some(slot) = self.free.pop() else { return Err(flight) };
         let request = Request {
             direction: flight.direction,
             file: Arc::clone(&self.file),
@@ -129,14 +148,21 @@ impl DirectClient {
             memory: flight.memory.clone(),
             token: u64::from(slot),
         };
-        if let Err(error) = self.queue.push(self.number, request) {
+        if self.queue.push(self.number, request).is_err() {
             self.free.push(slot);
-            return Err(error);
+            return Err(flight);
         }
         if let Some(place) = self.flights.get_mut(slot as usize) {
             *place = Some(flight);
         }
         Ok(())
+    }
+
+    /// Asks for what is left of an operation; where there is no room for it, with the next poll.
+    fn go_on(&mut self, flight: Flight) {
+        if let Err(flight) = self.push(flight) {
+            self.waiting.push(flight);
+        }
     }
 
     /// A request has ended: with it the operation, unless some of it is left.
@@ -148,44 +174,45 @@ impl DirectClient {
         let result = match completion.result {
             Ok(count) => {
                 self.moved.count(flight.way, count);
-                match self.rest(&flight, count) {
-                    Ok(Some(rest)) => {
-                        flight.position += count as u64;
-                        flight.offset += count as u64;
-                        flight.memory = rest;
-                        return self.push(flight);
-                    }
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error),
-                }
+                self.rest(&mut flight, count)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-                return self.push(flight);
+            Err(error) if is_for_now(&error) && flight.again < PATIENCE => {
+                flight.again += 1;
+                Ok(true)
             }
             Err(error) => Err(self.failure(&flight, &error)),
         };
-        done.push(Done { ticket: flight.ticket, result });
+        match result {
+            Ok(true) => self.go_on(flight),
+            other => done.push(Done { ticket: flight.ticket, result: other.map(drop) }),
+        }
         Ok(())
     }
 
-    /// What is left of an operation that has moved `count` bytes more.
-    fn rest(&self, flight: &Flight, count: usize) -> Result<Option<SharedMemory>, Error> {
+    /// Leaves of an operation what it has still to move after `count` bytes more; whether that is anything.
+    fn rest(&self, flight: &mut Flight, count: usize) -> Result<bool, Error> {
         let len = flight.memory.len();
+        if count >= len {
+            return Ok(false);
+        }
         let at = flight.position.saturating_add(count as u64);
         let beyond = flight.direction == Direction::Read && at >= self.file.size();
-        if count >= len {
-            return Ok(None);
-        }
         if beyond && !self.file.is_block() {
             // What was there before is nobody's data.
             flight.peer.write(flight.offset + count as u64, &vec![0; len - count])?;
-            return Ok(None);
+            return Ok(false);
         }
-        if count == 0 || !(count as u64).is_multiple_of(u64::from(self.file.offset_align())) {
+        // A part of a block is moved again, with the rest of it.
+        let count = count - count % self.file.offset_align() as usize;
+        if at == flight.position || (count == 0 && flight.again >= PATIENCE) {
             return Err(Error::Vanished { name: self.name(), at });
         }
+        flight.again = if count == 0 { flight.again + 1 } else { 0 };
+        flight.position += count as u64;
+        flight.offset += count as u64;
         let rest = flight.memory.slice(count..len);
-        rest.map(Some).map_err(|_| Error::Internal("more was moved than was asked for"))
+        flight.memory = rest.map_err(|_| Error::Internal("more was moved than was asked for"))?;
+        Ok(true)
     }
 
     /// What an error of the kernel means here.
@@ -215,6 +242,11 @@ impl DirectClient {
             }
         }
     }
+}
+
+/// Whether the same request may well succeed next time.
+fn is_for_now(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock)
 }
 
 impl Client for DirectClient {
@@ -270,10 +302,14 @@ impl Client for DirectClient {
         }
         let peer = Arc::clone(&memory.memory);
         let (offset, memory) = (range.start, peer.shared(range.start, whole)?);
-        self.push(Flight { ticket, direction, position, memory, peer, offset, way })
+        let flight = Flight { ticket, direction, position, memory, peer, offset, way, again: 0 };
+        self.push(flight).map_err(|_| Error::Busy)
     }
 
     fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
+        for flight in std::mem::take(&mut self.waiting) {
+            self.go_on(flight);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         let taken = self.queue.take(self.number, &mut completions);
         let mut landed =
@@ -293,3 +329,6 @@ impl Client for DirectClient {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub(crate) struct NvmeClient {
     /// What attached memory this queue's commands may name: kept until none is in flight.
     attached: Vec<(Arc<PeerMemory>, Keep)>,
     turns: u32,
+    /// What ended while a flush was awaited.
+    ended: Vec<Done>,
 }
 
 /// The commands that move so many bytes.
@@ -52,8 +54,8 @@ impl NvmeClient {
         let entries = ENTRIES.min(controller.max_queue_entries());
         let queue = controller.queue_pair(&QueueOptions::entries(entries))?;
         let shift = namespace.format().data.trailing_zeros();
-        let (prepared, attached) = (None, Vec::new());
-        Ok(Self { queue, namespace, shift, prepared, controller, attached, turns: 0 })
+        let (prepared, attached, ended) = (None, Vec::new(), Vec::new());
+        Ok(Self { queue, namespace, shift, prepared, controller, attached, turns: 0, ended })
     }
 
     fn block(&self) -> u64 {
@@ -86,6 +88,7 @@ impl NvmeClient {
     #[inline(never)]
     fn take(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
         self.turns = 0;
+        done.append(&mut self.ended);
         self.queue.reap(|completion| {
             let result = completion.outcome.map(drop).map_err(Error::Command);
             done.push(Done { ticket: completion.token, result });
@@ -95,8 +98,9 @@ impl NvmeClient {
 
     /// Nothing came for a while: what has been in flight for too long is given up.
     #[cold]
-    fn check_overdue(&mut self) -> Result<(), Error> {
+    fn check_overdue(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
         self.turns = 0;
+        done.append(&mut self.ended);
         if !self.queue.overdue(LIMIT).is_empty() {
             self.queue.recover()?;
         }
@@ -182,18 +186,21 @@ impl Client for NvmeClient {
             return self.take(done);
         }
         self.turns += 1;
-        if self.turns < TURNS_PER_CHECK { Ok(()) } else { self.check_overdue() }
+        if self.turns < TURNS_PER_CHECK { Ok(()) } else { self.check_overdue(done) }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
         let flush = self.namespace.flush();
         let submitted = self.queue.submit(&flush, Data::None, FLUSH);
         submitted.map_err(|rejected| Error::Nvme(rejected.error))?;
-        // What a transfer that failed has left in flight ends before it, or after.
         while let Some(completion) = self.queue.wait(LIMIT)? {
+            let result = completion.outcome.map(drop).map_err(Error::Command);
             if completion.token == FLUSH {
-                return completion.outcome.map(drop).map_err(Error::Command);
+                return result;
             }
+            // The next poll finds it, whether or not anything else has ended by then.
+            self.ended.push(Done { ticket: completion.token, result });
+            self.turns = TURNS_PER_CHECK;
         }
         Err(Error::Internal("a flush that was not in flight"))
     }

@@ -5,6 +5,10 @@ mod linux;
 mod pool;
 
 pub use fabric::{FabricPlatform, Storage};
+#[cfg(test)]
+pub(crate) use linux::pool::ProcessPool;
+#[cfg(test)]
+pub(crate) use linux::queue::Requests;
 pub(crate) use linux::queue::SharedQueue;
 pub use linux::{Footing, LinuxPlatform, Volume};
 

@@ -1,17 +1,24 @@
 //! Transfers: planned with reasons, carried out as a pipeline, reported by path.
 
+mod extents;
+mod journal;
+mod parts;
 mod pipeline;
 mod plan;
 mod policy;
+mod portion;
 mod probe;
 mod report;
 mod run;
 mod verify;
 mod wish;
 
+pub use journal::{Journal, JournalError, Labels};
+pub use parts::Parts;
 pub use pipeline::{Next, Pipeline, Shape, Stage, Step, Unexpected};
 pub use plan::{Candidate, Leg, NoPath, Plan, Reach, Rejected, Via, Why};
 pub use policy::{ParsePolicyError, Policy};
+pub use portion::{Durable, Portion};
 pub use probe::{Probe, Probed};
 pub use report::Report;
 pub use run::{Ends, Failed, Job, Progress, run};

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use super::Parts;
+
 /// What happens to a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -62,10 +64,13 @@ pub struct Unexpected {
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     shape: Shape,
-    len: u64,
+    parts: Parts,
+    /// The number of the part after the one that blocks are taken from.
+    part: usize,
     block: u64,
-    /// The first byte that no operation has been started for.
+    /// The first byte of that part that no operation has been started for, and where it ends.
     next: u64,
+    end: u64,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Slots that are filled and wait to be drained, oldest first.
@@ -87,12 +92,20 @@ impl Pipeline {
     /// one; zero is taken for one.
     #[must_use]
     pub fn new(shape: Shape, len: u64, block: u64, depth: u32) -> Self {
+        Self::of_parts(shape, Parts::whole(len), block, depth)
+    }
+
+    /// The same of parts only: no block is in two of them.
+    #[must_use]
+    pub fn of_parts(shape: Shape, parts: Parts, block: u64, depth: u32) -> Self {
         let depth = depth.max(1);
         Self {
             shape,
-            len,
+            parts,
+            part: 0,
             block: block.max(1),
             next: 0,
+            end: 0,
             slots: vec![Slot::Free; depth as usize],
             free: (0..depth).rev().collect(),
             filled: VecDeque::with_capacity(depth as usize),
@@ -121,10 +134,11 @@ impl Pipeline {
             self.slots[slot as usize] = Slot::Draining { at, len };
             return self.start(Stage::Drain, slot, at, len);
         }
-        if self.next < self.len
+        if !self.free.is_empty()
+            && (self.next < self.end || self.turn_to_next_part())
             && let Some(slot) = self.free.pop()
         {
-            let (at, len) = (self.next, self.block.min(self.len - self.next));
+            let (at, len) = (self.next, self.block.min(self.end - self.next));
             self.next += len;
             let (stage, state) = match self.shape {
                 Shape::OutOf => (Stage::Drain, Slot::Draining { at, len }),
@@ -134,6 +148,14 @@ impl Pipeline {
             return self.start(stage, slot, at, len);
         }
         if self.under_way > 0 { Next::Wait } else { Next::Finished }
+    }
+
+    /// Whether there is one.
+    fn turn_to_next_part(&mut self) -> bool {
+        let Some(part) = self.parts.ranges().get(self.part) else { return false };
+        self.part += 1;
+        (self.next, self.end) = (part.start, part.end);
+        true
     }
 
     fn start(&mut self, stage: Stage, slot: u32, at: u64, len: u64) -> Next {
@@ -205,17 +227,20 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever ends first, and whatever cannot be started at once: every byte goes through each
-        /// stage exactly once, in a slot that nobody else has, and the end is reached.
+        /// Whatever ends first, and whatever cannot be started at once: every byte of the parts goes
+        /// through each stage exactly once, in a slot that nobody else has, and the end is reached.
         #[test]
         fn every_byte_is_moved_once(
             shape in shape(),
             len in 0u64..5000,
+            holes in proptest::collection::vec((0u64..5000, 0u64..1500), 0..4),
             block in 1u64..700,
             depth in 1u32..9,
             choices in proptest::collection::vec(any::<u8>(), 0..4000),
         ) {
-            let mut pipeline = Pipeline::new(shape, len, block, depth);
+            let holes = Parts::new(holes.into_iter().map(|(at, len)| at..at + len));
+            let parts = Parts::whole(len).without(&holes);
+            let mut pipeline = Pipeline::of_parts(shape, parts.clone(), block, depth);
             let mut choices = choices.into_iter().chain(std::iter::repeat(0));
             let mut under_way: Vec<Step> = Vec::new();
             let (mut filled, mut drained) = (vec![0; len as usize], vec![0; len as usize]);
@@ -248,11 +273,14 @@ mod tests {
                 Shape::Into => (1, 0),
                 Shape::OutOf => (0, 1),
             };
-            prop_assert!(filled.iter().all(|&count| count == fills));
-            prop_assert!(drained.iter().all(|&count| count == drains));
-            prop_assert_eq!(pipeline.moved(), len);
+            let is_in = |at: usize| parts.ranges().iter().any(|part| part.contains(&(at as u64)));
+            for at in 0..len as usize {
+                let times = u32::from(is_in(at));
+                prop_assert_eq!((filled[at], drained[at]), (fills * times, drains * times));
+            }
+            prop_assert_eq!(pipeline.moved(), parts.bytes());
             prop_assert!(most <= depth as usize);
-            if len >= block * u64::from(depth) {
+            if parts.bytes() >= block * u64::from(depth) {
                 prop_assert_eq!(most, depth as usize, "every slot was used at once");
             }
         }

@@ -9,6 +9,8 @@ use p2pdma_pci::{Clock as _, Duration, Instant};
 use crate::host_clock::HostClock;
 use crate::memory::PeerMemory;
 use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
+use crate::transfer::extents::Extents;
+use crate::transfer::portion::{Checkpoints, Portion};
 use crate::transfer::{Next, Pipeline, Plan, Policy, Report, Shape, Stage, Step};
 use crate::{Error, Traffic};
 
@@ -81,7 +83,7 @@ pub struct Failed {
     pub complete: u64,
 }
 
-/// Moves the job's bytes as planned, through `memory`.
+/// Moves a job's bytes, or a [`Portion`] of them, as planned, through `memory`.
 ///
 /// `watch` is told after every round of completions; if it breaks off, what is under way ends, and the
 /// transfer fails with [`Error::Interrupted`].
@@ -95,13 +97,16 @@ pub fn run<'a>(
     plan: Plan,
     ends: Ends<'a>,
     memory: &Arc<PeerMemory>,
-    job: Job,
+    job: impl Into<Portion<'a>>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report, Failed> {
-    job.check().map_err(at_start)?;
+    let portion = job.into();
+    portion.check().map_err(at_start)?;
     let (before, wall) = (platform.traffic(), HostClock::new());
-    let mut run = Run::new(platform, &plan, ends, memory, job).map_err(at_start)?;
+    let mut run = Run::new(platform, &plan, ends, memory, portion).map_err(at_start)?;
     let outcome = run.drive(watch);
+    // What went wrong first is what is told.
+    let outcome = outcome.and(run.tell_durable());
     let (moved, complete) = (run.pipeline.moved(), run.moved.prefix());
     let fail = |error| Failed { error, moved, complete };
     outcome.map_err(fail)?;
@@ -143,6 +148,8 @@ struct Attached<'a> {
 struct Run<'a> {
     platform: &'a dyn Platform,
     pipeline: Pipeline,
+    /// Bytes to move in all.
+    len: u64,
     moved: Extents,
     job: Job,
     shape: Shape,
@@ -154,6 +161,7 @@ struct Run<'a> {
     done: Vec<Done>,
     operations: u64,
     latency: Histogram<u64>,
+    checkpoints: Option<Checkpoints<'a>>,
 }
 
 impl<'a> Run<'a> {
@@ -162,8 +170,9 @@ impl<'a> Run<'a> {
         plan: &Plan,
         ends: Ends<'a>,
         memory: &Arc<PeerMemory>,
-        job: Job,
+        portion: Portion<'a>,
     ) -> Result<Self, Error> {
+        let (job, parts) = (portion.job, portion.parts());
         let attach = |client: Option<&'a mut dyn Client>, base| match client {
             None => Ok(None),
             Some(client) => {
@@ -185,8 +194,9 @@ impl<'a> Run<'a> {
         latency.auto(true);
         Ok(Self {
             platform,
-            pipeline: Pipeline::new(plan.shape, job.len, job.block, job.depth),
-            moved: Extents::default(),
+            pipeline: Pipeline::of_parts(plan.shape, parts.clone(), job.block, job.depth),
+            len: parts.bytes(),
+            moved: Extents::new(job.len, parts, job.depth),
             job,
             shape: plan.shape,
             source: attach(ends.source, job.from)?,
@@ -196,6 +206,7 @@ impl<'a> Run<'a> {
             done: Vec::with_capacity(job.depth as usize * 2),
             operations: 0,
             latency,
+            checkpoints: portion.durable.map(|durable| Checkpoints::new(durable, began)),
         })
     }
 
@@ -215,9 +226,11 @@ impl<'a> Run<'a> {
                 ended = self.collect(now, true, &mut failure)?;
             }
             if ended > 0 && failure.is_none() {
-                let progress = Progress { moved: self.pipeline.moved(), len: self.job.len };
+                let progress = Progress { moved: self.pipeline.moved(), len: self.len };
                 if watch(progress).is_break() {
                     failure = Some(Error::Interrupted);
+                } else if self.checkpoints.is_some() {
+                    failure = self.checkpoint(now).err();
                 }
             }
         }
@@ -225,6 +238,30 @@ impl<'a> Run<'a> {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Makes durable what is complete, if it is time.
+    fn checkpoint(&mut self, now: Instant) -> Result<(), Error> {
+        let complete = self.moved.prefix();
+        match &self.checkpoints {
+            Some(checkpoints) if checkpoints.is_due(now, complete) => self.tell_durable(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes durable what is complete, and tells it.
+    fn tell_durable(&mut self) -> Result<(), Error> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        // What is complete now, and no more: what ends during the flush may have come too late for it.
+        let complete = self.moved.prefix();
+        let flushed = self.sink.as_mut().map_or(Ok(()), |sink| sink.client.flush());
+        let now = self.platform.clock().now();
+        let told = flushed.and_then(|()| checkpoints.tell(complete, now));
+        if told.is_err() {
+            // A flush after one that failed may succeed without what was lost with that one.
+            self.checkpoints = None;
+        }
+        told
     }
 
     /// Starts what can be started; true if nothing is left to start.
@@ -343,30 +380,6 @@ impl<'a> Run<'a> {
             block: self.job.block,
             depth: self.job.depth,
             latency: self.latency,
-        }
-    }
-}
-
-/// Which bytes are complete: a prefix, and islands beyond it (at most as many as blocks under way).
-#[derive(Debug, Default)]
-struct Extents {
-    prefix: u64,
-    islands: Vec<(u64, u64)>,
-}
-
-impl Extents {
-    fn prefix(&self) -> u64 {
-        self.prefix
-    }
-
-    fn add(&mut self, at: u64, len: u64) {
-        if at != self.prefix {
-            self.islands.push((at, len));
-            return;
-        }
-        self.prefix += len;
-        while let Some(next) = self.islands.iter().position(|&(at, _)| at == self.prefix) {
-            self.prefix += self.islands.swap_remove(next).1;
         }
     }
 }

@@ -12,8 +12,8 @@ use p2pdma::fabric::{
 };
 use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus, Topology};
 use p2pdma::{
-    Bdf, Client, Clock, Duration, End, Ends, Error, FabricPlatform, HostClient, Instant, Job,
-    Platform, Policy, Provider, Traffic, Wish, run, verify,
+    Bdf, Client, Clock, Durable, Duration, End, Ends, Error, FabricPlatform, HostClient, Instant,
+    Job, Parts, Platform, Policy, Portion, Provider, Traffic, Wish, run, verify,
 };
 use p2pdma_devices::nvme::{
     CacheConfig, CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController,
@@ -169,6 +169,69 @@ fn a_power_cut_at_every_event_keeps_what_was_flushed() {
         "{cuts} power cuts, one at every event of the job with each of 3 seeds; {kept} new blocks kept"
     );
     assert!(cuts > 60);
+}
+
+/// The job with a flush after every other block, in two parts with a gap that nobody writes, and power cut at
+/// event `index`: up to where it said that all is durable.
+fn told_durable(fabric: &Fabric, index: u64) -> u64 {
+    let platform = FabricPlatform::over(fabric.clone());
+    let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+    let victim = fabric.find("nvme1").unwrap();
+    fabric.inject(Fault { site: Site::Event(victim), index, kind: FaultKind::PowerCut });
+    let job = Job { block: 4096, ..short_job() };
+    let end = |client: &dyn Client| End::Client(client.bdf().unwrap());
+    let wish = Wish {
+        source: end(&*source),
+        sink: end(&*sink),
+        via: None,
+        block: job.block,
+        policy: Policy::Require,
+        barrier: None,
+    };
+    let Ok((plan, memory)) = plan(&platform, wish, &job) else { return 0 };
+    let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
+    let parts = Some(Parts::new([0..GAP.start, GAP.end..LEN]));
+    let mut told = 0;
+    let mut tell = |durable| {
+        assert!(durable >= told, "{durable} after {told}");
+        told = durable;
+        Ok(())
+    };
+    let durable = Some(Durable { every: 8192, tell: &mut tell });
+    let portion = Portion { job, parts, durable };
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let report = run(&platform, plan, ends, &memory, portion, go_on);
+    assert!(report.is_err() || told == LEN, "all is durable at the end");
+    told
+}
+
+const GAP: std::ops::Range<u64> = 8192..16384;
+
+#[test]
+fn what_was_told_to_be_durable_survives_a_power_cut_at_every_event() {
+    let (mut cuts, mut promised) = (0, 0);
+    for index in 0.. {
+        let fabric = prepared(7);
+        let told = told_durable(&fabric, index);
+        let fired = fabric.faults().iter().all(|fault| fault.fired.is_some());
+        if !fired {
+            assert_eq!(told, LEN);
+            break;
+        }
+        cuts += 1;
+        promised += u64::from(told > 0 && told < LEN);
+        fabric.enumerate().unwrap();
+        let platform = FabricPlatform::over(fabric.clone());
+        let mut sink = client(&platform, "nvme1");
+        for at in (0..told).step_by(4096) {
+            let there = bytes(&platform, &mut *sink, LEN + at, 4096);
+            let (seed, from) = if GAP.contains(&at) { (11, LEN + at) } else { (10, at) };
+            let right = bytes(&platform, &mut HostClient::pattern(seed), from, 4096);
+            assert!(there == right, "event {index}, {told} durable, the block at {at}");
+        }
+    }
+    println!("{cuts} power cuts, {promised} of them after a part was said to be durable");
+    assert!(cuts > 40 && promised > 20, "{cuts} {promised}");
 }
 
 /// How many blocks of the sink's range have the new data; all others have the old.

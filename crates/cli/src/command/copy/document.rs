@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::job::{Lengths, Pieces};
+use super::scope::{Made, Scope};
 use super::side::Side;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -39,6 +40,12 @@ pub(crate) struct CopyDocument {
     pub(super) padding_bytes: u64,
     /// How many bytes from the start on are complete.
     pub(super) complete_bytes: u64,
+    /// Bytes that the destination had durably already; null without --resume.
+    pub(super) resumed_bytes: Option<u64>,
+    /// Bytes of the source's holes, which were not moved.
+    pub(super) hole_bytes: u64,
+    /// What became of holes on the destination.
+    pub(super) holes: Option<HolesKind>,
     /// Bytes of one operation.
     pub(super) block_bytes: u64,
     /// Blocks under way at once.
@@ -112,6 +119,26 @@ pub(super) enum PathKind {
     DeviceToHost,
 }
 
+/// What became of the source's holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum HolesKind {
+    /// They are holes of the destination, too.
+    Holes,
+    /// They are zeroes on the destination, which made them by itself.
+    Zeroes,
+}
+
+impl HolesKind {
+    fn of(made: Made) -> Option<Self> {
+        match made {
+            Made::Data => None,
+            Made::Hole => Some(Self::Holes),
+            Made::Zeroes => Some(Self::Zeroes),
+        }
+    }
+}
+
 /// Time on the fabric.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct ModelledDocument {
@@ -169,6 +196,9 @@ impl Facts {
             length_bytes: lengths.payload,
             padding_bytes: lengths.moved - lengths.payload,
             complete_bytes: 0,
+            resumed_bytes: None,
+            hole_bytes: 0,
+            holes: None,
             block_bytes: pieces.block,
             queue_depth: pieces.depth,
             host_memory_bytes: None,
@@ -185,8 +215,26 @@ impl Facts {
         })
     }
 
+    /// With what need not be moved.
+    pub(crate) fn of(self, scope: &Scope, resumes: bool) -> Self {
+        let len = self.payload();
+        let hole_bytes = scope.holes.up_to(len).bytes();
+        Self(CopyDocument {
+            resumed_bytes: resumes.then(|| scope.durable.up_to(len).bytes()),
+            hole_bytes,
+            holes: HolesKind::of(scope.made).filter(|_| hole_bytes > 0),
+            ..self.0
+        })
+    }
+
     pub(crate) fn payload(&self) -> u64 {
         self.0.length_bytes
+    }
+
+    /// How many bytes are to be moved.
+    fn moved(&self) -> u64 {
+        let there = self.0.resumed_bytes.unwrap_or(0).saturating_add(self.0.hole_bytes);
+        self.payload().saturating_sub(there)
     }
 
     /// What a dry run reports.
@@ -198,7 +246,7 @@ impl Facts {
     pub(crate) fn measured(&self, seconds: f64, traffic: Option<Traffic>) -> CopyDocument {
         let measured = MeasuredDocument {
             seconds,
-            gb_per_second: per_second(self.payload(), seconds).map(|rate| rate / 1e9),
+            gb_per_second: per_second(self.moved(), seconds).map(|rate| rate / 1e9),
             latency_p50_ns: None,
             latency_p99_ns: None,
             latency_p999_ns: None,
@@ -261,7 +309,11 @@ impl CopyDocument {
     pub(crate) fn failed(self, failure: &Failure, complete: u64, partial: Option<String>) -> Self {
         let interrupted = failure.exit() == Exit::Interrupted;
         let mismatch = failure.exit() == Exit::Mismatch;
+        // Not all of it was moved in that time.
+        let measured =
+            self.measured.map(|measured| MeasuredDocument { gb_per_second: None, ..measured });
         Self {
+            measured,
             status: if interrupted { Status::Interrupted } else { Status::Failed },
             complete_bytes: complete,
             verified: mismatch.then_some(false),

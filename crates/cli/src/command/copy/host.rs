@@ -21,6 +21,13 @@ pub(crate) struct SourceFile {
     pub(crate) identity: (u64, u64),
 }
 
+impl SourceFile {
+    /// Whether it holds what came from standard input.
+    pub(crate) fn is_spool(&self) -> bool {
+        self.identity == (0, 0)
+    }
+}
+
 /// An end on the host.
 #[derive(Debug)]
 pub(crate) enum HostEnd {

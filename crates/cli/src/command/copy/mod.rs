@@ -1,16 +1,21 @@
 //! `copy`: SRC to DST, device to device.
 
+mod carried;
 mod document;
 mod host;
 mod job;
+mod names;
 mod print;
+mod resume;
 mod run;
+mod scope;
 pub(crate) mod side;
 mod signature;
 mod target;
 pub(crate) mod volume;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 use p2pdma::linux::io::Engine;
@@ -29,7 +34,9 @@ use crate::output::refusal;
 use crate::platform::AnyPlatform;
 use document::Facts;
 use job::{Pieces, Request};
+use resume::Resume;
 use run::Transfer;
+use scope::Scope;
 use side::Side;
 use target::Target;
 use volume::Rules;
@@ -65,6 +72,9 @@ pub(crate) struct Copy {
     /// Make DST durable before the command ends
     #[arg(long)]
     flush: bool,
+    /// Keep a journal of what is durable in FILE; if there is one, go on from there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "ephemeral")]
+    resume: Option<PathBuf>,
     /// How requests reach the kernel: io-uring, or one at a time
     #[arg(long, value_name = "ENGINE", default_value = "io-uring")]
     engine: EngineName,
@@ -154,16 +164,21 @@ impl Copy {
         let target = Target::check(&destination, self.yes)?;
         let source_file = host::open(&source)?;
         target.check_other_than(source_file.as_ref())?;
+        let ends = [&source, &destination];
+        let resume = self.resume.as_deref().map(|path| Resume::open(path, ends)).transpose()?;
 
         let storage = || match self.dry_run {
             true => Ok(Storage::Ephemeral),
             false => context::storage(&self.state),
         };
-        let operands = [&source, &destination];
-        let platform = AnyPlatform::of(context, &operands, self.engine.into(), storage)?;
+        let platform = AnyPlatform::of(context, &ends, self.engine.into(), storage)?;
+        let partial = resume.as_ref().map_or(Ok(None), Resume::partial)?;
         // Only where a file is can tell whether it can be reached directly.
-        let begun = platform.linux().map(|_| target.clone().begin()).transpose()?;
-        let rules = Rules { require: self.p2p == PolicyName::Require, yes: self.yes };
+        let early = platform.linux().is_some() || resume.is_some();
+        let begun = early.then(|| target.clone().begin(partial)).transpose()?;
+        // What is on the destination is the beginning of the source.
+        let yes = self.yes || resume.as_ref().is_some_and(Resume::goes_on);
+        let rules = Rules { require: self.p2p == PolicyName::Require, yes };
         let mut source = Side::source(&platform, &source, source_file, self.src_offset, rules)?;
         let sink = Side::sink(&platform, &destination, begun.as_ref(), self.dst_offset, rules)?;
         if let (Some(source), Some(sink)) = (source.volume(), sink.volume()) {
@@ -188,17 +203,38 @@ impl Copy {
         let topology = platform.topology()?;
         let (plan, pieces) = self.plan(&*platform, &topology, &source, &sink, pieces)?;
         context.out.detail(&refusal::plan(&plan, &topology));
+        let resume = resume.map(|mut resume| {
+            let machine = context.global.machine_name();
+            let labels = resume::labels(&platform, machine, [&source, &sink], pieces, lengths)?;
+            resume.check(labels).map(|()| resume)
+        });
+        let resume = resume.transpose()?;
+        let durable = resume.as_ref().map(Resume::durable);
+        let scope = Scope::of(&source, &sink, &destination, lengths, durable.as_ref())?;
 
-        let facts = Facts::new(&source, &sink, &plan, &topology, pieces, lengths);
+        let facts = Facts::new(&source, &sink, &plan, &topology, pieces, lengths)
+            .of(&scope, durable.is_some());
         if self.dry_run {
             return Ok(facts.planned().print(&context.out)?);
         }
         if sink.is_volatile() {
             context.out.note(&format!("{} keeps nothing after this command", sink.text));
         }
-        let transfer =
-            Transfer { platform: &platform, source, sink, plan, pieces, lengths, target, begun };
-        transfer.run(context, &facts, self.verify, self.flush)
+        let transfer = Transfer {
+            platform: &platform,
+            source,
+            sink,
+            plan,
+            pieces,
+            lengths,
+            scope,
+            resume,
+            target,
+            begun,
+        };
+        // What the journal calls durable was flushed.
+        let flush = self.flush || self.resume.is_some();
+        transfer.run(context, &facts, self.verify, flush)
     }
 
     fn request(&self) -> Request {

@@ -5,7 +5,9 @@ use std::io;
 use p2pdma::Policy;
 use serde::Serialize;
 
-use super::document::{CopyDocument, MeasuredDocument, ModelledDocument, PathKind, Status};
+use super::document::{
+    CopyDocument, HolesKind, MeasuredDocument, ModelledDocument, PathKind, Status,
+};
 use crate::args::Format;
 use crate::output::Output;
 use crate::output::csv::{Csv, optional};
@@ -39,6 +41,12 @@ impl CopyDocument {
             "blocks",
             format!("{}, {} under way", units::bytes(self.block_bytes), self.queue_depth),
         ));
+        if let Some(bytes) = self.resumed_bytes {
+            facts.push(("resumed", format!("{} were durable already", exact_bytes(bytes))));
+        }
+        if let Some(holes) = self.holes {
+            facts.push(("holes", format!("{}, {}", exact_bytes(self.hole_bytes), holes.text())));
+        }
         if let Some(modelled) = &self.modelled {
             facts.push(("modelled", modelled.text()));
         }
@@ -132,6 +140,8 @@ impl CopyDocument {
             "measured_seconds",
             "verified",
             "error",
+            "resumed_bytes",
+            "hole_bytes",
         ]);
         csv.row([
             word(&self.status),
@@ -150,8 +160,19 @@ impl CopyDocument {
             optional(self.measured.as_ref().map(|measured| measured.seconds)),
             optional(self.verified),
             optional(self.error.as_ref().map(|error| &error.code)),
+            optional(self.resumed_bytes),
+            self.hole_bytes.to_string(),
         ]);
         csv
+    }
+}
+
+impl HolesKind {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Holes => "left out: the destination has them, too",
+            Self::Zeroes => "made zeroes by the destination itself",
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::host::SourceFile;
 use crate::exit::Exit;
@@ -40,7 +40,17 @@ pub(crate) enum Writing {
         file: NamedTempFile,
         path: PathBuf,
         replace: bool,
+        /// Whether it stays where it is, whatever becomes of the copy.
+        kept: bool,
     },
+}
+
+/// Which file beside its place the destination is written as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Partial {
+    /// The part of its name that no other has.
+    pub(crate) tag: String,
+    pub(crate) inode: u64,
 }
 
 impl Target {
@@ -105,8 +115,8 @@ impl Target {
         }
     }
 
-    /// Makes the file, beside its place.
-    pub(crate) fn begin(self) -> Result<Writing> {
+    /// Makes the file, beside its place; or takes the one up again that an earlier copy has left there.
+    pub(crate) fn begin(self, partial: Option<Partial>) -> Result<Writing> {
         match self {
             Self::Elsewhere => Ok(Writing::Elsewhere),
             Self::Stdout => {
@@ -116,8 +126,12 @@ impl Target {
             }
             Self::File { path, replaces } => {
                 let failed = |error| Failure::file(folder(&path), &bare(error));
-                let file = beside(&path).map_err(failed)?;
-                Ok(Writing::File { file, path, replace: replaces.is_some() })
+                let kept = partial.is_some();
+                let file = match partial {
+                    Some(partial) => take_up(&path, &partial)?,
+                    None => beside(&path).map_err(failed)?,
+                };
+                Ok(Writing::File { file, path, replace: replaces.is_some(), kept })
             }
         }
     }
@@ -159,18 +173,48 @@ fn check_folder(path: &Path) -> Result<()> {
 
 /// A new file in the same folder, named so that it tells what it is if it is left behind.
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
-    // A name may have 255 bytes; these and the random ones in between are added.
-    const LONGEST: usize = 200;
-    let suffix = ".partial";
-    let name = path.file_name().filter(|name| name.len() <= LONGEST);
-    let mut prefix = name.map_or_else(|| OsString::from("p2pdma"), OsString::from);
-    prefix.push(".");
     tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(suffix)
+        .prefix(&prefix(path))
+        .suffix(SUFFIX)
         // As any program makes a file: what the user's mask takes away is taken away.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder(path))
+}
+
+/// What the name of a file that is written begins with, before a tag that no other has.
+fn prefix(path: &Path) -> OsString {
+    // A name may have 255 bytes; the tag and the suffix are added.
+    const LONGEST: usize = 200;
+    let name = path.file_name().filter(|name| name.len() <= LONGEST);
+    let mut prefix = name.map_or_else(|| OsString::from("p2pdma"), OsString::from);
+    prefix.push(".");
+    prefix
+}
+
+const SUFFIX: &str = ".partial";
+
+/// Opens the file that an earlier copy has left, if it is still the same.
+fn take_up(path: &Path, partial: &Partial) -> Result<NamedTempFile> {
+    let mut name = prefix(path);
+    name.push(&partial.tag);
+    name.push(SUFFIX);
+    let left = path.with_file_name(name);
+    let gone = || {
+        let message = format!("{}, which was to be gone on with, is not there", left.display());
+        Failure::refused("JOURNAL", message).remedy("remove the journal to begin anew")
+    };
+    let is_it = |metadata: std::fs::Metadata| metadata.is_file() && metadata.ino() == partial.inode;
+    if partial.tag.contains('/') || !std::fs::symlink_metadata(&left).is_ok_and(is_it) {
+        return Err(gone());
+    }
+    let opened = File::options().read(true).write(true).open(&left);
+    let file = opened.map_err(|error| Failure::file(&left, &error))?;
+    if !file.metadata().is_ok_and(is_it) {
+        return Err(gone());
+    }
+    let mut place = TempPath::try_from_path(&left).map_err(|error| Failure::file(&left, &error))?;
+    place.disable_cleanup(true);
+    Ok(NamedTempFile::from_parts(file, place))
 }
 
 /// Pours a file out on standard output, in pieces between which it can be broken off.
@@ -207,12 +251,35 @@ impl Writing {
         }
     }
 
+    /// Which file it is that is written beside its place.
+    pub(crate) fn partial(&self) -> Result<Option<Partial>> {
+        let Self::File { file, path, .. } = self else { return Ok(None) };
+        let inode = file.as_file().metadata().map_err(|error| Failure::file(path, &error))?.ino();
+        let name = file.path().file_name().unwrap_or_default().to_string_lossy();
+        let tag = name.strip_suffix(SUFFIX).and_then(|name| name.rsplit('.').next());
+        Ok(tag.map(|tag| Partial { tag: tag.to_owned(), inode }))
+    }
+
+    /// Whether the file stays beside its place, even if this process is killed.
+    pub(crate) fn keep(&mut self, stays: bool) {
+        if let Self::File { file, kept, .. } = self {
+            file.disable_cleanup(stays);
+            *kept = stays;
+        }
+    }
+
+    /// Makes the file so long.
+    pub(crate) fn set_len(&self, len: u64) -> Result<()> {
+        let Self::File { file, path, .. } = self else { return Ok(()) };
+        file.as_file().set_len(len).map_err(|error| Failure::file(path, &error))
+    }
+
     /// Everything is there: makes it durable, and moves it to its place.
     pub(crate) fn finish(self, interrupt: &Interrupt) -> Result<()> {
         match self {
             Self::Elsewhere => Ok(()),
             Self::Stdout(file) => pour(file, interrupt),
-            Self::File { file, path, replace } => {
+            Self::File { file, path, replace, .. } => {
                 let failed = |error: io::Error| Failure::file(&path, &error);
                 file.as_file().sync_all().map_err(failed)?;
                 let moved = match replace {
@@ -241,7 +308,7 @@ impl Writing {
     /// with nothing to keep, removes it.
     pub(crate) fn abandon(self, complete: u64) -> Option<String> {
         match self {
-            Self::File { file, path, .. } if complete > 0 => {
+            Self::File { file, path, kept, .. } if kept || complete > 0 => {
                 file.keep().ok().map(|(_, kept)| like(&path, &kept).display().to_string())
             }
             _ => None,

@@ -1,6 +1,6 @@
 //! The running Linux as a platform: the kernel keeps the drivers, and hands out memory and files.
 
-mod pool;
+pub(crate) mod pool;
 pub(crate) mod queue;
 mod volume;
 
@@ -148,6 +148,13 @@ impl LinuxPlatform {
         watched.push(Watched { moved, watch, before });
         drop(watched);
         Ok(Volume { client: Box::new(client), footing, file })
+    }
+
+    /// What tells the block device of a volume from all others, and is the same after a restart of the machine,
+    /// if it has such a thing: what the device says of itself, and where on it a partition begins.
+    #[must_use]
+    pub fn identity(&self, volume: &Volume) -> String {
+        volume::identity(&self.survey, &volume.file)
     }
 
     /// The block device of a namespace of a controller.

@@ -10,6 +10,42 @@ use p2pdma_pci::{Clock, Instant};
 
 use crate::{Error, HostClock};
 
+/// Who carries requests out: the kernel. Tests stand in between, and let requests fail.
+pub(crate) trait Requests: Send {
+    /// As [`Queue::push`].
+    fn push(&mut self, request: Request) -> Result<(), Request>;
+    /// As [`Queue::pop`].
+    fn pop(&mut self) -> Option<Completion>;
+    /// As [`Queue::wait`].
+    fn wait(&mut self, patience: Duration) -> std::io::Result<()>;
+    /// As [`Queue::calls`].
+    fn calls(&self) -> u64;
+    /// As [`Queue::engine`].
+    fn engine(&self) -> Engine;
+}
+
+impl Requests for Queue {
+    fn push(&mut self, request: Request) -> Result<(), Request> {
+        Self::push(self, request)
+    }
+
+    fn pop(&mut self) -> Option<Completion> {
+        Self::pop(self)
+    }
+
+    fn wait(&mut self, patience: Duration) -> std::io::Result<()> {
+        Self::wait(self, patience)
+    }
+
+    fn calls(&self) -> u64 {
+        Self::calls(self)
+    }
+
+    fn engine(&self) -> Engine {
+        Self::engine(self)
+    }
+}
+
 /// The queue, and the clock whose waiting is the queue's.
 ///
 /// The lock is there because clients may be on several threads; within a transfer, which is one thread, nobody
@@ -20,7 +56,7 @@ pub(crate) struct SharedQueue {
 }
 
 struct Inner {
-    queue: Queue,
+    queue: Box<dyn Requests>,
     /// What has ended, by client.
     ended: Vec<VecDeque<Completion>>,
     /// Why waiting failed, if it did: told to whoever asks next.
@@ -34,9 +70,12 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 impl SharedQueue {
     pub(crate) fn new(engine: Engine) -> std::io::Result<Self> {
-        let queue = Queue::new(engine, DEPTH)?;
+        Ok(Self::over(Box::new(Queue::new(engine, DEPTH)?)))
+    }
+
+    pub(crate) fn over(queue: Box<dyn Requests>) -> Self {
         let inner = Inner { queue, ended: Vec::new(), failure: None };
-        Ok(Self { inner: Mutex::new(inner), clock: HostClock::new() })
+        Self { inner: Mutex::new(inner), clock: HostClock::new() }
     }
 
     /// A number for a new client.

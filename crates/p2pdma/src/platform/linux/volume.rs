@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use p2pdma_linux::Survey;
-use p2pdma_linux::block::{Mount, Passage, Stack};
+use p2pdma_linux::block::{BlockDevice, BlockKind, Mount, Passage, Stack};
 use p2pdma_linux::io::DirectFile;
 use p2pdma_pci::topology::{Cause, ReasonCode};
 use rustix::fs::IFlags;
@@ -54,9 +54,28 @@ pub(super) fn footing(survey: &Survey, file: &DirectFile) -> Footing {
 /// The block device of a number.
 fn name_of(survey: &Survey, number: (u32, u32)) -> Option<Arc<str>> {
     let mut devices = survey.blocks.devices.value()?.iter();
-    let is =
-        |device: &&p2pdma_linux::block::BlockDevice| device.number.value() == Some(&Some(number));
+    let is = |device: &&BlockDevice| device.number.value() == Some(&Some(number));
     devices.find(is).map(|device| Arc::clone(&device.name))
+}
+
+/// What tells a block device from all others.
+pub(super) fn identity(survey: &Survey, file: &DirectFile) -> String {
+    let (major, minor) = file.device();
+    let by_number = || format!("device {major}:{minor}");
+    let name = name_of(survey, file.device());
+    let Some(device) = name.and_then(|name| survey.blocks.device(&name)) else {
+        return by_number();
+    };
+    let own = |device: &BlockDevice| device.identity.value().cloned().flatten();
+    let BlockKind::Partition { of } = &device.kind else {
+        return own(device).map_or_else(by_number, |own| format!("device {own}"));
+    };
+    let whole = survey.blocks.device(of).and_then(own);
+    let start = std::fs::read_to_string(format!("/sys/class/block/{}/start", device.name));
+    match (whole, start) {
+        (Some(whole), Ok(start)) => format!("device {whole} from sector {}", start.trim()),
+        _ => by_number(),
+    }
 }
 
 fn stack_barrier(stack: &Stack) -> Option<(String, ReasonCode)> {
