@@ -309,6 +309,9 @@ impl DirectFile {
     /// # Errors
     /// What the operating system says: EOPNOTSUPP where that is not possible.
     pub fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        if self.namespace.is_some() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
         let len = range.end.saturating_sub(range.start);
         Ok(rustix::fs::fallocate(&self.file, flags, range.start, len)?)

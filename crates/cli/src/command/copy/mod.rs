@@ -165,7 +165,7 @@ impl Copy {
         let source_file = host::open(&source)?;
         target.check_other_than(source_file.as_ref())?;
         let ends = [&source, &destination];
-        let resume = self.resume.as_deref().map(|path| Resume::open(path, ends)).transpose()?;
+        let mut resume = self.resume.as_deref().map(|path| Resume::open(path, ends)).transpose()?;
 
         let storage = || match self.dry_run {
             true => Ok(Storage::Ephemeral),
@@ -184,13 +184,7 @@ impl Copy {
         if let (Some(source), Some(sink)) = (source.volume(), sink.volume()) {
             volume::refuse_nested(source, sink)?;
         }
-        for path in platform.linux().map(LinuxPlatform::unseen).unwrap_or_default() {
-            context.out.note(&format!(
-                "the page cache of {} does not tell (Linux 6.5 and later, or its owner, would see): bytes that \
-                 the kernel stages in host memory will not be noticed",
-                path.display()
-            ));
-        }
+        note_unseen(context, &platform);
         if self.flush && sink.is_volatile() {
             return Err(nothing_durable(&sink.text));
         }
@@ -203,12 +197,11 @@ impl Copy {
         let topology = platform.topology()?;
         let (plan, pieces) = self.plan(&*platform, &topology, &source, &sink, pieces)?;
         context.out.detail(&refusal::plan(&plan, &topology));
-        let resume = resume.map(|mut resume| {
+        if let Some(resume) = &mut resume {
             let machine = context.global.machine_name();
-            let labels = resume::labels(&platform, machine, [&source, &sink], pieces, lengths)?;
-            resume.check(labels).map(|()| resume)
-        });
-        let resume = resume.transpose()?;
+            let ends = [&source, &sink];
+            resume.check(resume::labels(&platform, machine, ends, pieces, lengths)?)?;
+        }
         let durable = resume.as_ref().map(Resume::durable);
         let scope = Scope::of(&source, &sink, &destination, lengths, durable.as_ref())?;
 
@@ -293,6 +286,17 @@ impl Copy {
             .map_err(|no_path| refusal::failure(&no_path, topology))?;
         let pieces = pieces.within(&plan, &candidates);
         Ok((plan, pieces))
+    }
+}
+
+/// Says of which ends nobody will notice what is staged.
+fn note_unseen(context: &Context, platform: &AnyPlatform) {
+    for path in platform.linux().map(LinuxPlatform::unseen).unwrap_or_default() {
+        context.out.note(&format!(
+            "the page cache of {} does not tell (Linux 6.5 and later, or its owner, would see): bytes that \
+             the kernel stages in host memory will not be noticed",
+            path.display()
+        ));
     }
 }
 
