@@ -128,6 +128,18 @@ fn only_the_same_copy_goes_on() {
     assert_eq!(goes_on(&place, &shorter), 0);
 }
 
+/// What a journal says of bytes that were lost on their way is worth nothing.
+#[test]
+fn a_journal_of_what_turns_out_to_be_wrong_is_removed() {
+    let place = Place::new();
+    place.machine("lossy.toml", "root-ports-lossy", &[("size = \"1G\"", "size = \"16M\"")]);
+    place.run("--fabric lossy.toml copy pattern:seed=9 fabric:nvme0/ns1 --length 8M").ok();
+    let line = "--fabric lossy.toml copy fabric:nvme0/ns1 fabric:nvme1/ns1 --length 8M --resume j";
+    let ran = place.run(&format!("{line} --verify")).ends(4);
+    ran.complains(&["the destination differs from the source"]);
+    assert!(!place.has("j"));
+}
+
 #[test]
 fn what_cannot_go_on_is_refused() {
     let place = Place::new().small();

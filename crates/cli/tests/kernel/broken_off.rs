@@ -48,6 +48,10 @@ fn holes(script: Script) -> Script {
             "to-ext4",
             "p2pdma --platform linux copy /b/s /a/t --verify; du -k /a/t; cmp /b/s /a/t",
         )
+        .step(
+            "to-commands",
+            "p2pdma copy /a/s $(readlink -f /dev/ssd1 | sed s/nvme/ng/) --yes --verify",
+        )
         .step("to-block", "p2pdma copy /a/s /dev/ssd1 --yes --verify")
         .step(
             "to-tmpfs",
@@ -125,7 +129,8 @@ fn what_is_broken_off_goes_on_and_what_fails_is_told() {
     goes_on(&steps);
     keeps_holes(&steps);
     knows_partitions(&steps);
-    let partial = "the partial result is in /dev/ssd2: 1048576 bytes (1 MiB) from byte 0 on";
+    // How far depends on what ended first.
+    let partial = "the partial result is in /dev/ssd2: ";
     steps.ends("reads", 1, &["/dev/mapper/bad: at byte 1048576: Input/output error", partial]);
     let words = ["/dev/mapper/bad: at byte 1048576: Input/output error", "--resume /tmp/e"];
     steps.ends("writes", 1, &words);
@@ -172,7 +177,11 @@ fn keeps_holes(steps: &Steps) {
     }
     steps.ends("to-block", 0, &["made zeroes by the destination itself", "128 blocks read again"]);
     steps.ends("hole", 0, &["1048576 bytes (1 MiB), left out", "0\t/b/h"]);
-    assert!(!steps.ends("lent", 0, &[]).said.contains("holes"));
+    // Memory has no holes, and commands of our own make none.
+    for name in ["lent", "to-commands"] {
+        assert!(!steps.ends(name, 0, &[]).said.contains("holes"), "{name}");
+    }
+    steps.ends("to-commands", 0, &["128 blocks read again"]);
 }
 
 fn knows_partitions(steps: &Steps) {

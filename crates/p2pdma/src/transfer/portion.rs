@@ -18,7 +18,7 @@ pub struct Portion<'a> {
 }
 
 /// Is told again and again up to which byte from the job's start on everything is durable, after a flush of the
-/// sink: every half second, and at the end, whether good or bad.
+/// sink: every half second, or less often where flushes take long; and at the end, whether good or bad.
 pub struct Durable<'a> {
     /// After so many bytes, too: where time is modelled, it hardly passes.
     pub every: u64,
@@ -58,22 +58,34 @@ pub(super) struct Checkpoints<'a> {
     durable: Durable<'a>,
     at: Instant,
     complete: u64,
+    /// How long to wait until the next time.
+    pause: Duration,
 }
 
 /// A flush costs some milliseconds at most, which is little of half a second.
 const PERIOD: Duration = Duration::from_millis(500);
+/// Where a flush takes longer, this many times as long passes until the next.
+const SHARE: u64 = 10;
 
 impl<'a> Checkpoints<'a> {
     pub(super) fn new(durable: Durable<'a>, began: Instant) -> Self {
-        Self { durable, at: began, complete: 0 }
+        Self { durable, at: began, complete: 0, pause: PERIOD }
     }
 
     pub(super) fn is_due(&self, now: Instant, complete: u64) -> bool {
-        now.since(self.at) >= PERIOD || complete.saturating_sub(self.complete) >= self.durable.every
+        now.since(self.at) >= self.pause
+            || complete.saturating_sub(self.complete) >= self.durable.every
     }
 
-    pub(super) fn tell(&mut self, complete: u64, now: Instant) -> Result<(), Error> {
+    /// What was complete when a flush began is durable now.
+    pub(super) fn tell(
+        &mut self,
+        complete: u64,
+        began: Instant,
+        now: Instant,
+    ) -> Result<(), Error> {
         (self.at, self.complete) = (now, complete);
+        self.pause = PERIOD.max(now.since(began) * SHARE);
         (self.durable.tell)(complete)
     }
 }

@@ -253,10 +253,10 @@ impl<'a> Run<'a> {
     fn tell_durable(&mut self) -> Result<(), Error> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         // What is complete now, and no more: what ends during the flush may have come too late for it.
-        let complete = self.moved.prefix();
+        let (complete, began) = (self.moved.prefix(), self.platform.clock().now());
         let flushed = self.sink.as_mut().map_or(Ok(()), |sink| sink.client.flush());
         let now = self.platform.clock().now();
-        let told = flushed.and_then(|()| checkpoints.tell(complete, now));
+        let told = flushed.and_then(|()| checkpoints.tell(complete, began, now));
         if told.is_err() {
             // A flush after one that failed may succeed without what was lost with that one.
             self.checkpoints = None;
@@ -342,16 +342,17 @@ impl<'a> Run<'a> {
     fn end_all(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
         let mut all = std::mem::take(&mut self.done);
         for done in all.drain(..) {
+            let well = done.result.is_ok();
             if let Err(error) = done.result {
                 failure.get_or_insert(error);
             }
-            self.end(done.ticket, now, failure.is_none())?;
+            self.end(done.ticket, now, well)?;
         }
         self.done = all;
         Ok(())
     }
 
-    /// An operation has ended; if all did so `well` until now, its block counts.
+    /// An operation has ended; if it did so `well`, its block counts, whatever became of others.
     #[inline]
     fn end(&mut self, ticket: Ticket, now: Instant, well: bool) -> Result<(), Error> {
         let stage = if ticket.0 & 1 == 0 { Stage::Fill } else { Stage::Drain };

@@ -12,8 +12,9 @@ use p2pdma::fabric::{
 };
 use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus, Topology};
 use p2pdma::{
-    Bdf, Client, Clock, Durable, Duration, End, Ends, Error, FabricPlatform, HostClient, Instant,
-    Job, Parts, Platform, Policy, Portion, Provider, Traffic, Wish, run, verify,
+    Attachment, Bdf, Capabilities, Client, Clock, Done, Durable, Duration, End, Ends, Error,
+    FabricPlatform, HostClient, Instant, Job, Op, Parts, PeerMemory, Platform, Policy, Portion,
+    Provider, Ticket, Traffic, Wish, run, verify,
 };
 use p2pdma_devices::nvme::{
     CacheConfig, CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController,
@@ -179,15 +180,7 @@ fn told_durable(fabric: &Fabric, index: u64) -> u64 {
     let victim = fabric.find("nvme1").unwrap();
     fabric.inject(Fault { site: Site::Event(victim), index, kind: FaultKind::PowerCut });
     let job = Job { block: 4096, ..short_job() };
-    let end = |client: &dyn Client| End::Client(client.bdf().unwrap());
-    let wish = Wish {
-        source: end(&*source),
-        sink: end(&*sink),
-        via: None,
-        block: job.block,
-        policy: Policy::Require,
-        barrier: None,
-    };
+    let wish = wish(&*source, &*sink, job.block);
     let Ok((plan, memory)) = plan(&platform, wish, &job) else { return 0 };
     let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
     let parts = Some(Parts::new([0..GAP.start, GAP.end..LEN]));
@@ -203,6 +196,84 @@ fn told_durable(fabric: &Fabric, index: u64) -> u64 {
     let report = run(&platform, plan, ends, &memory, portion, go_on);
     assert!(report.is_err() || told == LEN, "all is durable at the end");
     told
+}
+
+/// A client whose flush fails once, and then says that all is well.
+struct FlushFails {
+    client: Box<dyn Client>,
+    before: u32,
+}
+
+impl Client for FlushFails {
+    fn bdf(&self) -> Option<Bdf> {
+        self.client.bdf()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.client.capabilities()
+    }
+
+    fn attach(&mut self, memory: &Arc<PeerMemory>) -> Result<Attachment, Error> {
+        self.client.attach(memory)
+    }
+
+    fn submit(
+        &mut self,
+        op: Op,
+        memory: &Attachment,
+        range: std::ops::Range<u64>,
+        ticket: Ticket,
+    ) -> Result<(), Error> {
+        self.client.submit(op, memory, range, ticket)
+    }
+
+    fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), Error> {
+        self.client.poll(done)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        match self.before.checked_sub(1) {
+            Some(before) => {
+                self.before = before;
+                self.client.flush()
+            }
+            None => {
+                self.before = u32::MAX;
+                let kind = std::io::ErrorKind::Other;
+                Err(Error::File { name: "sink".to_owned(), reason: "lost".to_owned(), kind })
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_flush_that_failed_nothing_more_is_told_to_be_durable() {
+    for before in 0..4 {
+        let platform = FabricPlatform::over(prepared(8));
+        let mut source = client(&platform, "nvme0");
+        let mut sink = FlushFails { client: client(&platform, "nvme1"), before };
+        let job = Job { block: 4096, ..short_job() };
+        let (plan, memory) = plan(&platform, wish(&*source, &sink, job.block), &job).unwrap();
+        let ends = Ends { source: Some(&mut *source), sink: Some(&mut sink) };
+        let mut told = Vec::new();
+        let mut tell = |durable| {
+            told.push(durable);
+            Ok(())
+        };
+        let durable = Some(Durable { every: 8192, tell: &mut tell });
+        let portion = Portion { job, parts: None, durable };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let failed = run(&platform, plan, ends, &memory, portion, go_on).unwrap_err();
+        assert!(matches!(failed.error, Error::File { .. }), "{failed:?}");
+        assert_eq!(told.len(), before as usize, "{told:?}");
+        assert!(told.iter().all(|told| *told <= failed.complete), "{told:?} {failed:?}");
+    }
+}
+
+fn wish(source: &dyn Client, sink: &dyn Client, block: u64) -> Wish {
+    let end = |client: &dyn Client| End::Client(client.bdf().unwrap());
+    let (source, sink) = (end(source), end(sink));
+    Wish { source, sink, via: None, block, policy: Policy::Require, barrier: None }
 }
 
 const GAP: std::ops::Range<u64> = 8192..16384;
