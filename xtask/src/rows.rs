@@ -1,4 +1,4 @@
-//! The kernel's rules, row by row, in two boots.
+//! The kernel's rules, row by row, in three boots.
 
 use std::process::Command;
 

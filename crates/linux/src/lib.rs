@@ -7,6 +7,7 @@
 //! - [`Tree`]: the one rooted reader behind it. [`LiveTree`] is the machine or a copied tree, [`Snapshot`]
 //!   a captured one in a file; both are read by the same code.
 //! - [`io`]: direct I/O between files and memory that devices lend, and what shows whether it was direct.
+//! - [`vfio`]: devices in the hands of a program, and what they reach.
 //! - [`lspci`]: the text of `lspci -xxxx`, with what such a dump cannot know marked unknown.
 //!
 //! It is **not** a judge: `p2pdma-pci` is, and this crate hands it facts. It changes nothing on a machine but the
@@ -46,6 +47,7 @@ mod survey;
 mod sysfs;
 pub mod system;
 mod tree;
+pub mod vfio;
 
 pub use config::{Config, Express};
 pub use error::Error;

@@ -2,7 +2,7 @@
 //! and prints what came of it. The kernel's rules by deed, a row each.
 //!
 //! `kernel_rows all NAME=BDF…` tries everything, `kernel_rows heads NAME=BDF…` block devices that are
-//! heads of a multipath. The names are those of the machine file beside the test
+//! heads of a multipath, `kernel_rows vfio NAME=BDF…` what vfio maps, behind an IOMMU. The names are those of the machine file beside the test
 //! (`tests/rows/machine.toml`). It prints `kernel VERSION`, and then a line each: `row NAME PAIR RESULT`.
 //! PAIR is `P` with memory that the SSD reaches, `N` with memory that it does not. RESULT is `ok` (every
 //! byte is right), `wrong`, `short`, `lost` (a write succeeded, and what was there before is there still), or
@@ -22,6 +22,7 @@ mod requests;
 mod revocation;
 mod stacks;
 mod target;
+mod vfio;
 mod watch;
 
 use std::error::Error;
@@ -43,7 +44,8 @@ fn main() -> Setup<()> {
     match word.as_str() {
         "all" => all(&machine),
         "heads" => block::rows("head-", &machine.head("ssd")?, &machine.pairs()?),
-        _ => Err(format!("'{word}' is neither 'all' nor 'heads'").into()),
+        "vfio" => vfio::rows(&machine),
+        _ => Err(format!("'{word}' is none of 'all', 'heads' and 'vfio'").into()),
     }
 }
 

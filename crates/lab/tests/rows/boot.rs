@@ -11,9 +11,14 @@ use p2pdma_pci::machine::Machine;
 const MACHINE: &str = include_str!("machine.toml");
 const EXAMPLE: &str = "kernel_rows";
 
+/// What vfio needs: an IOMMU, which the kernel's own drivers pass by.
+const IOMMU: &str = "\n[iommu]\nmode = \"passthrough\"\n";
+
 /// Boots, and lets the example print the rows of a kind.
 pub(crate) fn rows(kind: &str, kernel_arguments: &[&str]) -> String {
-    let machine = Machine::parse(MACHINE, "rows/machine.toml").unwrap();
+    let iommu = if kind == "vfio" { IOMMU } else { "" };
+    let machine = format!("{MACHINE}{iommu}");
+    let machine = Machine::parse(&machine, "rows/machine.toml").unwrap();
     let plan = Plan::new(&machine, Arch::X86_64).unwrap_or_else(|error| panic!("{error}"));
     let ssds = plan.placed().iter().filter(|placed| placed.role == Role::Function);
     let places = ssds.map(|ssd| format!("{}={}", ssd.name, ssd.bdf));
@@ -21,7 +26,7 @@ pub(crate) fn rows(kind: &str, kernel_arguments: &[&str]) -> String {
     for package in ["e2fsprogs", "mdadm", "dmsetup"] {
         job = job.package(package);
     }
-    for module in ["raid0", "raid1", "raid10", "dm-mod", "loop"] {
+    for module in ["raid0", "raid1", "raid10", "dm-mod", "loop", "vfio-pci", "vfio_iommu_type1"] {
         job = job.module(module);
     }
     let provisions = Options::new(plan.arch()).provide(&mut ());

@@ -2,7 +2,7 @@
 //! as a buffer, beside what we take for granted (`table.rs`). A row names the kernel that it holds for and
 //! the place in its source; where a kernel differs the test says which row, and how.
 //!
-//! Two boots serve all rows; the program that runs in them is the example `kernel_rows`.
+//! Three boots serve all rows; the program that runs in them is the example `kernel_rows`.
 //! `cargo xtask rows` runs this.
 
 #![expect(
@@ -21,14 +21,15 @@ use std::time::Instant;
 use compare::Comparison;
 
 #[test]
-#[ignore = "boots two guests: cargo xtask rows"]
+#[ignore = "boots three guests: cargo xtask rows"]
 fn the_kernel_does_what_every_row_says() {
     let begin = Instant::now();
     let plain = boot::rows("all", &[]);
     // Every namespace has a head then, and not only what has several paths (drivers/nvme/host/multipath.c).
     let heads = boot::rows("heads", &["nvme_core.multipath_always_on=1"]);
-    let all = Comparison::of(&(plain + &heads), table::ROWS);
-    println!("2 boots in {:.1} s: {all}", begin.elapsed().as_secs_f32());
+    let vfio = boot::rows("vfio", &[]);
+    let all = Comparison::of(&(plain + &heads + &vfio), table::ROWS);
+    println!("3 boots in {:.1} s: {all}", begin.elapsed().as_secs_f32());
     assert!(all.differences.is_empty(), "{}", all.differences.join("\n"));
 }
 

@@ -33,6 +33,8 @@ const REGISTERED: &str = "io_uring/memmap.c: io_pin_pages, without FOLL_PCI_P2PD
 const COMMAND: &str = "drivers/nvme/host/ioctl.c: nvme_map_user_request, block/blk-map.c";
 const COPIED: &str = "block/blk-map.c: blk_rq_map_user_iov copies what is misaligned";
 const ADMIN: &str = "block/blk-map.c: the admin queue has no BLK_FEAT_PCI_P2PDMA";
+const VFIO: &str = "drivers/vfio/vfio_iommu_type1.c: vaddr_get_pfns";
+const EXPORT: &str = "drivers/vfio/pci/vfio_pci_dmabuf.c";
 /// Ours: what the kernel stages is noticed, and nothing else.
 const WATCH: &str = "crates/linux/src/io/watch.rs";
 const BUFFERED: &str = "mm/filemap.c: a copy by the CPU";
@@ -122,6 +124,14 @@ pub(crate) const ROWS: &[Row] = &[
     row("mlock", "EREMOTEIO", "", PINNED),
     row("vmsplice", "EREMOTEIO", "", PINNED),
     row("resource-mapping", "EFAULT", "", "mm/gup.c: check_vma_flags"),
+    row("vfio-map-host", "ok", "", VFIO),
+    row("vfio-map-p2pmem", "EFAULT", "", VFIO),
+    row("vfio-map-p2pmem-to-read", "EREMOTEIO", "", VFIO),
+    // No verdict is asked for: neither reaches the other.
+    row("vfio-map-peer-bar", "", "ok", VFIO),
+    row("vfio-bar-direct-read", "", "EFAULT", "mm/gup.c: check_vma_flags"),
+    row("vfio-export", "ok", "", EXPORT),
+    row("vfio-export-map", "EINVAL", "", EXPORT),
     row("provider-reset", "ok", "", RESET),
     row("provider-flr", "ok", "", RESET),
     row("provider-memory-disabled", "ok, and the data is lost", "", "nothing checks it"),
