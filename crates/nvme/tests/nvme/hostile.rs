@@ -528,16 +528,20 @@ fn mischief(random: &mut Random) -> Mischief {
     }
 }
 
-/// Thousands of controllers, each with its own lies. The seed of a failure is in its message.
-#[test]
-fn thousands_of_hostile_sessions() {
-    let sessions =
-        std::env::var("SESSIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(6000);
-    let (mut opened, mut deeds, mut successes, mut leaked) = (0, 0, 0, 0);
-    let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-    let mut longest = Duration::ZERO;
-    let first = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    for seed in first..first + sessions {
+/// What many sessions came to.
+#[derive(Default)]
+struct Tally {
+    opened: u64,
+    deeds: u64,
+    successes: u64,
+    leaked: u64,
+    longest: Duration,
+    errors: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Runs the session of a seed.
+    fn run(&mut self, seed: u64) {
         let mut session = Session::new(seed);
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.run()));
         assert!(run.is_ok(), "session {seed}");
@@ -548,15 +552,55 @@ fn thousands_of_hostile_sessions() {
             machine.device(|device| (device.is_fenceable(), device.mischief.done));
         assert!(machine.held() == 0 || !fenceable, "session {seed}: {} leaked", machine.held());
         assert!(!machine.bus_master() || !fenceable, "session {seed}: bus mastering is on");
-        opened += u64::from(session.next > 0 || session.successes > 1);
-        leaked += u64::from(machine.held() > 0);
-        successes += session.successes;
-        deeds += done;
-        longest = longest.max(machine.now().since(Instant::ZERO));
-        for (name, count) in session.errors {
-            *errors.entry(name).or_default() += count;
+        self.opened += u64::from(session.next > 0 || session.successes > 1);
+        self.leaked += u64::from(machine.held() > 0);
+        self.successes += session.successes;
+        self.deeds += done;
+        self.longest = self.longest.max(machine.now().since(Instant::ZERO));
+        self.add_errors(session.errors);
+    }
+
+    fn add(&mut self, other: Self) {
+        self.opened += other.opened;
+        self.deeds += other.deeds;
+        self.successes += other.successes;
+        self.leaked += other.leaked;
+        self.longest = self.longest.max(other.longest);
+        self.add_errors(other.errors);
+    }
+
+    fn add_errors(&mut self, errors: BTreeMap<String, u64>) {
+        for (name, count) in errors {
+            *self.errors.entry(name).or_default() += count;
         }
     }
+}
+
+/// Runs so many sessions on all processors.
+fn run_sessions(first: u64, sessions: u64) -> Tally {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let work = |worker: u64| {
+        let mut tally = Tally::default();
+        (first + worker..first + sessions).step_by(workers).for_each(|seed| tally.run(seed));
+        tally
+    };
+    std::thread::scope(|scope| {
+        let handles: Vec<_> =
+            (0..workers as u64).map(|worker| scope.spawn(move || work(worker))).collect();
+        let mut all = Tally::default();
+        for handle in handles {
+            all.add(handle.join().unwrap());
+        }
+        all
+    })
+}
+
+/// Thousands of controllers, each with its own lies. The seed of a failure is in its message.
+#[test]
+fn thousands_of_hostile_sessions() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (first, sessions) = (number("SEED").unwrap_or(1), number("SESSIONS").unwrap_or(20_000));
+    let Tally { opened, deeds, successes, leaked, longest, errors } = run_sessions(first, sessions);
     println!("sessions: {sessions}, opened and used: {opened}, misdeeds: {deeds}");
     println!("calls that succeeded: {successes}, sessions that had to leak: {leaked}");
     println!("longest session: {longest} of virtual time; errors by kind: {errors:?}");
