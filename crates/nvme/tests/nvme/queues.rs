@@ -291,6 +291,48 @@ fn overdue_commands_are_named() {
     assert!((100..=300).contains(&named_at));
 }
 
+/// Every command in flight has a list of its own: all are written before the controller reads the first.
+#[test]
+fn lists_of_all_commands_in_flight_are_apart() {
+    const BLOCKS: u32 = 32;
+    const LEN: usize = BLOCKS as usize * 512;
+    let mut moved = 0;
+    for placement in [Placement::Host, Placement::Cmb] {
+        let (machine, controller) = honest();
+        let namespace = controller.namespace(1).unwrap();
+        let mut queue: QueuePair<usize> =
+            controller.queue_pair(&placed(16, placement, Placement::Host)).unwrap();
+        let count = queue.capacity();
+        let alloc = || controller.alloc_dma(LEN).unwrap();
+        let (sources, targets): (Vec<_>, Vec<_>) = (0..count).map(|_| (alloc(), alloc())).unzip();
+        for (buffers, write) in [(&sources, true), (&targets, false)] {
+            for (index, buffer) in buffers.iter().enumerate() {
+                let slba = u64::from(BLOCKS) * index as u64;
+                let command = if write {
+                    buffer.memory().fill(0, LEN, u8::try_from(index + 1).unwrap()).unwrap();
+                    namespace.write(slba, BLOCKS).unwrap()
+                } else {
+                    namespace.read(slba, BLOCKS).unwrap()
+                };
+                queue.submit(&command, Data::from(buffer), index).unwrap();
+            }
+            queue.ring().unwrap();
+            while let Some(completion) = queue.wait(SECOND).unwrap() {
+                assert_eq!(completion.outcome, Ok(0));
+            }
+        }
+        for (source, target) in sources.iter().zip(&targets) {
+            let [mut written, mut read] = [[0; LEN], [0; LEN]];
+            source.memory().read(0, &mut written).unwrap();
+            target.memory().read(0, &mut read).unwrap();
+            assert!(written == read, "{placement:?}: {} instead of {}", read[4096], written[4096]);
+            moved += 1;
+        }
+        assert!(machine.device(|device| device.illegal.is_empty()));
+    }
+    println!("transfers with lists, all in flight at once: {moved}");
+}
+
 /// What does not fit a command is refused before it reaches the controller, and the token comes back.
 #[test]
 fn data_that_do_not_fit_are_refused() {

@@ -37,6 +37,7 @@ const CASES: &[Case] = &[
     ("PRP at every dword", transfers::prp_at_every_dword),
     ("PRP of every length", transfers::prp_of_every_length),
     ("PRP lists of a page", transfers::prp_lists_of_a_page),
+    ("PRP lists side by side", transfers::lists_side_by_side),
     ("limits of a transfer", transfers::limits),
     ("SGL and PRP, scattered", transfers::scattered),
     ("SGL bit buckets", transfers::bit_buckets),

@@ -1,9 +1,9 @@
 //! Data of every class of length at every alignment, in every kind of list.
 
-use p2pdma_nvme::{Data, Error, Options, QueueOptions, Segment, SglSegment};
+use p2pdma_nvme::{Data, Error, Options, QueueOptions, QueuePair, Segment, SglSegment};
 use p2pdma_pci::DmaBuffer;
 
-use super::bench::{Bench, bytes, pattern};
+use super::bench::{Bench, PATIENCE, bytes, pattern};
 use crate::machine::Machine;
 
 /// Room in front of the data and behind, so that they can begin anywhere in a page.
@@ -85,6 +85,37 @@ pub(crate) fn prp_lists_of_a_page(machine: &dyn Machine) -> String {
         }
     }
     format!("{} transfers of up to 2 MiB", 3 * lengths.len())
+}
+
+/// Commands with lists, as many in flight at once as a queue can hold, each about other memory.
+pub(crate) fn lists_side_by_side(machine: &dyn Machine) -> String {
+    let bench = Bench::new(machine, "nvme0", 1);
+    let mut queue: QueuePair<usize> =
+        bench.controller.queue_pair(&QueueOptions::entries(32)).unwrap();
+    let len = 16_384;
+    let alloc = || bench.controller.alloc_dma(len).unwrap();
+    let (sources, targets): (Vec<_>, Vec<_>) =
+        (0..queue.capacity()).map(|_| (alloc(), alloc())).unzip();
+    for (buffers, write) in [(&sources, true), (&targets, false)] {
+        for (index, buffer) in buffers.iter().enumerate() {
+            let slba = 4 * index as u64;
+            let command = if write {
+                buffer.memory().write(0, &pattern(slba + 1, len)).unwrap();
+                bench.namespace.write(slba, 4)
+            } else {
+                bench.namespace.read(slba, 4)
+            };
+            queue.submit(&command.unwrap(), Data::from(buffer), index).unwrap();
+        }
+        queue.ring().unwrap();
+        while let Some(completion) = queue.wait(PATIENCE).unwrap() {
+            assert_eq!(completion.outcome, Ok(0));
+        }
+    }
+    for (index, (source, target)) in sources.iter().zip(&targets).enumerate() {
+        assert!(bytes(source, 0, len) == bytes(target, 0, len), "command {index}");
+    }
+    format!("{} commands in flight", sources.len())
 }
 
 /// The longest that a controller says it takes, and one block more.
