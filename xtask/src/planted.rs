@@ -29,10 +29,11 @@ struct Bug {
 
 include!("planted_list.rs");
 include!("planted_verdict.rs");
+include!("planted_driver.rs");
 
 /// All of them.
 fn bugs() -> impl Iterator<Item = &'static Bug> {
-    BUGS.iter().chain(VERDICT_BUGS)
+    BUGS.iter().chain(VERDICT_BUGS).chain(DRIVER_BUGS)
 }
 
 /// Plants every bug whose description contains `only`, one after the other.
