@@ -33,6 +33,10 @@ pub(super) const fn host_bridge_id(arch: Arch) -> PciId {
     }
 }
 
+/// The most bytes of a command that QEMU's controller lets itself be limited to: `IOV_MAX` pages are too many
+/// (`nvme_check_params` in hw/nvme/ctrl.c).
+const MAX_TRANSFER: u64 = 2 << 20;
+
 /// QEMU's root port (docs/specs/pci-ids.rst).
 pub(super) const ROOT_PORT_ID: PciId = PciId { vendor: 0x1b36, device: 0x000c };
 
@@ -166,6 +170,9 @@ impl Check<'_> {
             && pmr.bar.get() != 4
         {
             self.refuse(name, Reason::PmrBar { bar: pmr.bar.get() });
+        }
+        if let Some(size) = nvme.max_transfer.filter(|&size| size > MAX_TRANSFER) {
+            self.refuse(name, Reason::MaxTransfer { size });
         }
     }
 

@@ -99,6 +99,12 @@ pub enum Reason {
         /// The file's BAR.
         bar: u8,
     },
+    /// Transfers of more pages than QEMU's controller takes in one.
+    #[error("QEMU's controller can be limited to 2 MiB a command, not to {} MiB; lower mdts", size >> 20)]
+    MaxTransfer {
+        /// The file's limit in bytes.
+        size: u64,
+    },
     /// A BAR that shows part of its memory.
     #[error("QEMU's memory BAR shows all of its memory: 'window' cannot be less than 'size'")]
     Window,

@@ -61,3 +61,19 @@ fn what_qemu_cannot_build_is_refused_by_part_and_reason() {
         assert!(said.iter().any(|text| fits(text)), "{name}: {said:#?}");
     }
 }
+
+#[test]
+fn a_limit_of_transfers_that_qemu_does_not_start_with_is_refused() {
+    for (mdts, built) in [("2M", true), ("4M", false), ("256M", false), ("none", true)] {
+        let text = format!(
+            "name = \"one\"\n[[host-bridge]]\nname = \"h0\"\nid = \"8086:29c0\"\np2p = \"forward\"\n\
+             [[root-port]]\nname = \"rp0\"\non = \"h0\"\n\
+             [[nvme]]\nname = \"nvme0\"\nbelow = \"rp0\"\nmdts = \"{mdts}\"\n"
+        );
+        let machine = Machine::parse(&text, "one.toml").unwrap();
+        match Plan::new(&machine, Arch::X86_64) {
+            Ok(_) => assert!(built, "{mdts}"),
+            Err(error) => assert!(!built && error.to_string().contains("lower mdts"), "{error}"),
+        }
+    }
+}
