@@ -7,6 +7,7 @@ mod ci;
 mod docs;
 mod edges;
 mod fuzz;
+mod guests;
 #[cfg(test)]
 mod historical;
 mod instructions;
@@ -24,6 +25,7 @@ usage: cargo xtask TASK
 
  ci       everything that has to hold: format, lints, edges, sizes, tests, docs, fuzzing
  fuzz [N] every fuzz target for N seconds (10)
+ guests   the command in guests of other architectures, for which it is built
  instructions   what a command costs, counted under callgrind
  docs     every command in README and guide, and what it prints
  edges    the dependency edges between crates, and where unsafe may be
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         "docs" => docs::run(),
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
+        "guests" => guests::run(),
         "instructions" => instructions::run(),
         "oracle" => oracle::run(std::env::args().nth(2).as_deref()),
         "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),

@@ -47,5 +47,5 @@ pub use arch::Arch;
 pub use error::{Error, Stage};
 pub use guest::{GuestFile, Job, Program};
 pub use observe::{Observer, Step, Stream};
-pub use provide::{Options, Provisions};
+pub use provide::{Options, Provisions, Toolchain};
 pub use run::{Accelerator, Outcome, Settings, run};

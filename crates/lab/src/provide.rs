@@ -10,6 +10,7 @@ mod kernel;
 mod manifest;
 mod package;
 mod qemu;
+mod toolchain;
 mod tree;
 mod unpack;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use package::{PROGRAMS as PACKAGE_PROGRAMS, Package};
 pub use qemu::Qemu;
+pub use toolchain::Toolchain;
 
 use crate::Arch;
 use crate::error::Error;
@@ -89,6 +91,14 @@ impl Options {
             })?;
         }
         Ok(Provisions { arch: self.arch, kernel, modules, busybox, qemu, cache })
+    }
+
+    /// Finds or fetches a compiler for the guest's architecture, which runs on this machine.
+    ///
+    /// # Errors
+    /// [`Error`], as [`Options::provide`].
+    pub fn toolchain(&self, observer: &mut dyn Observer) -> Result<Toolchain, Error> {
+        toolchain::from_packages(&Cache::open(self)?, self.arch, observer)
     }
 
     fn qemu(&self, cache: &Cache, observer: &mut dyn Observer) -> Result<Qemu, Error> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use p2pdma::machine::Machine;
@@ -83,11 +84,21 @@ impl Script {
 
     /// Boots a machine and runs it.
     pub(crate) fn run(self, machine: &str) -> Steps {
-        let machine = Machine::parse(machine, "a test's machine").unwrap();
-        let plan = Plan::new(&machine, Arch::of_host().unwrap()).unwrap();
+        self.run_on(Arch::of_host().unwrap(), machine)
+    }
+
+    /// Boots a machine of an architecture and runs it.
+    pub(crate) fn run_on(self, arch: Arch, machine: &str) -> Steps {
+        let machine = match arch {
+            Arch::X86_64 => machine.to_owned(),
+            // QEMU's host bridge of such machines.
+            Arch::Aarch64 | Arch::Riscv64 => machine.replace("8086:29c0", "1b36:0008"),
+        };
+        let machine = Machine::parse(&machine, "a test's machine").unwrap();
+        let plan = Plan::new(&machine, arch).unwrap();
         let provisions = Options::new(plan.arch()).provide(&mut ());
         let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
-        let mut job = Job::script(&self.text).program(env!("CARGO_BIN_EXE_p2pdma"));
+        let mut job = Job::script(&self.text).program(command(arch));
         job = self.packages.iter().fold(job, |job, name| job.package(name));
         job = self.modules.iter().fold(job, |job, name| job.module(name));
         job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
@@ -98,6 +109,20 @@ impl Script {
         assert!(err.is_empty(), "{err}");
         Steps::of(&String::from_utf8_lossy(&out))
     }
+}
+
+/// The command for guests of an architecture, built if it is not this machine's.
+fn command(arch: Arch) -> PathBuf {
+    if Some(arch) == Arch::of_host() {
+        return PathBuf::from(env!("CARGO_BIN_EXE_p2pdma"));
+    }
+    let toolchain = Options::new(arch).toolchain(&mut ()).unwrap_or_else(|error| panic!("{error}"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("guests-{arch}"));
+    let mut cargo = toolchain.build(Path::new(env!("CARGO")), &folder).unwrap();
+    cargo.args(["--locked", "--package", "p2pdma-cli", "--profile", "guest"]);
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    folder.join(toolchain.target()).join("guest/p2pdma")
 }
 
 impl Steps {

@@ -8,6 +8,7 @@
     reason = "helpers outside #[test] functions fail a test by panicking"
 )]
 
+mod arches;
 mod broken_off;
 mod guest;
 mod multipath;

@@ -1,9 +1,15 @@
 //! Machines on which there is no path, or one that loses data.
 
+use p2pdma_lab::Arch;
+
 use crate::guest::Script;
 
 #[test]
 fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
+    below_separate_root_ports(Arch::of_host().unwrap());
+}
+
+pub(crate) fn below_separate_root_ports(arch: Arch) {
     let steps = Script::new(2)
         .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 1M")
         .step("copy", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M")
@@ -16,7 +22,7 @@ fn below_separate_root_ports_it_is_refused_with_the_kernel_s_reason() {
             "p2pdma copy /dev/ng-ssd0 /dev/ng-ssd1 --length 1M --p2p=prefer --verify",
         )
         .step("prefer", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --p2p=prefer --verify")
-        .run(include_str!("root-ports.toml"));
+        .run_on(arch, include_str!("root-ports.toml"));
     steps.ends("fill", 0, &[]);
     let words = ["[P2P-RC-NOT-ALLOWED]", "PCI_P2PDMA_MAP_NOT_SUPPORTED", "nothing was written"];
     steps.ends("copy", 3, &words);

@@ -1,5 +1,7 @@
 //! Copies between block devices, files, md arrays and lent memory.
 
+use p2pdma_lab::Arch;
+
 use crate::guest::{Script, Steps};
 use crate::passthrough;
 
@@ -8,7 +10,7 @@ const MACHINE: &str = include_str!("switch.toml");
 /// What a copy between devices says that was peer to peer.
 const DIRECT: [&str; 2] = ["peer to peer, via 0000:03:00.0/p2pmem", "host memory   0 bytes"];
 
-fn steps() -> Steps {
+fn steps(arch: Arch) -> Steps {
     let script = Script::new(4)
         .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup"])
         .modules(&["xfs", "raid0", "raid1", "dm-mod"])
@@ -74,12 +76,17 @@ fn steps() -> Steps {
         .step("to-dm", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes")
         .step("to-dm-prefer", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes --p2p=prefer --verify")
         .step("nobody", "chmod 666 /dev/nvme*n1; su -s /bin/sh nobody -c \"p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M\"")
-        .run(MACHINE)
+        .run_on(arch, MACHINE)
 }
 
 #[test]
 fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
-    let steps = steps();
+    println!("{} steps on a real kernel", copies(Arch::of_host().unwrap()));
+}
+
+/// Returns how many steps there were.
+pub(crate) fn copies(arch: Arch) -> usize {
+    let steps = steps(arch);
     for name in ["fill", "ext4", "odd-made", "xfs", "journal", "md", "mirror", "mirrored", "dm"] {
         steps.ends(name, 0, &[]);
     }
@@ -144,5 +151,5 @@ fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
     steps.ends("to-dm", 3, &["[P2P-DM]", "dm-0 does not pass", "nothing was written"]);
     steps.ends("to-dm-prefer", 0, &bounced);
     passthrough::check(&steps, DIRECT);
-    println!("{} steps on a real kernel", steps.count());
+    steps.count()
 }

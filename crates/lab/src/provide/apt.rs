@@ -41,17 +41,29 @@ const fn validity(arch: Arch) -> &'static str {
 #[derive(Debug)]
 pub(super) struct Apt {
     folder: PathBuf,
-    arch: Arch,
+    suites: &'static [&'static str],
+}
+
+/// What is wanted of the archive, by name.
+#[derive(Debug, Default)]
+pub(super) struct Packages {
+    /// Packages without what they depend on.
+    pub(super) alone: Vec<String>,
+    /// Packages with all that they depend on.
+    pub(super) whole: Vec<String>,
 }
 
 impl Apt {
-    /// Sets it up in `folder`, for packages of an architecture, and fetches the lists.
+    /// Sets it up in `folder`, for packages of an architecture and perhaps of a second one, and fetches the
+    /// lists.
     pub(super) fn open(
         folder: &Path,
         arch: Arch,
+        second: Option<Arch>,
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
-        let apt = Self { folder: folder.to_owned(), arch };
+        let leading = second.unwrap_or(arch);
+        let apt = Self { folder: folder.to_owned(), suites: suites(leading) };
         let mirror = mirror()?;
         for part in ["lists/partial", "archives/partial"] {
             let path = folder.join(part);
@@ -59,15 +71,15 @@ impl Apt {
         }
         let keyring = KEYRINGS.iter().find(|path| Path::new(path).is_file());
         let signed = keyring.map_or_else(String::new, |path| format!("signed-by={path} "));
-        let validity = validity(arch);
+        let validity = validity(leading);
         let mut sources = String::new();
-        for suite in suites(arch) {
+        for suite in apt.suites {
             // Writing to a string does not fail.
             let _ = writeln!(sources, "deb [ {signed}{validity}] {mirror} {suite} main");
         }
         apt.write("sources.list", &sources)?;
         apt.write("status", "")?;
-        apt.write("apt.conf", &configuration(folder, arch, &connections()))?;
+        apt.write("apt.conf", &configuration(folder, arch, second, &connections()))?;
         observer.step(&Step::Lists);
         let mut update = apt.command("apt-get");
         update.args(["update", "-q", "-o", "APT::Update::Error-Mode=any"]);
@@ -77,7 +89,7 @@ impl Apt {
 
     /// The suites that packages come from.
     pub(super) fn suites(&self) -> &'static [&'static str] {
-        suites(self.arch)
+        self.suites
     }
 
     /// The names of packages that begin so.
@@ -88,15 +100,34 @@ impl Apt {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// Fetches packages, with all that they depend on if asked to; returns their files.
+    /// Fetches packages; returns their files.
     pub(super) fn fetch(
+        &self,
+        packages: &Packages,
+        what: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<PathBuf>, Error> {
+        for (packages, dependencies) in [(&packages.whole, true), (&packages.alone, false)] {
+            if !packages.is_empty() {
+                self.fetch_kind(packages, dependencies, what, observer)?;
+            }
+        }
+        let archives = self.folder.join("archives");
+        let entries = fs::read_dir(&archives).file("read", &archives)?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        Ok(paths.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect())
+    }
+
+    /// Fetches packages, with all that they depend on if asked to.
+    fn fetch_kind(
         &self,
         packages: &[String],
         dependencies: bool,
         what: &str,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<PathBuf>, Error> {
+    ) -> Result<(), Error> {
         let archives = self.folder.join("archives");
+        let before = folder_size(&archives);
         let listed = {
             let mut command = self.fetching(packages, dependencies);
             command.arg("--print-uris");
@@ -115,7 +146,8 @@ impl Apt {
         let mut child = command.spawn().map_err(not_there)?;
         let status = loop {
             let done = folder_size(&archives) + folder_size(&archives.join("partial"));
-            observer.step(&Step::Download { what: what.to_owned(), done: done.min(total), total });
+            let done = done.saturating_sub(before).min(total);
+            observer.step(&Step::Download { what: what.to_owned(), done, total });
             if let Some(status) = child.try_wait().file("run", "apt-get")? {
                 break status;
             }
@@ -126,9 +158,7 @@ impl Apt {
             let what = format!("fetching {what}");
             return Err(Error::Tool { what, status, output, remedy: REMEDY });
         }
-        let entries = fs::read_dir(&archives).file("read", &archives)?;
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        Ok(paths.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect())
+        Ok(())
     }
 
     /// `apt-get` that fetches packages, up to the option that says how.
@@ -156,8 +186,9 @@ impl Apt {
 
 /// The configuration. This machine's files are not read, since they may have hooks that clean up after
 /// apt, and more.
-fn configuration(folder: &Path, arch: Arch, connections: &str) -> String {
-    let (folder, arch) = (folder.display(), arch.debian());
+fn configuration(folder: &Path, arch: Arch, second: Option<Arch>, connections: &str) -> String {
+    let (folder, second) = (folder.display(), second.unwrap_or(arch).debian());
+    let arch = arch.debian();
     format!(
         "Dir::Etc::Main \"/dev/null\";\n\
          Dir::Etc::Parts \"/dev/null\";\n\
@@ -172,7 +203,7 @@ fn configuration(folder: &Path, arch: Arch, connections: &str) -> String {
          Dir::Cache::archives \"{folder}/archives/\";\n\
          Dir::Log \"{folder}/\";\n\
          APT::Architecture \"{arch}\";\n\
-         APT::Architectures {{ \"{arch}\"; }};\n\
+         APT::Architectures {{ \"{arch}\"; \"{second}\"; }};\n\
          APT::Install-Recommends \"false\";\n\
          APT::Sandbox::User \"\";\n\
          Acquire::Languages \"none\";\n\
@@ -271,7 +302,8 @@ mod tests {
 
     #[test]
     fn this_machine_s_configuration_is_left_out() {
-        let text = configuration(Path::new("/x"), Arch::X86_64, "Acquire::http::Proxy \"p\";\n");
+        let text =
+            configuration(Path::new("/x"), Arch::X86_64, None, "Acquire::http::Proxy \"p\";\n");
         assert!(text.contains("Dir::Etc::Parts \"/dev/null\""));
         assert!(text.ends_with("Acquire::http::Proxy \"p\";\n"));
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::apt::Apt;
+use super::apt::{Apt, Packages};
 use super::tree::{Cache, Wanted};
 use crate::Arch;
 use crate::error::{Error, FileContext as _};
@@ -38,8 +38,8 @@ pub(super) fn from_packages(
         what: "the kernel".to_owned(),
         name: format!("kernel-{arch}"),
         arch,
+        second: None,
         option: "--kernel",
-        dependencies: false,
         resolve: &|apt| packages(apt, arch),
         keep: &|_, path| path.starts_with("usr/lib/modules") || is_busybox(path),
     };
@@ -68,9 +68,9 @@ pub(super) fn busybox_from_packages(
         what: "busybox".to_owned(),
         name: format!("busybox-{arch}"),
         arch,
+        second: None,
         option: "--busybox",
-        dependencies: false,
-        resolve: &|_| Ok(vec![BUSYBOX.to_owned()]),
+        resolve: &|_| Ok(Packages { alone: vec![BUSYBOX.to_owned()], ..Packages::default() }),
         keep: &|_, path| is_busybox(path),
     };
     Ok(busybox(&cache.tree(&wanted, observer)?))
@@ -110,7 +110,7 @@ const fn flavour(arch: Arch) -> &'static str {
     }
 }
 
-fn packages(apt: &Apt, arch: Arch) -> Result<Vec<String>, Error> {
+fn packages(apt: &Apt, arch: Arch) -> Result<Packages, Error> {
     let image = image(arch);
     let names = apt.names(image)?;
     let releases = names.iter().filter_map(|name| name.strip_prefix(image));
@@ -119,7 +119,8 @@ fn packages(apt: &Apt, arch: Arch) -> Result<Vec<String>, Error> {
         suite: apt.suites().join(" and "),
         option: "--kernel",
     })?;
-    Ok(vec![format!("{image}{newest}"), format!("{MODULES}{newest}"), BUSYBOX.to_owned()])
+    let alone = vec![format!("{image}{newest}"), format!("{MODULES}{newest}"), BUSYBOX.to_owned()];
+    Ok(Packages { alone, ..Packages::default() })
 }
 
 /// The newest of `7.3.4+deb13-cloud-amd64` and the like that ends so.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::apt::Packages;
 use super::tree::{Cache, Wanted};
 use crate::Arch;
 use crate::error::Error;
@@ -34,10 +35,10 @@ impl Package {
             what: format!("the package {name}"),
             name: format!("package-{name}-{arch}"),
             arch,
+            second: None,
             option: "its programs with --bring",
-            dependencies: true,
             resolve: &|apt| match apt.names(name)?.iter().any(|known| known == name) {
-                true => Ok(vec![name.to_owned()]),
+                true => Ok(Packages { whole: vec![name.to_owned()], ..Packages::default() }),
                 false => Err(Error::NoPackage {
                     package: name.to_owned(),
                     suite: apt.suites().join(" and "),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::apt::Packages;
 use super::on_path;
 use super::tree::{Cache, Wanted};
 use crate::Arch;
@@ -121,9 +122,9 @@ pub(super) fn from_packages(
         what: "QEMU".to_owned(),
         name: format!("qemu-{guest}-on-{host}"),
         arch: host,
+        second: None,
         option: "--qemu",
-        dependencies: true,
-        resolve: &|_| Ok(vec![package.to_owned()]),
+        resolve: &|_| Ok(Packages { whole: vec![package.to_owned()], ..Packages::default() }),
         keep: &|_, path| keep(path, guest),
     };
     let tree = cache.tree(&wanted, observer)?;
@@ -143,7 +144,7 @@ pub(super) fn from_packages(
 }
 
 /// The dynamic linker, by whatever name the architecture gives it.
-fn linker(libraries: &Path, above: &Path) -> Result<PathBuf, Error> {
+pub(super) fn linker(libraries: &Path, above: &Path) -> Result<PathBuf, Error> {
     for folder in [libraries, above] {
         for entry in fs::read_dir(folder).file("read", folder)? {
             let path = entry.file("read", folder)?.path();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::apt::Apt;
+use super::apt::{Apt, Packages};
 use super::{Options, manifest, unpack};
 use crate::Arch;
 use crate::error::{Error, FileContext as _};
@@ -23,12 +23,12 @@ pub(super) struct Wanted<'a> {
     pub(super) name: String,
     /// The packages' architecture.
     pub(super) arch: Arch,
+    /// That of some of them.
+    pub(super) second: Option<Arch>,
     /// The option that gives it instead.
     pub(super) option: &'static str,
-    /// Whether what the packages depend on is needed, too.
-    pub(super) dependencies: bool,
     /// The packages.
-    pub(super) resolve: &'a dyn Fn(&Apt) -> Result<Vec<String>, Error>,
+    pub(super) resolve: &'a dyn Fn(&Apt) -> Result<Packages, Error>,
     /// What is kept of them, by a package's name and a path in it.
     pub(super) keep: &'a dyn Fn(&str, &Path) -> bool,
 }
@@ -117,10 +117,11 @@ impl Cache {
     }
 
     fn fetch(&self, wanted: &Wanted<'_>, observer: &mut dyn Observer) -> Result<PathBuf, Error> {
-        let state = self.folder.join(format!("apt-{}", wanted.arch));
-        let apt = Apt::open(&state, wanted.arch, observer)?;
+        let second = wanted.second.map_or_else(String::new, |arch| format!("-{arch}"));
+        let state = self.folder.join(format!("apt-{}{second}", wanted.arch));
+        let apt = Apt::open(&state, wanted.arch, wanted.second, observer)?;
         let packages = (wanted.resolve)(&apt)?;
-        let mut files = apt.fetch(&packages, wanted.dependencies, &wanted.what, observer)?;
+        let mut files = apt.fetch(&packages, &wanted.what, observer)?;
         files.sort();
         observer.step(&Step::Unpack { what: wanted.what.clone() });
         let folder = self.folder.join(&wanted.name);
