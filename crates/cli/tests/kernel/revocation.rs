@@ -43,12 +43,15 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
         "echo 0000:03:00.0 > {DRIVER}/bind; until [ -e {DEVICES}/0000:03:00.0/p2pmem ]; do sleep 0.1; done; \
          sleep 1; p2pdma copy /dev/ssd1 /dev/ssd2 --length 1M --verify"
     );
+    // A redirection expands no pattern.
+    let reset = format!(
+        "for file in {DEVICES}/0000:04:00.0/nvme/nvme*/reset_controller; do \
+         echo 1 > $file && echo it was reset; done"
+    );
     let steps = Script::new(4)
         .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd1 --length 128M")
-        .step(
-            "reset",
-            &meanwhile("echo 1 > /sys/bus/pci/devices/0000:04:00.0/nvme/nvme*/reset_controller"),
-        )
+        .step("reset", &meanwhile(&reset))
+        .step("commands-reset", &during("/dev/ng-ssd1 /dev/ng-ssd2 --length 128M --verify", &reset))
         .step("function-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:05:00.0/reset")))
         .step("provider-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:03:00.0/reset")))
         .step("provider", &unbind("0000:03:00.0"))
@@ -56,8 +59,11 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
         .step("source", &unbind("0000:04:00.0"))
         .run(include_str!("switch.toml"));
     steps.ends("fill", 0, &[]);
-    for name in ["reset", "function-reset"] {
+    for name in ["reset", "commands-reset", "function-reset"] {
         steps.ends(name, 0, &["read again and equal", "host memory   0 bytes"]);
+    }
+    for name in ["reset", "commands-reset"] {
+        steps.ends(name, 0, &["it was reset"]);
     }
     // What was in flight into the provider is lost with status OK: only the bytes tell.
     steps.ends("provider-reset", 4, &["[P2P-DATA-LOST]", "the destination differs"]);
@@ -88,7 +94,7 @@ fn removed_and_unplugged_devices_are_errors_in_time() {
         .step(
             "removed",
             &during(
-                "/dev/ssd2 /dev/ssd3 --length 128M",
+                "/dev/ng-ssd2 /dev/ng-ssd3 --length 128M",
                 &format!("echo 1 > {DEVICES}/0000:03:00.0/remove"),
             ),
         )
@@ -113,7 +119,7 @@ fn removed_and_unplugged_devices_are_errors_in_time() {
     let memory = "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone";
     let gone = [
         ("source", "[P2P-REVOKED]: /dev/ssd1 is gone", "/dev/ssd2"),
-        ("removed", memory, "/dev/ssd3"),
+        ("removed", memory, "/dev/ng-ssd3"),
         ("sink", "[P2P-REVOKED]: /dev/ssd3 is gone", "/dev/ssd3"),
         ("provider", memory, "/dev/ssd2"),
     ];

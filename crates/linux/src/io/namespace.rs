@@ -250,3 +250,48 @@ fn take(beside: &Path, writes: bool) -> io::Result<File> {
     options.read(true).write(writes).custom_flags(flags.bits().cast_signed());
     options.open(Path::new("/dev").join(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes as _;
+
+    fn namespace() -> Namespace {
+        let block_device = tempfile::tempfile().unwrap();
+        let (blocks, longest) = (1 << 40, 1 << 30);
+        Namespace { nsid: 7, shift: 12, blocks, longest, writes: false, block_device }
+    }
+
+    /// Command Dwords 10 to 12, where the kernel's structure has them, and what else is set.
+    #[test]
+    fn commands_name_blocks() {
+        let (namespace, memory) = (namespace(), SharedMemory::anonymous(8 << 12).unwrap());
+        assert_eq!((namespace.size(), namespace.block()), (1 << 52, 4096));
+        let at = 0x12_3456_789a_u64;
+        let command = namespace.command(Direction::Write, at << 12, &memory).unwrap();
+        let bytes = command.as_bytes();
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!((bytes[0], word(4)), (NvmOpcode::WRITE.into_bits(), 7));
+        assert_eq!((word(40), word(44), word(48)), (0x3456_789a, 0x12, 7));
+        let address = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+        assert_eq!((address, word(36)), (memory.base() as u64, 8 << 12));
+        let read = namespace.command(Direction::Read, 0, &memory).unwrap();
+        assert_eq!(read.as_bytes()[0], NvmOpcode::READ.into_bits());
+    }
+
+    #[test]
+    fn what_is_no_whole_number_of_blocks_or_too_many_is_no_command() {
+        let (namespace, memory) = (namespace(), SharedMemory::anonymous(65_537 << 12).unwrap());
+        let part = |len| memory.slice(0..len).unwrap();
+        for (position, len) in [(0, 0), (0, 512), (512, 4096), (0, 65_537 << 12)] {
+            let command = namespace.command(Direction::Read, position, &part(len));
+            assert!(command.is_none(), "{len} bytes at {position}");
+        }
+        assert!(namespace.command(Direction::Read, 4096, &part(65_536 << 12)).is_some());
+        let file = tempfile::tempfile().unwrap();
+        let error = namespace.carry(&file, Direction::Read, 1, &part(4096)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        let sizes = [(512, 0), (256, 1), (4096, u64::MAX), (3 << 9, 1)];
+        assert!(sizes.into_iter().all(|(block, blocks)| !fits(block, blocks)));
+    }
+}
