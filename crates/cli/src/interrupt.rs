@@ -4,6 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -32,6 +33,14 @@ impl Interrupt {
     /// What is raised when one comes.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.0
+    }
+
+    /// Waits, unless a signal comes.
+    pub(crate) fn pause(&self, time: Duration) {
+        let begin = Instant::now();
+        while !self.raised() && begin.elapsed() < time {
+            std::thread::sleep(Duration::from_millis(20).min(time));
+        }
     }
 
     /// Breaks off if a signal came.

@@ -22,7 +22,7 @@ pub use extents::{Extent, extents};
 pub use lent::{LendError, LentMemory, Pool};
 pub use namespace::Unfit;
 pub use passthrough::{CommandError, identify_controller};
-pub use processor::processor_time;
+pub use processor::{context_switches, processor_time};
 pub use residency::Means;
 pub use ring::{Completion, Direction, Engine, Queue, Request, register};
 pub use watch::{Seen, Watch};

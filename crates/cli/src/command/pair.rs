@@ -1,9 +1,11 @@
 //! Two SSDs between which the same bytes are moved again and again, one way and another.
 
+mod parts;
+
 use std::sync::Arc;
 use std::time;
 
-use p2pdma::linux::io::processor_time;
+use p2pdma::linux::io::{DirectFile, context_switches, processor_time};
 use p2pdma::topology::Topology;
 use p2pdma::{
     Barrier, Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, LinuxPlatform,
@@ -13,6 +15,7 @@ use p2pdma::{
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::refusal;
+use parts::Mover;
 
 /// Two namespaces on a machine.
 pub(crate) struct Pair<'a> {
@@ -26,6 +29,17 @@ pub(crate) struct Pair<'a> {
     barrier: Option<Barrier>,
     source: Box<dyn Client>,
     sink: Box<dyn Client>,
+    /// The files of both ends, if it is this machine.
+    files: Option<[Arc<DirectFile>; 2]>,
+    /// Who moves the other parts, if several threads do.
+    workers: Vec<Worker>,
+}
+
+/// A further thread's part: a queue of its own, and both ends.
+struct Worker {
+    platform: LinuxPlatform,
+    source: Box<dyn Client>,
+    sink: Box<dyn Client>,
 }
 
 /// What this process has spent on transfers so far.
@@ -35,13 +49,25 @@ pub(crate) struct Spent {
     pub(crate) calls: u64,
     /// Time of processors.
     pub(crate) processor: time::Duration,
+    /// Context switches of all threads.
+    pub(crate) switches: u64,
 }
 
 impl Spent {
     /// What was added since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
-        let calls = self.calls.saturating_sub(earlier.calls);
-        Self { calls, processor: self.processor.saturating_sub(earlier.processor) }
+        Self {
+            calls: self.calls.saturating_sub(earlier.calls),
+            processor: self.processor.saturating_sub(earlier.processor),
+            switches: self.switches.saturating_sub(earlier.switches),
+        }
+    }
+
+    /// Adds what something else has taken.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.processor += other.processor;
+        self.switches += other.switches;
     }
 }
 
@@ -65,6 +91,8 @@ impl<'a> Pair<'a> {
             barrier: None,
             source: platform.namespace(from, source)?,
             sink: platform.namespace(to, sink)?,
+            files: None,
+            workers: Vec::new(),
         })
     }
 
@@ -81,6 +109,8 @@ impl<'a> Pair<'a> {
             from: source.footing.end,
             to: sink.footing.end,
             barrier: source.footing.barrier.or(sink.footing.barrier),
+            files: Some([source.file, sink.file]),
+            workers: Vec::new(),
             source: source.client,
             sink: sink.client,
         })
@@ -89,7 +119,24 @@ impl<'a> Pair<'a> {
     /// What this process has spent so far, if it drives this machine; a simulation's calls and time are its own.
     pub(crate) fn spent(&self) -> Option<Spent> {
         let linux = self.linux?;
-        Some(Spent { calls: linux.calls(), processor: processor_time() })
+        let others: u64 = self.workers.iter().map(|worker| worker.platform.calls()).sum();
+        let (processor, switches) = (processor_time(), context_switches());
+        Some(Spent { calls: linux.calls() + others, processor, switches })
+    }
+
+    /// Makes sure that there are so many threads, each of which moves a part.
+    pub(crate) fn threads(&mut self, count: u32) -> Result<()> {
+        let Some((linux, [from, to])) = self.linux.zip(self.files.as_ref()) else {
+            return Ok(());
+        };
+        let others = count.saturating_sub(1) as usize;
+        self.workers.truncate(others);
+        while self.workers.len() < others {
+            let platform = linux.beside()?;
+            let (source, sink) = (platform.share(from)?.client, platform.share(to)?.client);
+            self.workers.push(Worker { platform, source, sink });
+        }
+        Ok(())
     }
 
     /// How many bytes both have.
@@ -156,13 +203,19 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Moves bytes as planned; breaks off if somebody wants to.
+    /// Moves bytes as planned, each thread a part of them; breaks off if somebody wants to.
     pub(crate) fn run(&mut self, plan: Plan, job: Job, interrupt: &Interrupt) -> Result<Report> {
-        let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
-        let ends = Ends { source: Some(&mut *self.source), sink: Some(&mut *self.sink) };
-        let watch = &mut |_| interrupt.flow();
-        let moved = p2pdma::run(self.platform, plan, ends, &memory, job, watch);
-        moved.map_err(|failed| failed.error.into())
+        let mut movers = vec![Mover {
+            platform: self.platform,
+            source: &mut *self.source,
+            sink: &mut *self.sink,
+        }];
+        movers.extend(self.workers.iter_mut().map(|worker| Mover {
+            platform: &worker.platform,
+            source: &mut *worker.source,
+            sink: &mut *worker.sink,
+        }));
+        parts::run(movers, &plan, job, interrupt)
     }
 
     /// Reads both ends again and compares; returns how many blocks are equal.

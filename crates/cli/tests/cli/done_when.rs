@@ -102,6 +102,54 @@ fn bench_measures_both_ways() {
     assert!(!place.has("xdg"));
 }
 
+#[test]
+fn bench_compares_with_an_earlier_run_of_the_same_kind_only() {
+    let place = Place::new().small();
+    let line =
+        "--fabric small.toml bench --bytes 256k --rounds 6 --block-size 4k --queue-depth 1,4";
+    let document = place.run(&format!("{line} -o json")).ok().text().to_owned();
+    place.write("then.json", &document);
+    let now = place.run(&format!("{line},8 --baseline then.json -o json")).ok().json();
+    let rows = now["rows"].as_array().unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row["baseline"].is_null()).collect::<Vec<_>>(),
+        [false, false, true]
+    );
+    for row in &rows[..2] {
+        for way in ["peer_to_peer", "through_host_memory"] {
+            let change = &row["baseline"][way];
+            let of = |name: &str| change["interval"][name].as_f64().unwrap();
+            let ratio = change["ratio"].as_f64().unwrap();
+            assert!(of("lower") <= ratio && ratio <= of("upper"), "{change}");
+            assert!((of("confidence") - 0.9375).abs() < 1e-9, "{change}");
+            let expected = match (of("lower") > 1.0, of("upper") < 1.0) {
+                (true, _) => "faster",
+                (_, true) => "slower",
+                _ => "none-seen",
+            };
+            assert_eq!(change["difference"], expected);
+        }
+    }
+    place
+        .run(&format!("{line} --baseline then.json"))
+        .ok()
+        .prints(&["beside the earlier run", "now/then"]);
+    let others = [
+        ("\"machine\": \"", "\"machine\": \"another", "of the machine another"),
+        ("\"round_bytes\": 262144,", "\"round_bytes\": 4096,", "rounds of 4096"),
+        ("fabric:nvme0/ns1", "fabric:nvme5/ns1", "of other devices"),
+        ("p2pdma/bench\"", "p2pdma/copy\"", "it is 'p2pdma/copy'"),
+        ("\"rows\": [", "\"lines\": [", "missing field `rows`"),
+    ];
+    for (from, to, said) in others {
+        let changed = document.replacen(from, to, 1);
+        assert_ne!(changed, document, "{from}");
+        place.write("other.json", &changed);
+        place.run(&format!("{line} --baseline other.json")).ends(2).complains(&[said]);
+    }
+    place.run(&format!("{line} --baseline none.json")).ends(1).complains(&["none.json"]);
+}
+
 fn depth(row: &serde_json::Value) -> u64 {
     row["queue_depth"].as_u64().unwrap()
 }

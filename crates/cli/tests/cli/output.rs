@@ -57,6 +57,7 @@ const LINES: &[(&str, i32)] = &[
     ("explain NONSENSE-CODE", 2),
     ("--fabric small.toml bench --bytes 512k --rounds 2 --queue-depth 1,4", 0),
     ("--fabric no-cmb bench", 3),
+    ("--fabric small.toml bench --baseline ./in", 2),
     ("demo", 0),
     ("lab list", 0),
     ("lab run --topology acs-redirect -- true", 2),

@@ -107,6 +107,50 @@ fn measure(script: Script, cells: &[Cell]) -> (Steps, Vec<String>) {
     (steps, lines)
 }
 
+/// Steps with three threads, an earlier run, and an application.
+fn further(script: Script) -> Script {
+    let bench = |destination: &str, options: &str| {
+        format!(
+            "p2pdma bench /dev/ssd1 {destination} --bytes 4M --rounds 2 --block-size 64k --queue-depth 4 \
+             --yes {options}"
+        )
+    };
+    script
+        .step("four", "p2pdma copy pattern:seed=9 /dev/ssd1 --length 4M -q")
+        .step("threads", &bench("/dev/ssd2", "-q --threads 3 -o json > /tmp/then; cat /tmp/then"))
+        .step("moved", "cmp -n 4194304 /dev/ssd1 /dev/ssd2 && cmp -n 4096 /dev/ssd1 /dev/ssd0")
+        .step("beside", &bench("/dev/ssd2", "--threads 3 --baseline /tmp/then"))
+        .step("others", &bench("/dev/ssd0", "--threads 3 --baseline /tmp/then"))
+        .step("nothing", &bench("/dev/ssd2", "--baseline /proc/version"))
+        .step("application", &bench("/dev/ssd2", "-q --interference -o json"))
+}
+
+fn check_further(steps: &Steps) {
+    steps.ends("four", 0, &[]);
+    let row = |name: &str| {
+        let document: Value = serde_json::from_str(&steps.ends(name, 0, &[]).said).unwrap();
+        assert!(document["system"]["kernel"].is_string(), "{document}");
+        document["rows"][0].clone()
+    };
+    let threads = row("threads");
+    assert_eq!(threads["threads"], 3);
+    let blocks = &threads["peer_to_peer"]["measured_blocks"];
+    assert!(blocks["context_switches_per_gb"].as_f64().unwrap() > 0.0, "{threads}");
+    assert_eq!(threads["peer_to_peer"]["host_memory_bytes_per_byte"], 0.0);
+    // All threads have moved their parts; and where nothing was written there is something else.
+    steps.ends("moved", 1, &["/dev/ssd0"]);
+    steps.ends("beside", 0, &["beside the earlier run", "no difference seen", "0.000"]);
+    steps.ends("others", 2, &["the baseline is of other devices"]);
+    steps.ends("nothing", 2, &["a baseline is what"]);
+    let application = &row("application")["application"];
+    for beside in ["alone", "beside_peer_to_peer", "beside_host_memory"] {
+        for figure in ["gb_per_second", "latency_ns"] {
+            let median = application[beside][figure]["median"].as_f64();
+            assert!(median.unwrap() > 0.0, "{application}");
+        }
+    }
+}
+
 #[test]
 fn a_benchmark_runs_beside_fio_and_counts_no_byte_in_host_memory() {
     let script = Script::new(4)
@@ -118,7 +162,7 @@ fn a_benchmark_runs_beside_fio_and_counts_no_byte_in_host_memory() {
         .step("made", "mkfs.ext4 -q /dev/ssd3")
         .step("signature", "p2pdma bench /dev/ssd1 /dev/ssd3 --bytes 1M")
         .step("mounted", "mkdir /a; mount /dev/ssd3 /a; p2pdma bench /dev/ssd1 /dev/ssd3 --yes");
-    let script = script.packages(&["e2fsprogs"]);
+    let script = further(script.packages(&["e2fsprogs"]));
     let (steps, lines) = measure(script, &[("4k", 32, "8M", "8M"), ("128k", 8, "8M", "8M")]);
     steps.ends("unasked", 6, &["would be overwritten; nothing was written", "--yes"]);
     steps.ends("same", 6, &["are one device"]);
@@ -128,6 +172,7 @@ fn a_benchmark_runs_beside_fio_and_counts_no_byte_in_host_memory() {
     steps.ends("made", 0, &[]);
     steps.ends("signature", 6, &["has an ext2, ext3 or ext4 file system"]);
     steps.ends("mounted", 6, &["/dev/ssd3 is in use"]);
+    check_further(&steps);
     println!("{HEADER}\n{}", lines.join("\n"));
 }
 

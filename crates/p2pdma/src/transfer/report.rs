@@ -31,6 +31,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds what another transfer has moved, though not its time: two may have run at once.
+    pub fn join(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.operations += other.operations;
+        if let (Some(sum), Some(traffic)) = (&mut self.traffic, other.traffic) {
+            sum.host_memory += traffic.host_memory;
+            sum.root_ports += traffic.root_ports;
+            sum.peer_local += traffic.peer_local;
+            sum.peer_through_root += traffic.peer_through_root;
+        }
+        // Both are of one make, so that every value of one fits the other.
+        let added = self.latency.add(&other.latency);
+        debug_assert!(added.is_ok(), "histograms of one make");
+    }
+
     /// Bytes per second by the platform's clock; `None` if no time passed.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "for display; 53 bits suffice")]

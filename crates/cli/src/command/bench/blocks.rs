@@ -19,23 +19,33 @@ pub(crate) struct BlocksDocument {
     latency_p999_ns: f64,
     /// System calls that began and awaited the requests, two of which are a block.
     system_calls_per_block: f64,
-    /// Processor time of this process, the kernel's work for it included.
+    /// Processor time of this process, the kernel's work for it included; null if an application was part of it.
     processor_seconds_per_gb: Option<f64>,
+    /// Context switches of this process's threads; null if an application was one of them.
+    context_switches_per_gb: Option<f64>,
+    /// What memory controllers counted for each byte that was copied. Always null: they are not read.
+    memory_controller_bytes_per_byte: Option<f64>,
 }
 
 impl BlocksDocument {
-    pub(super) fn new(total: &Report, spent: Spent) -> Self {
+    pub(super) fn new(total: &Report, spent: Spent, is_alone: bool) -> Self {
         let latency = |share| nanoseconds(total.latency_at(share));
         let blocks = total.bytes.div_ceil(total.block.max(1)).max(1);
         let seconds = spent.processor.as_secs_f64();
+        let per_gb = (is_alone && total.bytes > 0).then(|| ratio(total.bytes, 1_000_000_000));
         Self {
             latency_p50_ns: latency(0.5),
             latency_p99_ns: latency(0.99),
             latency_p999_ns: latency(0.999),
             system_calls_per_block: ratio(spent.calls, blocks),
-            processor_seconds_per_gb: (total.bytes > 0)
-                .then(|| seconds / ratio(total.bytes, 1_000_000_000)),
+            processor_seconds_per_gb: per_gb.map(|gb| seconds / gb),
+            context_switches_per_gb: per_gb.map(|gb| ratio(spent.switches, 1) / gb),
+            memory_controller_bytes_per_byte: None,
         }
+    }
+
+    pub(super) fn switches(&self) -> Option<f64> {
+        self.context_switches_per_gb
     }
 
     fn latencies(&self) -> [f64; 3] {
@@ -55,43 +65,51 @@ impl BlocksDocument {
     }
 }
 
+/// What stands below the table.
+pub(super) const REMARK: &str =
+    "memory controllers: not measured; host bytes are counted by request\n";
+
 /// A table with two lines for each row.
 pub(super) fn text(rows: &[RowDocument]) -> String {
     let header = [
         "block",
         "depth",
+        "threads",
         "",
         "GB/s",
-        "quartiles",
+        "interval",
         "p50 us",
         "p99 us",
         "p99.9 us",
         "calls/block",
         "CPU s/GB",
+        "switches/GB",
         "host bytes/byte",
         "ratio",
     ];
     let lines = rows.iter().flat_map(|row| {
-        let lead = [units::bytes(row.block_bytes), row.queue_depth.to_string()];
+        let lead =
+            [units::bytes(row.block_bytes), row.queue_depth.to_string(), row.threads.to_string()];
         let ratio = number(row.measured_ratio, 2);
+        let none = [const { String::new() }; 3];
         [
             line(lead, "peer", &row.peer_to_peer, ratio),
-            line([String::new(), String::new()], "bounce", &row.through_host_memory, String::new()),
+            line(none, "bounce", &row.through_host_memory, String::new()),
         ]
     });
     table::numbers(&header, lines)
 }
 
-fn line(lead: [String; 2], name: &str, path: &PathDocument, ratio: String) -> Vec<String> {
+fn line(lead: [String; 3], name: &str, path: &PathDocument, ratio: String) -> Vec<String> {
     let (rate, blocks) = (path.measured_gb_per_second, path.measured_blocks);
-    let quartiles =
-        rate.map(|rate| format!("{:.3}-{:.3}", rate.lower_quartile, rate.upper_quartile));
+    let interval = rate.map(|rate| rate.interval.text(3));
     let mut line = Vec::from(lead);
     line.extend([name.to_owned(), number(rate.map(|rate| rate.median), 3)]);
-    line.push(quartiles.unwrap_or_default());
+    line.push(interval.unwrap_or_default());
     line.extend([0, 1, 2].map(|at| number(blocks.map(|blocks| blocks.latencies()[at] / 1e3), 1)));
     line.push(number(blocks.map(|blocks| blocks.system_calls_per_block), 3));
     line.push(number(blocks.and_then(|blocks| blocks.processor_seconds_per_gb), 2));
+    line.push(number(blocks.and_then(|blocks| blocks.switches()), 0));
     line.extend([number(path.host_memory_bytes_per_byte, 2), ratio]);
     line
 }

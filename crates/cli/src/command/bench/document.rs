@@ -1,11 +1,14 @@
 //! What the benchmark reports.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::baseline::{self, ComparisonDocument, Subject};
 use super::blocks::{self, BlocksDocument};
+use super::interference::{self, ApplicationDocument};
+use super::measure::Case;
+use super::spread::{Interval, Spread};
 use crate::command::copy::ModelledDocument;
-use crate::output::csv::{Csv, optional};
 use crate::output::document::ErrorDocument;
 use crate::output::style::{LABEL, styled};
 use crate::output::table;
@@ -20,8 +23,12 @@ pub(crate) struct BenchDocument {
     source: String,
     /// The namespace that is written.
     destination: String,
+    /// The system; null on the fabric.
+    system: Option<SystemDocument>,
     /// Bytes of a round.
     round_bytes: u64,
+    /// What is to be kept in mind about the earlier run that this one is compared with.
+    baseline_remark: Option<String>,
     /// A row for each size and depth; those that were complete, if it was broken off.
     pub(crate) rows: Vec<RowDocument>,
     /// Why it was broken off.
@@ -33,12 +40,14 @@ pub(crate) struct BenchDocument {
 pub(crate) struct RowDocument {
     /// Bytes of one operation.
     pub(super) block_bytes: u64,
-    /// Blocks under way at once.
+    /// Blocks under way at once, of each thread.
     pub(super) queue_depth: u32,
+    /// Threads, each of which moves a part.
+    pub(super) threads: u32,
     /// Bytes of a round.
-    round_bytes: u64,
+    pub(super) round_bytes: u64,
     /// Rounds of each way, in turns.
-    rounds: u32,
+    pub(super) rounds: u32,
     /// From SSD to SSD.
     pub(super) peer_to_peer: PathDocument,
     /// Through host memory.
@@ -47,6 +56,12 @@ pub(crate) struct RowDocument {
     modelled_ratio: Option<f64>,
     /// The same of the measured medians.
     pub(super) measured_ratio: Option<f64>,
+    /// Where the true ratio is.
+    pub(super) measured_ratio_interval: Option<Interval>,
+    /// A program that used host memory all the while, if there was to be one.
+    pub(super) application: Option<ApplicationDocument>,
+    /// This row over that of an earlier run; null without one, and if that has no such row.
+    pub(super) baseline: Option<ComparisonDocument>,
 }
 
 /// One way.
@@ -64,56 +79,65 @@ pub(crate) struct PathDocument {
     pub(crate) measured_blocks: Option<BlocksDocument>,
 }
 
-/// The middle half of several figures.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-pub(crate) struct Spread {
-    /// A quarter of them are below.
-    pub(super) lower_quartile: f64,
-    pub(super) median: f64,
-    /// A quarter of them are above.
-    pub(super) upper_quartile: f64,
+/// What a machine that is no simulation is, as far as figures depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SystemDocument {
+    /// The kernel's release.
+    pub(super) kernel: String,
+    /// A digest of the topology, by this version of the command.
+    pub(super) topology: u64,
+    /// What tells the devices below the source from all others: WWIDs or the like.
+    pub(super) source_devices: Vec<String>,
+    /// The same of the destination.
+    pub(super) destination_devices: Vec<String>,
 }
 
-impl Spread {
-    /// Of rates in bytes per second; sorts them. `None` without any.
-    pub(crate) fn of(rates: &mut [f64]) -> Option<Self> {
-        rates.sort_by(f64::total_cmp);
-        let at = |quarter: usize| {
-            // Between the two nearest, in proportion.
-            let place = (rates.len().checked_sub(1)?) * quarter;
-            let (below, part) = (place / 4, place % 4);
-            let low = *rates.get(below)?;
-            let high = *rates.get(below + 1).unwrap_or(&low);
-            Some((low + (high - low) * [0.0, 0.25, 0.5, 0.75][part]) / 1e9)
-        };
-        Some(Self { lower_quartile: at(1)?, median: at(2)?, upper_quartile: at(3)? })
+impl SystemDocument {
+    /// The devices of both ends.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &String> {
+        self.source_devices.iter().chain(&self.destination_devices)
+    }
+
+    /// What is another now, in words.
+    pub(super) fn changed_since(&self, then: &Self) -> Option<String> {
+        if self.kernel != then.kernel {
+            return Some(format!(
+                "the baseline is of Linux {}, this is {}",
+                then.kernel, self.kernel
+            ));
+        }
+        let text = "the baseline is of another topology, or of another version of this command";
+        (self.topology != then.topology).then(|| text.to_owned())
     }
 }
 
 impl RowDocument {
-    pub(crate) fn new(
-        block_bytes: u64,
-        queue_depth: u32,
-        round_bytes: u64,
+    pub(super) fn new(
+        case: &Case,
         rounds: u32,
-        peer_to_peer: PathDocument,
-        through_host_memory: PathDocument,
+        [peer_to_peer, through_host_memory]: [PathDocument; 2],
+        application: Option<ApplicationDocument>,
     ) -> Self {
         let modelled = |path: &PathDocument| Some(path.modelled.as_ref()?.gb_per_second());
-        let measured = |path: &PathDocument| Some(path.measured_gb_per_second?.median);
-        let ratio = |of: &dyn Fn(&PathDocument) -> Option<f64>| {
-            Some(of(&peer_to_peer)? / of(&through_host_memory)?)
-        };
-        let (modelled_ratio, measured_ratio) = (ratio(&modelled), ratio(&measured));
+        let modelled_ratio = modelled(&peer_to_peer)
+            .zip(modelled(&through_host_memory))
+            .map(|(peer, bounce)| peer / bounce);
+        let measured =
+            peer_to_peer.measured_gb_per_second.zip(through_host_memory.measured_gb_per_second);
         Self {
-            block_bytes,
-            queue_depth,
-            round_bytes,
+            block_bytes: case.block,
+            queue_depth: case.depth,
+            threads: case.threads,
+            round_bytes: case.bytes,
             rounds,
             peer_to_peer,
             through_host_memory,
             modelled_ratio,
-            measured_ratio,
+            measured_ratio: measured.map(|(peer, bounce)| peer.median / bounce.median),
+            measured_ratio_interval: measured
+                .map(|(peer, bounce)| peer.interval.over(bounce.interval)),
+            application,
+            baseline: None,
         }
     }
 }
@@ -121,27 +145,63 @@ impl RowDocument {
 impl BenchDocument {
     pub(crate) fn new(
         machine: String,
-        source: String,
-        destination: String,
+        [source, destination]: [String; 2],
+        system: Option<SystemDocument>,
         round_bytes: u64,
     ) -> Self {
-        Self { machine, source, destination, round_bytes, rows: Vec::new(), error: None }
+        let (baseline_remark, rows, error) = (None, Vec::new(), None);
+        Self { machine, source, destination, system, round_bytes, baseline_remark, rows, error }
     }
 
-    /// Two tables: time on the fabric, and time on this machine; of this machine, one. Nothing if nothing was measured.
+    /// What an earlier run has to be of.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject {
+            machine: &self.machine,
+            ends: [&self.source, &self.destination],
+            system: self.system.as_ref(),
+            round_bytes: self.round_bytes,
+        }
+    }
+
+    /// What is to be kept in mind about the earlier run.
+    pub(super) fn remark(&mut self, remark: Option<String>) {
+        self.baseline_remark = remark;
+    }
+
+    pub(super) fn remarks(&self) -> Option<&str> {
+        self.baseline_remark.as_deref()
+    }
+
+    /// Two tables: time on the fabric, and time on this machine; of this machine, one. One more for an application,
+    /// and one for an earlier run. Nothing if nothing was measured.
     pub(crate) fn text(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
         let Self { machine, source, destination, .. } = self;
         let bytes = units::bytes(self.round_bytes);
-        if self.rows.iter().all(|row| row.peer_to_peer.measured_blocks.is_some()) {
+        let is_real = self.rows.iter().all(|row| row.peer_to_peer.measured_blocks.is_some());
+        let mut text = if is_real {
             let title = format!("{source} to {destination} on {machine}, rounds of {bytes}\n\n");
-            return title + &blocks::text(&self.rows);
+            title + &blocks::text(&self.rows) + blocks::REMARK
+        } else {
+            let title =
+                format!("{source} to {destination} on machine '{machine}', rounds of {bytes}\n\n");
+            title + &self.on_the_fabric()
+        };
+        if self.rows.iter().any(|row| row.application.is_some()) {
+            text.push_str("\nan application that copies and reads in host memory meanwhile\n\n");
+            text.push_str(&interference::text(&self.rows));
         }
-        let mut text =
-            format!("{source} to {destination} on machine '{machine}', rounds of {bytes}\n\n");
-        text.push_str(&format!("{} (by the fabric's clock)\n", styled(LABEL, "modelled")));
+        if self.rows.iter().any(|row| row.baseline.is_some()) {
+            text.push_str("\nbeside the earlier run\n\n");
+            text.push_str(&baseline::text(&self.rows));
+        }
+        text
+    }
+
+    fn on_the_fabric(&self) -> String {
+        let mut text = format!("{} (by the fabric's clock)\n", styled(LABEL, "modelled"));
         text.push_str(&self.modelled());
         text.push_str(&format!(
             "\n{} (by this machine's clock, which carries the simulation): median, quartiles\n",
@@ -185,61 +245,6 @@ impl BenchDocument {
         });
         table::numbers(&header, rows)
     }
-
-    /// One line for each way of each row.
-    pub(crate) fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&[
-            "path",
-            "block_bytes",
-            "queue_depth",
-            "rounds",
-            "round_bytes",
-            "modelled_gb_per_second",
-            "modelled_latency_p50_ns",
-            "modelled_latency_p99_ns",
-            "modelled_latency_p999_ns",
-            "host_memory_bytes_per_byte",
-            "measured_gb_per_second_lower_quartile",
-            "measured_gb_per_second_median",
-            "measured_gb_per_second_upper_quartile",
-            "measured_latency_p50_ns",
-            "measured_latency_p99_ns",
-            "measured_latency_p999_ns",
-            "system_calls_per_block",
-            "processor_seconds_per_gb",
-        ]);
-        for row in &self.rows {
-            let paths = [
-                ("peer-to-peer", &row.peer_to_peer),
-                ("through-host-memory", &row.through_host_memory),
-            ];
-            for (name, path) in paths {
-                let modelled = path.modelled.as_ref();
-                let latency =
-                    |at: usize| optional(modelled.map(|modelled| modelled.latencies()[at]));
-                let measured = path.measured_gb_per_second;
-                let blocks = path.measured_blocks;
-                let mut row = vec![
-                    name.to_owned(),
-                    row.block_bytes.to_string(),
-                    row.queue_depth.to_string(),
-                    row.rounds.to_string(),
-                    row.round_bytes.to_string(),
-                    optional(modelled.map(ModelledDocument::gb_per_second)),
-                    latency(0),
-                    latency(1),
-                    latency(2),
-                    optional(path.host_memory_bytes_per_byte),
-                    optional(measured.map(|spread| spread.lower_quartile)),
-                    optional(measured.map(|spread| spread.median)),
-                    optional(measured.map(|spread| spread.upper_quartile)),
-                ];
-                row.extend(BlocksDocument::cells(blocks.as_ref()));
-                csv.row(row);
-            }
-        }
-        csv
-    }
 }
 
 fn dash() -> String {
@@ -264,28 +269,8 @@ fn modelled_row(lead: [String; 2], name: &str, path: &PathDocument, ratio: Strin
 fn spread(figures: Option<Spread>) -> Vec<String> {
     match figures {
         None => vec![dash(), String::new()],
-        Some(Spread { lower_quartile, median, upper_quartile }) => {
+        Some(Spread { lower_quartile, median, upper_quartile, .. }) => {
             vec![format!("{median:.2}"), format!("({lower_quartile:.2} to {upper_quartile:.2})")]
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quartiles_are_interpolated() {
-        let spread = |rates: &mut [f64]| {
-            let Spread { lower_quartile, median, upper_quartile } = Spread::of(rates).unwrap();
-            [lower_quartile, median, upper_quartile].map(|rate| rate * 1e9)
-        };
-        let near = |found: [f64; 3], expected: [f64; 3]| {
-            found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6)
-        };
-        assert!(near(spread(&mut [5.0, 1.0, 3.0, 2.0, 4.0]), [2.0, 3.0, 4.0]));
-        assert!(near(spread(&mut [1.0, 2.0]), [1.25, 1.5, 1.75]));
-        assert!(near(spread(&mut [7.0]), [7.0, 7.0, 7.0]));
-        assert!(Spread::of(&mut []).is_none());
     }
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use p2pdma::{Job, Plan, Policy, Report};
 
 use super::blocks::BlocksDocument;
-use super::document::{PathDocument, RowDocument, Spread};
+use super::document::{PathDocument, RowDocument};
+use super::interference::{self, Application, Beside};
+use super::spread::Spread;
 use crate::command::copy::ModelledDocument;
 use crate::command::pair::{Pair, Spent};
 use crate::failure::{Failure, Result};
@@ -16,12 +18,19 @@ use crate::output::units::{self, per_second, ratio};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) block: u64,
+    /// Of each thread.
     pub(crate) depth: u32,
+    pub(crate) threads: u32,
     /// Bytes of a round.
     pub(crate) bytes: u64,
     pub(crate) rounds: u32,
     pub(crate) time: Option<Duration>,
+    /// Whether an application uses host memory meanwhile.
+    pub(crate) interference: bool,
 }
+
+/// How long an application is alone in each turn.
+const ALONE: Duration = Duration::from_millis(200);
 
 /// One way, measured so far.
 #[derive(Debug)]
@@ -29,21 +38,24 @@ struct Way<'a> {
     plan: &'a Plan,
     /// All rounds together.
     total: Option<Report>,
-    /// Bytes per second of this machine's time, a figure for each round.
+    /// GB/s of this machine's time, a figure for each round.
     rates: Vec<f64>,
     /// What all rounds together have cost; `None` on the fabric.
     spent: Option<Spent>,
+    /// What an application got done beside it.
+    beside: Beside,
 }
 
 impl Case {
     /// Both ways, planned.
     pub(crate) fn plans(&self, pair: &Pair<'_>) -> Result<[Plan; 2]> {
         let peer = pair.plan(Policy::Require, self.block)?;
-        let needed = self.block.saturating_mul(self.depth.into());
+        let under_way = u64::from(self.depth) * u64::from(self.threads);
+        let needed = self.block.saturating_mul(under_way);
         if let Some(room) = pair.room(&peer).filter(|room| needed > *room) {
             let message = format!(
                 "{} blocks of {} need {}, and {} has {}",
-                self.depth,
+                under_way,
                 units::bytes(self.block),
                 units::bytes(needed),
                 peer.via,
@@ -62,10 +74,14 @@ impl Case {
         plans: &[Plan; 2],
         interrupt: &Interrupt,
     ) -> Result<RowDocument> {
+        pair.threads(self.threads)?;
+        let application = self.interference.then(Application::start);
+        let application = application.as_ref();
         let mut ways = plans.each_ref().map(Way::new);
+        let mut alone = Beside::default();
         // A round of each that does not count: memory is touched for the first time, caches fill.
         for way in &mut ways {
-            self.round(pair, way, interrupt)?;
+            self.round(pair, way, None, interrupt)?;
             *way = Way::new(way.plan);
         }
         let began = Instant::now();
@@ -74,7 +90,10 @@ impl Case {
             // Whoever goes first changes, so that neither has what the other left warm.
             for turn in 0..2_usize {
                 let which = (turn + rounds as usize) % 2;
-                self.round(pair, &mut ways[which], interrupt)?;
+                self.round(pair, &mut ways[which], application, interrupt)?;
+            }
+            if let Some(application) = application {
+                alone.add(application.during(|| interrupt.pause(ALONE)).1);
             }
             rounds += 1;
             let enough = match self.time {
@@ -85,61 +104,61 @@ impl Case {
                 break;
             }
         }
-        let [peer, bounce] = ways.map(|way| way.document(self.bytes));
-        let depth = self.depth;
-        Ok(RowDocument::new(self.block, depth, self.bytes, rounds, peer, bounce))
+        let beside = ways.each_mut().map(|way| std::mem::take(&mut way.beside));
+        let [peer, bounce] = ways.map(|way| way.document(self));
+        let application = application.and_then(|_| interference::document(alone, beside));
+        Ok(RowDocument::new(self, rounds, [peer, bounce], application))
     }
 
-    fn round(&self, pair: &mut Pair<'_>, way: &mut Way<'_>, interrupt: &Interrupt) -> Result<()> {
+    fn round(
+        &self,
+        pair: &mut Pair<'_>,
+        way: &mut Way<'_>,
+        application: Option<&Application>,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
         let (block, depth) = (self.block, self.depth);
         let job = Job { from: 0, to: 0, len: self.bytes, block, depth };
         let (before, began) = (pair.spent(), Instant::now());
-        let report = pair.run(way.plan.clone(), job, interrupt)?;
+        let report = match application {
+            None => pair.run(way.plan.clone(), job, interrupt)?,
+            Some(application) => {
+                let run = || pair.run(way.plan.clone(), job, interrupt);
+                let (report, done) = application.during(run);
+                way.beside.add(done);
+                report?
+            }
+        };
         let seconds = match before {
             None => began.elapsed().as_secs_f64(),
             // The platform's clock is this machine's, and knows when the first request began.
             Some(_) => report.elapsed.as_secs_f64(),
         };
-        way.rates.extend(per_second(self.bytes, seconds));
+        way.rates.extend(per_second(self.bytes, seconds).map(|rate| rate / 1e9));
         if let Some((now, before)) = pair.spent().zip(before) {
-            let (round, all) = (now.since(before), way.spent.get_or_insert_default());
-            all.calls += round.calls;
-            all.processor += round.processor;
+            way.spent.get_or_insert_default().add(now.since(before));
         }
         match &mut way.total {
             None => way.total = Some(report),
-            Some(total) => add(total, &report),
+            Some(total) => {
+                total.join(&report);
+                total.elapsed = total.elapsed + report.elapsed;
+            }
         }
         Ok(())
     }
 }
 
-/// Adds a round to those before it.
-fn add(total: &mut Report, round: &Report) {
-    total.bytes += round.bytes;
-    total.elapsed = total.elapsed + round.elapsed;
-    total.operations += round.operations;
-    if let (Some(sum), Some(traffic)) = (&mut total.traffic, round.traffic) {
-        sum.host_memory += traffic.host_memory;
-        sum.root_ports += traffic.root_ports;
-        sum.peer_local += traffic.peer_local;
-        sum.peer_through_root += traffic.peer_through_root;
-    }
-    // Both are of one make, so that every value of one fits the other.
-    let added = total.latency.add(&round.latency);
-    debug_assert!(added.is_ok(), "histograms of one make");
-}
-
 impl<'a> Way<'a> {
     fn new(plan: &'a Plan) -> Self {
-        Self { plan, total: None, rates: Vec::new(), spent: None }
+        Self { plan, total: None, rates: Vec::new(), spent: None, beside: Beside::default() }
     }
 
-    fn document(mut self, round_bytes: u64) -> PathDocument {
+    fn document(mut self, case: &Case) -> PathDocument {
         let per_byte = |count: u64, bytes: u64| ratio(count, bytes.max(1));
         let total = self.total.as_ref();
         let traffic = total.and_then(|total| Some((total.traffic?, total.bytes)));
-        debug_assert!(total.is_none_or(|total| total.bytes % round_bytes == 0));
+        debug_assert!(total.is_none_or(|total| total.bytes % case.bytes == 0));
         PathDocument {
             host_memory_bytes_per_byte: traffic
                 .map(|(traffic, bytes)| per_byte(traffic.host_memory, bytes)),
@@ -148,7 +167,7 @@ impl<'a> Way<'a> {
             modelled: total.and_then(ModelledDocument::of).filter(|_| self.spent.is_none()),
             measured_blocks: total
                 .zip(self.spent)
-                .map(|(total, spent)| BlocksDocument::new(total, spent)),
+                .map(|(total, spent)| BlocksDocument::new(total, spent, !case.interference)),
             measured_gb_per_second: Spread::of(&mut self.rates),
         }
     }

@@ -1,10 +1,15 @@
 //! `bench`: peer to peer beside the bounce, interleaved in one run.
 
+mod baseline;
 mod blocks;
 mod document;
+mod interference;
+mod lines;
 mod measure;
+mod spread;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +17,12 @@ use clap::Args;
 use p2pdma::linux::io::Engine;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Topology;
-use p2pdma::{FabricPlatform, LinuxPlatform, Plan, Platform, Storage};
+use p2pdma::{FabricPlatform, LinuxPlatform, Plan, Platform, Storage, Volume};
 
 pub(crate) use document::{BenchDocument, RowDocument};
 
-use super::copy;
 use super::pair::{Pair, Place};
+use super::{copy, probe};
 use crate::args::{self, Format};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -27,6 +32,8 @@ use crate::operand::{DevicePart, Operand, Part};
 use crate::output::progress::Amount;
 use crate::output::{Output, units};
 use crate::platform::AnyPlatform;
+use baseline::Baseline;
+use document::SystemDocument;
 use measure::Case;
 
 /// Measures peer to peer against the bounce through host memory.
@@ -53,13 +60,23 @@ pub(crate) struct Bench {
     /// Bytes of a round [default: 128M, or what the namespaces have]
     #[arg(long, value_name = "SIZE", value_parser = args::size)]
     bytes: Option<u64>,
-    /// Rounds of each way
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Threads, each of which moves a part with so many blocks under way, on this machine
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: u32,
+    /// Rounds of each way: six are the fewest of which a median has bounds with 95 %
+    #[arg(long, value_name = "N", default_value_t = 6)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Go on with rounds for so long, for each size and depth
     #[arg(long, value_name = "TIME", value_parser = args::time, conflicts_with = "rounds")]
     time: Option<Duration>,
+    /// Let a program use host memory meanwhile, and measure what it gets done; on this machine
+    #[arg(long)]
+    interference: bool,
+    /// An earlier run to compare with: what it printed with -o json
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// Overwrite DST, a block device of this machine
     #[arg(short, long)]
     yes: bool,
@@ -94,13 +111,25 @@ impl Bench {
             let message = format!("{destination} would be overwritten; nothing was written");
             return Err(Failure::refused("OVERWRITE", message).remedy("--yes overwrites it"));
         }
+        let (ends, system) =
+            ([source.to_string(), destination.to_string()], system(platform, &volumes));
         let pair = Pair::of_this_machine(platform, volumes)?;
-        let [name, source, destination] =
-            ["this machine".to_owned(), source.to_string(), destination.to_string()];
-        self.all(context, pair, |bytes| BenchDocument::new(name, source, destination, bytes))
+        let name = "this machine".to_owned();
+        self.all(context, pair, |bytes| BenchDocument::new(name, ends, Some(system), bytes))
     }
 
     fn on_the_fabric(&self, context: &Context, platform: &FabricPlatform) -> Result<()> {
+        for (given, option) in
+            [(self.threads > 1, "--threads"), (self.interference, "--interference")]
+        {
+            if given {
+                let message =
+                    format!("{option} is for devices of this machine: a fabric is one thread's");
+                return Err(
+                    Failure::usage(message).remedy("leave it out, or name two block devices")
+                );
+            }
+        }
         let machine = context.machine()?;
         let places = self.places(platform)?;
         let pair = Pair::open(platform, places[0], places[1])?;
@@ -117,10 +146,15 @@ impl Bench {
     ) -> Result<()> {
         let cases = self.cases(&pair)?;
         let mut document = document(cases.first().map_or(0, |case| case.bytes));
+        let baseline = self.baseline.as_deref().map(Baseline::read).transpose()?;
+        if let Some(baseline) = &baseline {
+            document.remark(baseline.check(&document.subject())?);
+        }
         // Refused before anything is written.
         let plans = cases.iter().map(|case| case.plans(&pair)).collect::<Result<Vec<_>>>()?;
         let cases = cases.into_iter().zip(plans).collect();
-        let outcome = self.measure(&context.out, &mut pair, cases, &mut document.rows);
+        let rows = &mut document.rows;
+        let outcome = self.measure(&context.out, &mut pair, cases, baseline.as_ref(), rows);
         self.print(context, document, outcome)
     }
 
@@ -129,6 +163,7 @@ impl Bench {
         out: &Output,
         pair: &mut Pair<'_>,
         cases: Vec<(Case, [Plan; 2])>,
+        baseline: Option<&Baseline>,
         rows: &mut Vec<RowDocument>,
     ) -> Result<()> {
         let interrupt = Interrupt::watch()?;
@@ -141,7 +176,8 @@ impl Bench {
         }
         let mut progress = out.progress("measuring", Amount::Steps(cases.len() as u64));
         for (done, (case, plans)) in (1..).zip(cases) {
-            let row = case.measure(pair, &plans, &interrupt)?;
+            let mut row = case.measure(pair, &plans, &interrupt)?;
+            row.baseline = baseline.and_then(|baseline| baseline.compare(&row));
             if out.format() == Format::Jsonl {
                 out.document("p2pdma/bench-row", &row)?;
             }
@@ -160,9 +196,12 @@ impl Bench {
     ) -> Result<()> {
         let out = &context.out;
         document.error = outcome.as_ref().err().map(Failure::document);
+        if let Some(remark) = document.remarks() {
+            out.note(remark);
+        }
         match out.format() {
             Format::Table => out.text(&document.text())?,
-            Format::Csv => out.text(document.csv().text())?,
+            Format::Csv => out.text(lines::csv(&document.rows).text())?,
             Format::Json => out.document("p2pdma/bench", &document)?,
             // They have been printed one by one.
             Format::Jsonl => return outcome,
@@ -198,8 +237,10 @@ impl Bench {
                 block,
                 depth: depth.min(blocks),
                 bytes,
+                threads: self.threads,
                 rounds: self.rounds,
                 time: self.time,
+                interference: self.interference,
             }));
         }
         cases.dedup();
@@ -267,7 +308,18 @@ fn document(
             None => format!("{bdf}/ns{number}"),
         }
     });
-    BenchDocument::new(machine.name.clone(), source, destination, bytes)
+    BenchDocument::new(machine.name.clone(), [source, destination], None, bytes)
+}
+
+/// What figures of this machine depend on.
+fn system(platform: &LinuxPlatform, volumes: &[Volume; 2]) -> SystemDocument {
+    let survey = platform.survey();
+    let [source_devices, destination_devices] = volumes.each_ref().map(|volume| {
+        let clients = volume.footing.end.clients().iter();
+        clients.map(|at| probe::identity(survey, *at).unwrap_or_else(|| at.to_string())).collect()
+    });
+    let (kernel, topology) = (probe::release(survey), probe::digest(&survey.topology));
+    SystemDocument { kernel, topology, source_devices, destination_devices }
 }
 
 /// The least common multiple, unless it is too large for any namespace.

@@ -23,7 +23,7 @@ use crate::platform::AnyPlatform;
 
 pub(crate) use document::ProbeDocument;
 use record::Keep as _;
-pub(crate) use record::{Record, remembered};
+pub(crate) use record::{Record, digest, identity, release, remembered};
 
 /// Tests with data whether an SSD reaches memory, and remembers the result: `doctor` shows it.
 #[derive(Debug, Args)]

@@ -111,19 +111,20 @@ fn place(state: &State, client: &str, provider: &str) -> Option<PathBuf> {
     Some(folder.join("probes").join(name))
 }
 
-fn release(survey: &Survey) -> String {
+/// The kernel's release.
+pub(crate) fn release(survey: &Survey) -> String {
     survey.system.release.value().map_or_else(|| "?".to_owned(), ToString::to_string)
 }
 
 /// The first namespace's own name.
-fn identity(survey: &Survey, client: Bdf) -> Option<String> {
+pub(crate) fn identity(survey: &Survey, client: Bdf) -> Option<String> {
     let mut devices = survey.blocks.devices.value()?.iter();
     let own = devices.find(|device| device.function == Some(client))?;
     own.identity.value()?.as_deref().map(str::to_owned)
 }
 
 /// Addresses, identities and access control of all functions, and nothing that changes by use.
-fn digest(topology: &Topology) -> u64 {
+pub(crate) fn digest(topology: &Topology) -> u64 {
     let mut hasher = DefaultHasher::new();
     for node in topology.nodes() {
         node.bdf.hash(&mut hasher);

@@ -125,8 +125,31 @@ impl LinuxPlatform {
         self.volume(DirectFile::reopen(file, path, access)?)
     }
 
+    /// The same machine with a queue of its own: for a further thread.
+    ///
+    /// # Errors
+    /// If the engine is switched off here.
+    pub fn beside(&self) -> Result<Self, Error> {
+        let queue = SharedQueue::new(self.engine())
+            .map_err(|error| Error::Engine { reason: error.to_string(), kind: error.kind() })?;
+        let (survey, topology) = (self.survey.clone(), Arc::clone(&self.topology));
+        let (pools, queue, watched) = (self.pools.clone(), Arc::new(queue), Mutex::default());
+        Ok(Self { survey, topology, pools, queue, watched })
+    }
+
+    /// Makes an end of this platform's transfers of what is an end of another's of the same machine.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn share(&self, file: &Arc<DirectFile>) -> Result<Volume, Error> {
+        self.of_open(Arc::clone(file))
+    }
+
     fn volume(&self, file: DirectFile) -> Result<Volume, Error> {
-        let file = Arc::new(file);
+        self.of_open(Arc::new(file))
+    }
+
+    fn of_open(&self, file: Arc<DirectFile>) -> Result<Volume, Error> {
         let in_file = |error: std::io::Error| Error::File {
             name: file.path().display().to_string(),
             reason: error.to_string(),
