@@ -32,6 +32,11 @@ pub enum Step {
         /// The machine.
         machine: String,
     },
+    /// The guest hung before its first process, and is booted again.
+    BootAgain {
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// The guest's first process runs.
     Started {
         /// The kernel's version.
@@ -60,6 +65,9 @@ impl fmt::Display for Step {
             Self::Unpack { what } => write!(f, "unpacking {what}"),
             Self::KvmTest => f.write_str("trying KVM"),
             Self::Boot { machine } => write!(f, "booting {machine}"),
+            Self::BootAgain { after } => {
+                write!(f, "nothing came up in {:.0} s: booting again", after.as_secs_f32())
+            }
             Self::Started { kernel, after } => {
                 write!(f, "Linux {kernel} is up after {:.1} s", after.as_secs_f32())
             }

@@ -31,6 +31,10 @@ use watch::Watch;
 pub struct Settings<'a> {
     /// How long the guest may take, from the start of QEMU to the end of the job. A shell has no limit.
     pub limit: Duration,
+    /// How long a guest may take to its first process before it is booted again, once. An emulated guest on a
+    /// machine that has too much to do hangs there now and then, before its kernel has said a word; nothing of
+    /// the job has run by then.
+    pub boot_limit: Duration,
     /// Breaks the run off when it becomes true.
     pub stop: Option<&'a AtomicBool>,
     /// What carries the guest out.
@@ -40,10 +44,11 @@ pub struct Settings<'a> {
 }
 
 impl Default for Settings<'_> {
-    /// Two minutes, emulated.
+    /// Two minutes, emulated; one for the boot.
     fn default() -> Self {
         Self {
             limit: Duration::from_secs(120),
+            boot_limit: Duration::from_secs(60),
             stop: None,
             accelerator: Accelerator::Tcg,
             kernel_arguments: Vec::new(),
@@ -85,44 +90,60 @@ pub fn run(
     settings: &Settings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
-    let temporary = std::env::temp_dir();
-    let folder = tempfile::Builder::new()
-        .prefix("p2pdma-lab-")
-        .tempdir_in(&temporary)
-        .file("create", &temporary)?;
     let packages =
         provisions.packages(&job.packages, observer).map_err(|error| match settings.stop {
             // Whoever interrupts us interrupts apt, too.
             Some(stop) if stop.load(Ordering::Relaxed) => Error::Stopped { stage: Stage::Boot },
             _ => error,
         })?;
-    prepare(folder.path(), provisions, plan, (job, &packages), settings)?;
-    let interactive = job.is_interactive();
-    let channels = Channels::listen(folder.path(), interactive)?;
-    let mut command = provisions.qemu().command();
-    command.args(plan.arguments());
-    command.args(arguments::own(provisions, plan, settings, interactive));
-    observer.step(&Step::Boot { machine: plan.name().to_owned() });
-    let begin = Instant::now();
-    let process = Process::start(command, folder.path(), interactive)?;
-    let unplugs = Unplugs::new(&job.unplugs);
-    Watch::new(process, channels, begin, settings, interactive, unplugs).follow(observer)
+    let guest = Guest { provisions, plan, job, packages: &packages };
+    match guest.boot(settings, observer) {
+        Err(Error::TimeLimit { stage: Stage::Boot, limit, .. }) if limit < settings.limit => {
+            observer.step(&Step::BootAgain { after: limit });
+            let patient = Settings { boot_limit: settings.limit, ..settings.clone() };
+            guest.boot(&patient, observer)
+        }
+        ended => ended,
+    }
 }
 
-/// Makes the files that QEMU opens.
-fn prepare(
-    folder: &Path,
-    provisions: &Provisions,
-    plan: &Plan,
-    (job, packages): (&Job, &[Package]),
-    settings: &Settings<'_>,
-) -> Result<(), Error> {
-    for backing in plan.backings() {
-        let path = folder.join(&backing.file);
-        let file = File::create_new(&path).file("create", &path)?;
-        file.set_len(backing.size).file("extend", &path)?;
+/// What is booted.
+struct Guest<'a> {
+    provisions: &'a Provisions,
+    plan: &'a Plan,
+    job: &'a Job,
+    packages: &'a [Package],
+}
+
+impl Guest<'_> {
+    fn boot(&self, settings: &Settings<'_>, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let temporary = std::env::temp_dir();
+        let folder = tempfile::Builder::new()
+            .prefix("p2pdma-lab-")
+            .tempdir_in(&temporary)
+            .file("create", &temporary)?;
+        self.prepare(folder.path(), settings)?;
+        let interactive = self.job.is_interactive();
+        let channels = Channels::listen(folder.path(), interactive)?;
+        let mut command = self.provisions.qemu().command();
+        command.args(self.plan.arguments());
+        command.args(arguments::own(self.provisions, self.plan, settings, interactive));
+        observer.step(&Step::Boot { machine: self.plan.name().to_owned() });
+        let begin = Instant::now();
+        let process = Process::start(command, folder.path(), interactive)?;
+        let unplugs = Unplugs::new(&self.job.unplugs);
+        Watch::new(process, channels, begin, settings, interactive, unplugs).follow(observer)
     }
-    let image = folder.join(arguments::INITRAMFS);
-    guest::write_initramfs(&image, provisions, job, packages, settings.limit)?;
-    fs::metadata(&image).file("read", &image).map(drop)
+
+    /// Makes the files that QEMU opens.
+    fn prepare(&self, folder: &Path, settings: &Settings<'_>) -> Result<(), Error> {
+        for backing in self.plan.backings() {
+            let path = folder.join(&backing.file);
+            let file = File::create_new(&path).file("create", &path)?;
+            file.set_len(backing.size).file("extend", &path)?;
+        }
+        let image = folder.join(arguments::INITRAMFS);
+        guest::write_initramfs(&image, self.provisions, self.job, self.packages, settings.limit)?;
+        fs::metadata(&image).file("read", &image).map(drop)
+    }
 }

@@ -166,17 +166,21 @@ impl<'a> Watch<'a> {
         }
         match self.job_ended {
             Some(at) if at.elapsed() > PATIENCE => self.end(),
-            None if self.limited && self.begin.elapsed() > self.settings.limit => {
+            None if self.limited && self.begin.elapsed() > self.limit() => {
                 self.end();
-                return Err(Error::TimeLimit {
-                    stage: self.stage,
-                    limit: self.settings.limit,
-                    serial: self.console(),
-                });
+                let (stage, limit, serial) = (self.stage, self.limit(), self.console());
+                return Err(Error::TimeLimit { stage, limit, serial });
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn limit(&self) -> Duration {
+        match self.stage {
+            Stage::Boot => self.settings.limit.min(self.settings.boot_limit),
+            _ => self.settings.limit,
+        }
     }
 
     /// Ends QEMU: in order, so that a terminal is as it was before, or else at once.

@@ -117,6 +117,27 @@ fn a_guest_that_takes_too_long_is_stopped() {
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
+/// Counts boots, and those that are begun again.
+#[derive(Default)]
+struct Boots(u32, u32);
+
+impl Observer for Boots {
+    fn step(&mut self, step: &Step) {
+        self.0 += u32::from(matches!(step, Step::Boot { .. }));
+        self.1 += u32::from(matches!(step, Step::BootAgain { .. }));
+    }
+}
+
+#[test]
+fn a_guest_that_does_not_come_up_is_booted_again_once() {
+    let settings = Settings { boot_limit: Duration::from_millis(300), ..Settings::default() };
+    let mut boots = Boots::default();
+    let job = Job::script("echo up; exit 3");
+    let outcome = run(&provisions(), &plan(), &job, &settings, &mut boots).unwrap();
+    assert_eq!((outcome.status, outcome.out.as_slice()), (3, b"up\n".as_slice()));
+    assert_eq!((boots.0, boots.1), (2, 1));
+}
+
 /// Wants the run to end as soon as QEMU starts.
 struct Impatient<'a>(&'a AtomicBool);
 

@@ -96,6 +96,7 @@ impl Run {
             stop: Some(interrupt.flag()),
             accelerator,
             kernel_arguments: self.guest.kernel_arguments(),
+            ..Settings::default()
         };
         let outcome = p2pdma_lab::run(&provisions, &plan, &job, &settings, &mut watcher)?;
         if let Some(path) = &self.dmesg {
