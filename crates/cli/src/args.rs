@@ -9,7 +9,7 @@ use p2pdma::machine::parse_size;
 use p2pdma::topology::IommuMode;
 
 use crate::command::{
-    bench, completions, copy, demo, doctor, explain, lab, man, probe, schema, topo,
+    bench, bind, completions, copy, demo, doctor, explain, lab, man, probe, schema, topo,
 };
 use crate::exit;
 
@@ -67,6 +67,11 @@ pub(crate) enum Command {
     /// Modelled figures are by the fabric's clock; measured ones are what the simulation costs on this
     /// machine.
     Bench(bench::Bench),
+    /// Move devices from the kernel's drivers to vfio, and back
+    ///
+    /// A device that is bound to vfio-pci is this command's own: copies between such devices go by their
+    /// addresses, without the kernel, within what the IOMMU allows.
+    Bind(bind::Bind),
     /// Boot a real Linux in QEMU on a machine file, and run a command in it
     ///
     /// QEMU and a kernel with P2PDMA are fetched from Debian's archive once, as packages that are
@@ -173,9 +178,9 @@ pub(crate) enum PlatformName {
     Auto,
     /// The software fabric
     Fabric,
-    /// This machine, as Linux shows it: for topo and doctor
+    /// This machine, by its kernel
     Linux,
-    /// Devices under vfio: not in this version
+    /// Devices of this machine that are bound to vfio-pci
     Vfio,
 }
 

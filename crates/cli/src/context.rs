@@ -44,17 +44,13 @@ impl Context {
             return Err(Failure::usage("no data can be moved in a capture")
                 .remedy("--from is for topo and doctor"));
         }
-        let message = match self.global.platform {
+        let other = match self.global.platform {
             PlatformName::Auto | PlatformName::Fabric => return Ok(()),
-            PlatformName::Linux => {
-                "moving data on the platform 'linux' is not in this version: it looks, with topo \
-                 and doctor"
-            }
-            PlatformName::Vfio => {
-                "the platform 'vfio' is not in this version, which has the software fabric"
-            }
+            PlatformName::Linux => "linux",
+            PlatformName::Vfio => "vfio",
         };
-        Err(Failure::usage(message).remedy("leave --platform out, or say --platform fabric"))
+        Err(Failure::usage(format!("this is of the software fabric, and not of '{other}'"))
+            .remedy("leave --platform out, or say --platform fabric"))
     }
 
     /// The kernel's list of host bridges, with what `--host-bridges` adds.

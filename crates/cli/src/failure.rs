@@ -6,6 +6,7 @@ use std::path::Path;
 use p2pdma::JournalError;
 use p2pdma::devices;
 use p2pdma::linux::io::{LendError, OpenError};
+use p2pdma::linux::vfio::VfioError;
 
 use crate::exit::Exit;
 use crate::operand::OperandError;
@@ -69,7 +70,7 @@ impl Failure {
         Self::operating_system(error.kind(), format!("{}: {error}", path.display()))
     }
 
-    fn operating_system(kind: io::ErrorKind, message: String) -> Self {
+    pub(crate) fn operating_system(kind: io::ErrorKind, message: String) -> Self {
         match kind {
             io::ErrorKind::PermissionDenied => Self::new(Exit::Permission, "P2P-PERM", message)
                 .remedy("name a place that this user may use, or run it as one who may"),
@@ -198,6 +199,7 @@ impl From<p2pdma::Error> for Failure {
                 Self::operating_system(source.kind(), message)
             }
             E::Open(error) => open(&error, message),
+            E::Vfio(error) => vfio(&error, message),
             E::Engine { kind, .. } => Self::operating_system(kind, message)
                 .remedy("kernel.io_uring_disabled may say no; --engine sync does without"),
             E::Linux(error) => error.into(),
@@ -218,6 +220,35 @@ impl From<p2pdma::Error> for Failure {
                 .remedy("this is a defect of p2pdma: please report it, with the command line"),
             _ => Self::new(Exit::Io, "DEVICE", message),
         }
+    }
+}
+
+/// Devices under vfio.
+fn vfio(error: &VfioError, message: String) -> Failure {
+    use VfioError as E;
+    match error {
+        E::Absent => Failure::new(Exit::Io, "VFIO", message)
+            .remedy("modprobe vfio-pci, on a kernel that has it and a machine with an IOMMU"),
+        E::Denied { path } => Failure::new(Exit::Permission, "P2P-PERM", message).remedy(format!(
+            "run it as root, or let root give you the group: chown $USER {}",
+            path.display()
+        )),
+        E::NotBound { bdf, .. } => Failure::new(Exit::Refused, "VFIO-NOT-BOUND", message)
+            .remedy(format!("p2pdma bind take {bdf}")),
+        E::NoDevice { .. } => Failure::new(Exit::Usage, "OPERAND", message),
+        E::NoGroup { .. } => Failure::new(Exit::Io, "VFIO", message)
+            .remedy("switch the IOMMU on: in the firmware, and with intel_iommu=on where it is Intel's"),
+        E::Shared { .. } => Failure::new(Exit::Refused, "VFIO-SHARED", message)
+            .remedy("the IOMMU cannot tell them apart: take all of them, or none"),
+        E::Busy { .. } => Failure::new(Exit::Refused, "VFIO-BUSY", message)
+            .remedy("end the other process: fuser -v /dev/vfio/*"),
+        E::Unsafe { .. } => Failure::new(Exit::Io, "VFIO", message).remedy(
+            "switch interrupt remapping on in the firmware; allow_unsafe_interrupts=1 of              vfio_iommu_type1 does without, and lets devices forge interrupts",
+        ),
+        E::NoType1 => {
+            Failure::new(Exit::Io, "VFIO", message).remedy("modprobe vfio_iommu_type1")
+        }
+        _ => Failure::new(Exit::Io, "VFIO", message),
     }
 }
 

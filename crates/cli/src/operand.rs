@@ -223,6 +223,16 @@ impl Operand {
         matches!(self, Self::Block(_) | Self::Device(DevicePart { device: Device::At(_), .. }))
     }
 
+    /// Whether it is of a device that is bound to vfio-pci at present.
+    pub(crate) fn is_under_vfio(&self) -> bool {
+        match self {
+            Self::Device(DevicePart { device: Device::At(bdf), .. }) => {
+                p2pdma::linux::vfio::is_bound(*bdf)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it is of the software fabric, by its own scheme.
     pub(crate) fn is_of_fabric(&self) -> bool {
         matches!(self, Self::Device(DevicePart { device: Device::Named(_), .. }))

@@ -3,7 +3,8 @@
 use std::ops::Deref;
 
 use p2pdma::linux::io::Engine;
-use p2pdma::{Bdf, FabricPlatform, LinuxPlatform, Platform, Storage};
+use p2pdma::topology::Node;
+use p2pdma::{Bdf, FabricPlatform, LinuxPlatform, Platform, Storage, VfioPlatform};
 
 use crate::args::PlatformName;
 use crate::context::{self, Context};
@@ -14,8 +15,10 @@ use crate::operand::Operand;
 pub(crate) enum AnyPlatform {
     /// In software.
     Fabric(Box<FabricPlatform>),
-    /// This one.
+    /// This one, by its kernel.
     Linux(Box<LinuxPlatform>),
+    /// This one's devices that are bound to vfio-pci, by drivers of our own.
+    Vfio(Box<VfioPlatform>),
 }
 
 impl Deref for AnyPlatform {
@@ -25,6 +28,7 @@ impl Deref for AnyPlatform {
         match self {
             Self::Fabric(platform) => &**platform,
             Self::Linux(platform) => &**platform,
+            Self::Vfio(platform) => &**platform,
         }
     }
 }
@@ -47,10 +51,14 @@ impl AnyPlatform {
             return Err(two_machines(block, "this machine", "the fabric"));
         }
         let of_linux = operands.iter().any(|operand| operand.is_of_linux());
-        let vfio = global.platform == PlatformName::Vfio;
+        let is_free = global.platform == PlatformName::Auto && !fabric_said;
+        let taken = operands.iter().any(|operand| is_free && operand.is_under_vfio());
+        if global.platform == PlatformName::Vfio || taken {
+            return Self::under_vfio(context, of_fabric.or(block));
+        }
         if global.platform == PlatformName::Linux {
             context::only_fabric("--platform linux", global)?;
-        } else if fabric_said || of_fabric.is_some() || !of_linux || vfio {
+        } else if fabric_said || of_fabric.is_some() || !of_linux {
             let platform = context.platform(&context.machine()?, &storage()?)?;
             return Ok(Self::Fabric(Box::new(platform)));
         }
@@ -61,11 +69,22 @@ impl AnyPlatform {
         Ok(Self::Linux(Box::new(platform)))
     }
 
-    /// This machine, if it is that.
+    /// The devices that are bound to vfio-pci; `other` is an operand that is none.
+    fn under_vfio(context: &Context, other: Option<&&Operand>) -> Result<Self> {
+        context::only_fabric("--platform vfio", &context.global)?;
+        if let Some(operand) = other {
+            let of = if operand.is_of_fabric() { "the software fabric" } else { "the kernel" };
+            return Err(two_machines(operand, of, "what vfio has"));
+        }
+        let platform = VfioPlatform::new(context.allowlist()?)?;
+        Ok(Self::Vfio(Box::new(platform)))
+    }
+
+    /// This machine by its kernel, if it is that.
     pub(crate) fn linux(&self) -> Option<&LinuxPlatform> {
         match self {
             Self::Linux(platform) => Some(platform),
-            Self::Fabric(_) => None,
+            Self::Fabric(_) | Self::Vfio(_) => None,
         }
     }
 }
@@ -78,9 +97,14 @@ fn two_machines(operand: &Operand, of: &str, other: &str) -> Failure {
 /// The base class of bridges, those of the host included (PCI Code and ID Assignment 1.16 §1.7).
 const BRIDGE: u8 = 0x06;
 
+/// Whether a function is a bridge: nothing that is to be driven.
+pub(crate) fn is_bridge(node: &Node) -> bool {
+    node.class.base_class() == BRIDGE
+}
+
 /// The functions that are no bridges, with their names.
 pub(crate) fn endpoints(platform: &dyn Platform) -> Vec<(Bdf, Option<String>)> {
     let Ok(topology) = platform.topology() else { return Vec::new() };
-    let nodes = topology.nodes().iter().filter(|node| node.class.base_class() != BRIDGE);
+    let nodes = topology.nodes().iter().filter(|node| !is_bridge(node));
     nodes.map(|node| (node.bdf, node.name.as_deref().map(str::to_owned))).collect()
 }

@@ -39,7 +39,8 @@ impl Subject {
         let names_fabric = global.fabric.is_some() || global.iommu.is_some();
         match global.platform {
             PlatformName::Auto if !names_fabric => Self::this_machine(context),
-            PlatformName::Linux => {
+            // Whoever drives them, this machine's devices are seen through its kernel.
+            PlatformName::Linux | PlatformName::Vfio => {
                 context::only_fabric("--platform linux", global)?;
                 Self::this_machine(context)
             }

@@ -7,11 +7,11 @@
 //! - [`Tree`]: the one rooted reader behind it. [`LiveTree`] is the machine or a copied tree, [`Snapshot`]
 //!   a captured one in a file; both are read by the same code.
 //! - [`io`]: direct I/O between files and memory that devices lend, and what shows whether it was direct.
-//! - [`vfio`]: devices in the hands of a program, and what they reach.
+//! - [`vfio`]: devices in this process's own hands; [`bind`] moves them from driver to driver.
 //! - [`lspci`]: the text of `lspci -xxxx`, with what such a dump cannot know marked unknown.
 //!
 //! It is **not** a judge: `p2pdma-pci` is, and this crate hands it facts. It changes nothing on a machine but the
-//! files that it is told to write.
+//! files that it is told to write, and what [`bind`] says.
 //! Nothing is guessed: what was not read is [`Known::Unknown`](p2pdma_pci::topology::Known), with the
 //! cause. Below it are `p2pdma-pci`, `p2pdma-mem` and `p2pdma-spec`.
 //!
@@ -35,6 +35,7 @@
 
 mod assemble;
 mod attribute;
+pub mod bind;
 pub mod block;
 mod config;
 mod error;

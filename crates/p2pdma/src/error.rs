@@ -3,6 +3,7 @@
 use std::io;
 
 use p2pdma_linux::io::{LendError, OpenError};
+use p2pdma_linux::vfio::VfioError;
 use p2pdma_mem::OutOfBounds;
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::Refusal;
@@ -122,6 +123,9 @@ pub enum Error {
         /// Its kind.
         kind: io::ErrorKind,
     },
+    /// A device cannot be used through vfio.
+    #[error(transparent)]
+    Vfio(VfioError),
     /// A machine that runs Linux cannot be read.
     #[error(transparent)]
     Linux(#[from] p2pdma_linux::Error),

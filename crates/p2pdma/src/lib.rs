@@ -51,14 +51,14 @@ pub use host_clock::HostClock;
 pub use memory::{PeerMemory, ProviderKind};
 pub use platform::{
     Attachment, Capabilities, Client, Done, FabricPlatform, Footing, LinuxPlatform, Op, Platform,
-    Provider, ProviderId, Storage, Ticket, Volume,
+    Provider, ProviderId, Storage, Ticket, VfioPlatform, Volume,
 };
 pub use traffic::Traffic;
 pub use transfer::{
     Barrier, Candidate, Durable, End, Ends, Failed, Job, Journal, JournalError, Labels, Leg,
     Mismatch, Next, NoPath, ParsePolicyError, Parts, Pipeline, Plan, Policy, Portion, Probe,
-    Probed, Progress, Reach, Rejected, Report, Shape, Stage, Step, Unexpected, Via, Why, Wish, run,
-    verify,
+    Probed, Progress, Reach, Rejected, Report, Shape, Stage, Step, Unexpected, Via, Why, Wish,
+    read_by_host, run, verify,
 };
 
 // The words of the layers below that appear in this one's signatures.

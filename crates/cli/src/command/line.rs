@@ -21,7 +21,8 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     // What the line says of another platform outweighs the environment's machine of the fabric.
-    let elsewhere = cli.global.from.is_some() || cli.global.platform == PlatformName::Linux;
+    let elsewhere = cli.global.from.is_some()
+        || matches!(cli.global.platform, PlatformName::Linux | PlatformName::Vfio);
     if elsewhere && matches.value_source("fabric") == Some(ValueSource::EnvVariable) {
         cli.global.fabric = None;
     }

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod bench;
+pub(crate) mod bind;
 pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod demo;
@@ -40,8 +41,9 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(context: &mut Context, command: &Command) -> Result<ExitCode> {
     interrupt::ignore_file_limit()?;
     let done = match command {
-        // Its status is that of what ran in the guest.
+        // Their status is that of what they ran.
         Command::Lab(lab) => return lab.run(context),
+        Command::Bind(bind) => return bind.run(context),
         Command::Demo(demo) => demo.run(context),
         Command::Copy(copy) => copy.run(context),
         Command::Topo(topo) => topo.run(context),

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{bench, copy, demo, doctor, explain, lab, probe, topo};
+use super::{bench, bind, copy, demo, doctor, explain, lab, probe, topo};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::output::document::{Envelope, FailureDocument, VERSION};
@@ -22,6 +22,7 @@ pub(crate) struct Schema {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
     Bench,
+    Bind,
     Copy,
     Demo,
     Doctor,
@@ -61,6 +62,10 @@ fn schemas(name: Name) -> Vec<(&'static str, Value)> {
         Name::Bench => vec![
             of::<bench::BenchDocument>("p2pdma/bench"),
             of::<bench::RowDocument>("p2pdma/bench-row"),
+        ],
+        Name::Bind => vec![
+            of::<bind::BindDocument>("p2pdma/bind"),
+            of::<bind::BindingDocument>("p2pdma/bind-device"),
         ],
         Name::Probe => vec![of::<probe::ProbeDocument>("p2pdma/probe")],
         Name::Copy => vec![of::<copy::CopyDocument>("p2pdma/copy")],

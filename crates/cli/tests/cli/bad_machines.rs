@@ -128,22 +128,23 @@ fn machine_files_that_are_none() {
 }
 
 #[test]
-fn other_platforms_are_not_in_this_version() {
+fn what_only_the_fabric_does_is_refused_on_other_platforms() {
     let place = Place::new();
     for name in ["linux", "vfio"] {
         for command in ["topo --source", "demo"] {
             let ran = place.run(&format!("--platform {name} {command}"));
             ran.ends(2).prints_nothing().complains(&[
                 name,
-                "not in this version",
+                "of the software fabric",
                 "--platform fabric",
             ]);
         }
     }
-    for command in ["copy zero: 0000:03:00.0/ns1", "bench"] {
-        let ran = place.run(&format!("--platform vfio {command}")).ends(2);
-        ran.complains(&["not in this version"]);
-    }
+    // Two machines in one line.
+    place
+        .run("--platform vfio copy fabric:nvme0/ns1 0000:03:00.0/ns1")
+        .ends(2)
+        .complains(&["fabric:nvme0/ns1 is of the software fabric, and no part of what vfio has"]);
     place.run("--platform linux bench").ends(2).complains(&["no device of this machine"]);
     place.run("--platform fabric topo").ok();
 }

@@ -59,6 +59,8 @@ const LINES: &[(&str, i32)] = &[
     ("--fabric no-cmb bench", 3),
     ("--fabric small.toml bench --baseline ./in", 2),
     ("demo", 0),
+    ("bind status 0000:00:00.0", 0),
+    ("bind take ffff:ff:1f.7 --dry-run", 2),
     ("lab list", 0),
     ("lab run --topology acs-redirect -- true", 2),
     ("nonsense", 2),
@@ -114,9 +116,15 @@ fn every_line_of_json_lines_is_a_document() {
     }
     // Together with whole documents they are all that there is.
     let boots = "lab run --topology no-cmb -- true";
-    for line in
-        ["topo", "topo --list", "explain", "bench --bytes 256k --rounds 1", "lab list", boots]
-    {
+    for line in [
+        "topo",
+        "topo --list",
+        "explain",
+        "bench --bytes 256k --rounds 1",
+        "bind status",
+        "lab list",
+        boots,
+    ] {
         schemas.check(&place.run(&format!("-o json {line}")).ok().json());
     }
     let volumes = format!("{} doctor --volumes", crate::doctor::with_volumes(&place));
@@ -282,9 +290,7 @@ fn options_come_from_the_environment_too() {
     with(&[("P2PDMA_OUTPUT", "yaml")], "topo").ends(2).complains(&["'yaml'"]);
     with(&[("P2PDMA_FABRIC", "no-cmb")], "topo").ok().prints(&["no-cmb: As default"]);
     with(&[("P2PDMA_FABRIC", "no-cmb")], "--fabric iommu topo").ok().prints(&["iommu: As default"]);
-    with(&[("P2PDMA_PLATFORM", "vfio")], "topo")
-        .ends(2)
-        .complains(&["'vfio' is not in this version"]);
+    with(&[("P2PDMA_PLATFORM", "vfio")], "demo").ends(2).complains(&["not of 'vfio'"]);
     // Empty is as good as not set.
     let empty = ["P2PDMA_OUTPUT", "P2PDMA_FABRIC", "P2PDMA_PLATFORM", "P2PDMA_STATE"]
         .map(|name| (name, ""));

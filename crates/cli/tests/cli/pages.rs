@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "demo",
     "copy",
     "topo",
@@ -10,13 +10,15 @@ const COMMANDS: [&str; 11] = [
     "explain",
     "probe",
     "bench",
+    "bind",
     "lab",
     "schema",
     "completions",
     "man",
 ];
 /// Commands of a command.
-const NESTED: [&str; 3] = ["lab run", "lab shell", "lab list"];
+const NESTED: [&str; 6] =
+    ["lab run", "lab shell", "lab list", "bind status", "bind take", "bind give"];
 
 /// The long options of a help text, each with what is said about it.
 fn options(help: &str) -> Vec<(String, String)> {

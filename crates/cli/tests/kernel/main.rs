@@ -16,4 +16,5 @@ mod passthrough;
 mod refusals;
 mod revocation;
 mod speed;
+mod vfio;
 mod volumes;

@@ -68,14 +68,14 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    fn count(&self, way: Way, bytes: usize) {
+    pub(crate) fn count(&self, way: Way, bytes: u64) {
         let counter = match way {
             Way::Host => &self.host,
             Way::Own => &self.own,
             Way::Local => &self.local,
             Way::ThroughRoot => &self.through_root,
         };
-        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        counter.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn add_to(&self, traffic: &mut Traffic) {
@@ -173,7 +173,7 @@ impl DirectClient {
         self.free.push(slot);
         let result = match completion.result {
             Ok(count) => {
-                self.moved.count(flight.way, count);
+                self.moved.count(flight.way, count as u64);
                 self.rest(&mut flight, count)
             }
             Err(error) if is_for_now(&error) && flight.again < PATIENCE => {

@@ -3,6 +3,7 @@
 mod fabric;
 mod linux;
 mod pool;
+mod vfio;
 
 pub use fabric::{FabricPlatform, Storage};
 #[cfg(test)]
@@ -11,6 +12,7 @@ pub(crate) use linux::pool::ProcessPool;
 pub(crate) use linux::queue::Requests;
 pub(crate) use linux::queue::SharedQueue;
 pub use linux::{Footing, LinuxPlatform, Volume};
+pub use vfio::VfioPlatform;
 
 use std::fmt;
 use std::ops::Range;

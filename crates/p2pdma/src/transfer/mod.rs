@@ -19,7 +19,7 @@ pub use pipeline::{Next, Pipeline, Shape, Stage, Step, Unexpected};
 pub use plan::{Candidate, Leg, NoPath, Plan, Reach, Rejected, Via, Why};
 pub use policy::{ParsePolicyError, Policy};
 pub use portion::{Durable, Portion};
-pub use probe::{Probe, Probed};
+pub use probe::{Probe, Probed, read_by_host};
 pub use report::Report;
 pub use run::{Ends, Failed, Job, Progress, run};
 pub use verify::{Mismatch, verify};

@@ -62,7 +62,7 @@ impl Probe<'_> {
             self.memory.write(offset, &complement(&expected))?;
             let op = Op::Fill { from: self.at, len };
             let attachment = self.client.attach(self.memory)?;
-            self.carry(op, &attachment, offset)?;
+            carry(self.platform, self.client, op, &attachment, offset)?;
             let mut arrived = vec![0; expected.len()];
             self.memory.read(offset, &mut arrived)?;
             self.compare("filling", &expected, &arrived)?;
@@ -94,7 +94,8 @@ impl Probe<'_> {
         let len = data.len() as u64;
         self.memory.write(offset, data)?;
         let attachment = self.client.attach(self.memory)?;
-        self.carry(Op::Drain { to: self.at, len }, &attachment, offset)?;
+        let op = Op::Drain { to: self.at, len };
+        carry(self.platform, self.client, op, &attachment, offset)?;
         let arrived = self.by_host(len)?;
         self.compare("draining", data, &arrived)
     }
@@ -116,13 +117,7 @@ impl Probe<'_> {
 
     /// The client's bytes, by way of host memory.
     fn by_host(&mut self, len: u64) -> Result<Vec<u8>, Error> {
-        let host = Arc::new(self.platform.host_memory()?.alloc(len)?);
-        let attachment = self.client.attach(&host)?;
-        self.carry(Op::Fill { from: self.at, len }, &attachment, 0)?;
-        let size = usize::try_from(len).map_err(|_| Error::Internal("a probe beyond memory"))?;
-        let mut data = vec![0; size];
-        host.read(0, &mut data)?;
-        Ok(data)
+        read_by_host(self.platform, self.client, self.at, len)
     }
 
     fn put_back(&mut self, data: &[u8]) -> Result<(), Error> {
@@ -130,21 +125,7 @@ impl Probe<'_> {
         let host = Arc::new(self.platform.host_memory()?.alloc(len)?);
         host.write(0, data)?;
         let attachment = self.client.attach(&host)?;
-        self.carry(Op::Drain { to: self.at, len }, &attachment, 0)
-    }
-
-    /// Carries one operation out.
-    fn carry(&mut self, op: Op, attachment: &Attachment, offset: u64) -> Result<(), Error> {
-        let (Op::Fill { len, .. } | Op::Drain { len, .. }) = op;
-        let mut done: Vec<Done> = Vec::new();
-        self.client.submit(op, attachment, offset..offset + len, Ticket(0))?;
-        loop {
-            self.client.poll(&mut done)?;
-            match done.pop() {
-                Some(done) => return done.result,
-                None => self.platform.clock().relax(),
-            }
-        }
+        carry(self.platform, self.client, Op::Drain { to: self.at, len }, &attachment, 0)
     }
 
     fn compare(&self, what: &'static str, expected: &[u8], arrived: &[u8]) -> Result<(), Error> {
@@ -154,6 +135,45 @@ impl Probe<'_> {
         let provider = self.memory.owner().map_or("the host".to_owned(), |bdf| bdf.to_string());
         let (name, len) = (self.name.to_owned(), expected.len() as u64);
         Err(Error::DataLost { name, provider, what, len, at: at as u64 })
+    }
+}
+
+/// A client's bytes from `at` on, by way of host memory: whole blocks, in one operation.
+///
+/// # Errors
+/// What the client says; that it cannot do that many in one operation.
+pub fn read_by_host(
+    platform: &dyn Platform,
+    client: &mut dyn Client,
+    at: u64,
+    len: u64,
+) -> Result<Vec<u8>, Error> {
+    let host = Arc::new(platform.host_memory()?.alloc(len)?);
+    let attachment = client.attach(&host)?;
+    carry(platform, client, Op::Fill { from: at, len }, &attachment, 0)?;
+    let size = usize::try_from(len).map_err(|_| Error::Internal("a read beyond memory"))?;
+    let mut data = vec![0; size];
+    host.read(0, &mut data)?;
+    Ok(data)
+}
+
+/// Carries one operation out.
+fn carry(
+    platform: &dyn Platform,
+    client: &mut dyn Client,
+    op: Op,
+    attachment: &Attachment,
+    offset: u64,
+) -> Result<(), Error> {
+    let (Op::Fill { len, .. } | Op::Drain { len, .. }) = op;
+    let mut done: Vec<Done> = Vec::new();
+    client.submit(op, attachment, offset..offset + len, Ticket(0))?;
+    loop {
+        client.poll(&mut done)?;
+        match done.pop() {
+            Some(done) => return done.result,
+            None => platform.clock().relax(),
+        }
     }
 }
 

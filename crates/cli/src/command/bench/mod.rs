@@ -93,6 +93,8 @@ impl Bench {
         match AnyPlatform::of(context, &operands, Engine::Uring, kept)? {
             AnyPlatform::Fabric(platform) => self.on_the_fabric(context, &platform),
             AnyPlatform::Linux(platform) => self.on_this_machine(context, &platform, &operands),
+            AnyPlatform::Vfio(_) => Err(Failure::usage("bench does not measure under vfio")
+                .remedy("give the devices back to the kernel: p2pdma bind give")),
         }
     }
 

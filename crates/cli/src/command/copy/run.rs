@@ -57,7 +57,7 @@ impl Transfer<'_> {
         flush: bool,
     ) -> Result<()> {
         let (platform, shape) = (&**self.platform, self.plan.shape);
-        let proves = self.platform.linux().is_some() && self.plan.wish.policy != Policy::Off;
+        let proves = !platform.is_modelled() && self.plan.wish.policy != Policy::Off;
         let names = Names::of(&self.source, &self.sink);
         let interrupt = Interrupt::watch()?;
         let (there, mut resume) = (self.scope.durable.clone(), self.resume.take());

@@ -82,11 +82,16 @@ impl Side {
     ) -> Result<Self> {
         let linux = platform.linux();
         let volume = linux.map(|linux| volume::sink(linux, operand, writing, rules));
-        let kind = match (volume.transpose()?.flatten(), operand) {
+        let mut kind = match (volume.transpose()?.flatten(), operand) {
             (Some(volume), _) => volume,
             (None, Operand::Device(part)) => device(&**platform, part)?,
             (None, other) => Kind::Host(HostEnd::sink(other)),
         };
+        // What is in a model is nobody's.
+        if let (Kind::Namespace { client, .. }, false) = (&mut kind, platform.is_modelled()) {
+            let name = operand.to_string();
+            super::signature::check_namespace(&**platform, &mut **client, &name, rules.yes)?;
+        }
         Ok(Self { text: operand.to_string(), offset, kind })
     }
 

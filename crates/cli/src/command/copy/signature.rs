@@ -1,6 +1,7 @@
 //! What is on a block device already: partition tables, file systems, what other software marks its own with.
 
 use p2pdma::linux::io::DirectFile;
+use p2pdma::{Client, Platform};
 
 use crate::failure::{Failure, Result};
 
@@ -27,13 +28,34 @@ const MARKS: [Mark; 14] = [
 /// The first bytes, up to the last mark.
 const LOOKED_AT: usize = 0x1_1000;
 
-/// Refuses a device that has something on it, unless that may be overwritten.
+/// Refuses a block device that has something on it, unless that may be overwritten.
 pub(crate) fn check(file: &DirectFile, yes: bool) -> Result<()> {
-    let name = file.path().display();
     let failed = |error: std::io::Error| Failure::file(file.path(), &error);
     let size = usize::try_from(file.size()).unwrap_or(usize::MAX).min(LOOKED_AT);
     let memory = p2pdma::linux::io::first_bytes(file, size).map_err(failed)?;
-    let Some(found) = find(&memory).filter(|_| !yes) else { return Ok(()) };
+    refuse(&file.path().display().to_string(), &memory, yes)
+}
+
+/// The same for a namespace under a driver of our own.
+pub(crate) fn check_namespace(
+    platform: &dyn Platform,
+    client: &mut dyn Client,
+    name: &str,
+    yes: bool,
+) -> Result<()> {
+    let can = client.capabilities();
+    let whole = (LOOKED_AT as u64).next_multiple_of(can.block).min(can.size);
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < whole {
+        let at = bytes.len() as u64;
+        let len = (whole - at).min(can.max_transfer);
+        bytes.extend(p2pdma::read_by_host(platform, client, at, len)?);
+    }
+    refuse(name, &bytes, yes)
+}
+
+fn refuse(name: &str, bytes: &[u8], yes: bool) -> Result<()> {
+    let Some(found) = find(bytes).filter(|_| !yes) else { return Ok(()) };
     let message = format!("{name} has {found}; nothing was written");
     Err(Failure::refused("IN-USE", message).remedy("--yes overwrites it"))
 }

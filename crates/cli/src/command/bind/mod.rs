@@ -1,0 +1,147 @@
+//! `bind`: devices from the kernel's drivers to vfio, and back.
+
+mod moves;
+mod status;
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use clap::{Args, Subcommand};
+use p2pdma::Bdf;
+use p2pdma::linux::bind::{self, Binding};
+use p2pdma::linux::{LiveTree, Survey};
+
+pub(crate) use status::{BindDocument, BindingDocument};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+
+/// Moves devices of this machine from the kernel's drivers to vfio, and back.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Bind {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Which drivers devices have, who shares their IOMMU groups, and what stands on them
+    Status(Status),
+    /// Take devices from the kernel, for copies without it
+    ///
+    /// What is mounted, swapped to or part of a volume is refused, and so is a device whose IOMMU group
+    /// is shared with one that the kernel uses. If a step fails, or Ctrl-C comes, all of them go back.
+    ///
+    /// With a command they go back when it ends, and its exit status is this one's.
+    Take(Take),
+    /// Give devices back to the kernel's drivers
+    Give(Give),
+}
+
+/// `bind status`
+#[derive(Debug, Args)]
+struct Status {
+    /// Addresses, such as 0000:03:00.0 [default: all NVMe controllers, and what is bound to vfio-pci]
+    #[arg(value_name = "BDF")]
+    devices: Vec<Bdf>,
+}
+
+/// `bind take`
+#[derive(Debug, Args)]
+struct Take {
+    /// Addresses, such as 0000:03:00.0
+    #[arg(value_name = "BDF", required = true)]
+    devices: Vec<Bdf>,
+    /// Print the steps, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// A command to be run meanwhile
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+/// `bind give`
+#[derive(Debug, Args)]
+struct Give {
+    /// Addresses, such as 0000:03:00.0
+    #[arg(value_name = "BDF", required = true)]
+    devices: Vec<Bdf>,
+    /// Print the steps, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Bind {
+    /// Runs the command; its status is that of a command that it ran.
+    pub(crate) fn run(&self, context: &mut Context) -> Result<ExitCode> {
+        match &self.action {
+            Action::Status(status) => status.run(context).map(|()| Exit::Done.into()),
+            Action::Take(take) => take.run(context),
+            Action::Give(give) => give.run(context).map(|()| Exit::Done.into()),
+        }
+    }
+}
+
+impl Status {
+    fn run(&self, context: &Context) -> Result<()> {
+        let survey = Survey::read(&LiveTree::machine()?)?;
+        let bindings = match self.devices.as_slice() {
+            [] => bind::usual(&survey),
+            named => find(named)?,
+        };
+        Ok(BindDocument::new(&survey, &bindings).print(&context.out)?)
+    }
+}
+
+impl Take {
+    fn run(&self, context: &Context) -> Result<ExitCode> {
+        let bindings = find(&self.devices)?;
+        let survey = Survey::read(&LiveTree::machine()?)?;
+        moves::check(&survey, &bindings, &self.devices)?;
+        let steps = bindings.iter().flat_map(Binding::take).collect();
+        if self.dry_run {
+            return moves::print(&context.out, steps).map(|()| Exit::Done.into());
+        }
+        let interrupt = Interrupt::watch()?;
+        let taken = moves::take(steps, &bindings, &interrupt);
+        let [program, arguments @ ..] = self.command.as_slice() else {
+            return taken.map(|()| Exit::Done.into());
+        };
+        taken?;
+        // Ctrl-C reaches both: the command ends by it, and this one goes on to give the devices back.
+        let status = Command::new(program).args(arguments).status();
+        let given = moves::give_back(&bindings);
+        let status = status.map_err(|error| {
+            let message = format!("{} cannot be run: {error}", program.display());
+            Failure::usage(message).remedy("name a program behind '--'")
+        })?;
+        given?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or_else(|| Exit::Interrupted.into(), ExitCode::from))
+    }
+}
+
+impl Give {
+    fn run(&self, context: &Context) -> Result<()> {
+        let steps = find(&self.devices)?.iter().flat_map(Binding::give).collect();
+        match self.dry_run {
+            true => moves::print(&context.out, steps),
+            false => moves::give(steps, &self.devices),
+        }
+    }
+}
+
+/// How devices are bound.
+fn find(devices: &[Bdf]) -> Result<Vec<Binding>> {
+    let find = |&bdf: &Bdf| {
+        Binding::of(bdf).ok_or_else(|| {
+            Failure::usage(format!("there is no device at {bdf}"))
+                .remedy("'p2pdma bind status' lists those that can be taken")
+        })
+    };
+    devices.iter().map(find).collect()
+}

@@ -1,0 +1,121 @@
+//! What is checked before devices are moved, and how they are.
+
+use p2pdma::Bdf;
+use p2pdma::linux::Survey;
+use p2pdma::linux::bind::{Binding, Step, StepError, uses};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::platform::is_bridge;
+
+/// Refuses devices that are in use, that no IOMMU guards, or that share a group with one in use.
+pub(super) fn check(survey: &Survey, bindings: &[Binding], devices: &[Bdf]) -> Result<()> {
+    for binding in bindings.iter().filter(|binding| !binding.is_taken()) {
+        let bdf = binding.bdf;
+        let node = survey.topology.find(bdf).map(|id| survey.topology.node(id));
+        if node.is_some_and(is_bridge) {
+            let message = format!("{bdf} is a bridge, and no device that could be driven");
+            return Err(Failure::usage(message).remedy("name what is below it"));
+        }
+        let uses = uses(survey, bdf);
+        if !uses.is_empty() {
+            let message = format!("{bdf} is in use: {}; nothing was changed", uses.join(", "));
+            return Err(Failure::refused("IN-USE", message).remedy("unmount or stop that first"));
+        }
+        let Some(group) = binding.group else {
+            let message = format!("{bdf} is in no IOMMU group: no IOMMU is in charge of it");
+            return Err(Failure::refused("NO-IOMMU", message).remedy(
+                "switch the IOMMU on: in the firmware, and with intel_iommu=on where it is Intel's",
+            ));
+        };
+        let others: Vec<String> =
+            binding.in_the_way(devices).map(|(bdf, driver)| format!("{bdf} ({driver})")).collect();
+        if !others.is_empty() {
+            let message = format!(
+                "IOMMU group {group} of {bdf} is shared with {}, which the kernel uses; nothing was changed",
+                others.join(", ")
+            );
+            return Err(Failure::refused("VFIO-SHARED", message)
+                .remedy("the IOMMU cannot tell them apart: take all of them, or none"));
+        }
+    }
+    Ok(())
+}
+
+/// Prints steps as a shell would do them.
+pub(super) fn print(out: &Output, steps: Vec<Step>) -> Result<()> {
+    let lines: String = steps.iter().map(|step| format!("{step}\n")).collect();
+    Ok(out.text(&lines)?)
+}
+
+/// Takes devices; if a step fails or a signal comes, all go back.
+pub(super) fn take(steps: Vec<Step>, before: &[Binding], interrupt: &Interrupt) -> Result<()> {
+    let mut done = Ok(());
+    for step in steps {
+        if interrupt.raised() {
+            done = Err(Failure::interrupted());
+            break;
+        }
+        if let Err(error) = step.run() {
+            done = Err(failed(&error));
+            break;
+        }
+    }
+    let not_taken = before.iter().find(|was| !Binding::of(was.bdf).is_some_and(|is| is.is_taken()));
+    let done = done.and_then(|()| match not_taken {
+        Some(was) => Err(refused(was.bdf, "vfio-pci")),
+        None => Ok(()),
+    });
+    done.map_err(|failure| match give_back(before) {
+        Ok(()) => failure.append("all devices have their drivers back"),
+        Err(also) => failure.append(&format!("and not all went back: {}", also.parts().1)),
+    })
+}
+
+/// Gives back what was not vfio's before.
+pub(super) fn give_back(before: &[Binding]) -> Result<()> {
+    let mut worst = Ok(());
+    for was in before.iter().filter(|was| !was.is_taken()) {
+        let given = restore(was);
+        worst = worst.and(given);
+    }
+    worst
+}
+
+fn restore(was: &Binding) -> Result<()> {
+    let bdf = was.bdf;
+    let Some(now) = Binding::of(bdf) else { return Ok(()) };
+    // A step that failed may have left it with no driver, and a word on which may have it.
+    let steps = match now.is_taken() {
+        true => now.give(),
+        false if now.driver == was.driver => return clear(bdf),
+        false => vec![Step::Override { bdf, driver: None }, Step::Probe { bdf }],
+    };
+    give(steps, &[bdf])?;
+    let back = Binding::of(bdf).is_none_or(|now| now.driver == was.driver);
+    if back { Ok(()) } else { Err(refused(bdf, was.driver.as_deref().unwrap_or("no driver"))) }
+}
+
+fn clear(bdf: Bdf) -> Result<()> {
+    Step::Override { bdf, driver: None }.run().map_err(|error| failed(&error))
+}
+
+/// Gives devices back to the kernel's drivers.
+pub(super) fn give(steps: Vec<Step>, devices: &[Bdf]) -> Result<()> {
+    for step in steps {
+        step.run().map_err(|error| failed(&error))?;
+    }
+    let left = devices.iter().find(|&&bdf| Binding::of(bdf).is_some_and(|now| now.is_taken()));
+    left.map_or(Ok(()), |&bdf| Err(refused(bdf, "a driver of the kernel's")))
+}
+
+fn refused(bdf: Bdf, driver: &str) -> Failure {
+    let message = format!("{bdf} did not come to {driver}");
+    Failure::new(Exit::Io, "BIND", message).remedy("the kernel's log says why: dmesg | tail")
+}
+
+fn failed(error: &StepError) -> Failure {
+    Failure::operating_system(error.source.kind(), error.to_string())
+}

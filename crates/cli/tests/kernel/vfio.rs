@@ -1,0 +1,86 @@
+//! Our own driver on devices that are bound to vfio-pci, behind an IOMMU that translates: where the kernel's own
+//! peer-to-peer transfers lose their data.
+
+use crate::guest::Script;
+
+/// What the steps call the devices.
+const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0";
+
+#[test]
+fn devices_are_taken_copied_between_and_given_back() {
+    let copy = |via: &str| {
+        format!("{NAMES}; p2pdma copy $A/ns1 $C/ns1 --length 4M --verify --yes --via {via}")
+    };
+    let take = format!("{NAMES}; p2pdma bind take $A $B $C $D");
+    let (wipe, via_cmb) =
+        (format!("{NAMES}; p2pdma copy zero: $C/ns1 --length 4M"), copy("$A/cmb"));
+    let steps = Script::new(3)
+        .modules(&["vfio-pci", "vfio_iommu_type1", "xfs"])
+        .packages(&["xfsprogs"])
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 4M")
+        .step("kernel", "p2pdma copy /dev/ssd0 /dev/ssd2 --length 4M")
+        .step("free", "p2pdma bind status")
+        .step("dry", &format!("{NAMES}; p2pdma bind take $A -n"))
+        .step("mounted", &format!("{NAMES}; mkfs.xfs -q /dev/ssd1 && mkdir -p /mnt/b && mount /dev/ssd1 /mnt/b && p2pdma bind take $A $B"))
+        .step("still", "p2pdma bind status | grep -c vfio-pci; umount /mnt/b")
+        .step("bridge", "p2pdma bind take 0000:01:00.0")
+        .step("nobody", "p2pdma bind take 0000:0f:00.0")
+        .step("unbound", &format!("{NAMES}; p2pdma --platform vfio copy $A/ns1 zero: --length 4M"))
+        .step("take", &take)
+        .step("status", "p2pdma bind status")
+        .step("signature", &format!("{NAMES}; p2pdma copy $A/ns1 $B/ns1 --length 1M"))
+        .step("cmb", &via_cmb)
+        .step("wipe", &wipe)
+        .step("pmr", &copy("$B/pmr"))
+        .step("wiped", &wipe)
+        .step("bar", &copy("$D/bar2"))
+        .step("into", &format!("{NAMES}; p2pdma copy $A/ns1 $B/pmr --length 4M --verify"))
+        .step("probe", &format!("{NAMES}; p2pdma probe $C/ns1 $A/cmb --write --yes -o json"))
+        .step("bounce", &format!("{NAMES}; p2pdma copy $A/ns1 $C/ns1 --length 4M --p2p=off --yes"))
+        .step("topo", &format!("{NAMES}; p2pdma --platform vfio topo"))
+        .step("nothing", &format!("{NAMES}; p2pdma copy $A/ns7 zero: --length 4M"))
+        .step("give", &format!("{NAMES}; p2pdma bind give $A $B $C $D"))
+        .step("settle", "until [ $(ls -d /sys/class/nvme/nvme*/nvme*n1 | wc -l) = 3 ]; do sleep 0.1; done; p2pdma bind status")
+        .step("back", &format!("{NAMES}; p2pdma copy $C/ns1 pattern:seed=5 --length 4M"))
+        .step("with", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 $C/ns1 --length 1M --verify --yes"))
+        .step("fails", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 ones: --length 1M"))
+        .step("after", "sleep 1; p2pdma bind status; p2pdma copy /dev/nvme0n1 null: --length 4M -q")
+        .step("log", "dmesg | grep -i \"DMAR.*fault\"")
+        .run(include_str!("switch-vfio.toml"));
+    steps.ends("fill", 0, &[]);
+    steps.ends("kernel", 4, &["[P2P-DATA-LOST]"]);
+    steps.ends("free", 0, &["0000:03:00.0  nvme  IOMMU group ", "with 0000:02:00.0 (pcieport)"]);
+    steps.ends("dry", 0, &["echo vfio-pci > /sys/bus/pci/devices/0000:03:00.0/driver_override\n"]);
+    let words = ["0000:04:00.0 is in use: nvme", "is mounted at /mnt/b; nothing was changed"];
+    steps.ends("mounted", 6, &words);
+    steps.ends("still", 0, &["0\n"]);
+    steps.ends("bridge", 2, &["is a bridge"]);
+    steps.ends("nobody", 2, &["there is no device at 0000:0f:00.0"]);
+    let words =
+        ["0000:03:00.0 is not bound to vfio-pci, but to nvme", "p2pdma bind take 0000:03:00.0"];
+    steps.ends("unbound", 6, &words);
+    steps.ends("take", 0, &[]);
+    steps.ends("status", 0, &["0000:06:00.0  vfio-pci"]);
+    steps.ends("signature", 6, &["0000:04:00.0/ns1 has an XFS file system"]);
+    for (name, bytes) in [("cmb", 4_194_304), ("pmr", 8_388_608), ("bar", 8_388_608)] {
+        let peer = format!("peer to peer  {bytes} bytes");
+        steps.ends(name, 0, &["host memory   0 bytes\n", &peer, "32 blocks read again and equal"]);
+    }
+    steps.ends("wipe", 0, &[]);
+    steps.ends("wiped", 0, &[]);
+    steps.ends("into", 0, &["host memory   0 bytes\n", "32 blocks read again and equal"]);
+    steps.ends("probe", 0, &["\"passed\": true", "\"drains\": 6"]);
+    steps.ends("bounce", 0, &["bounced through host memory: 8388608 bytes"]);
+    steps.ends("topo", 0, &["0000:03:00.0"]);
+    steps.ends("nothing", 2, &["has no namespace 7"]);
+    steps.ends("give", 0, &[]);
+    steps.ends("settle", 0, &["0000:05:00.0  nvme "]);
+    steps.ends("back", 0, &[]);
+    steps.ends("with", 0, &["8 blocks read again and equal"]);
+    steps.ends("fails", 2, &["'ones:' is not a scheme"]);
+    let after = steps.ends("after", 0, &["0000:03:00.0  nvme ", "0000:05:00.0  nvme "]);
+    assert!(!after.said.contains("vfio-pci"), "{}", after.said);
+    // Of our own requests the IOMMU refused none: the only faults were the kernel's probe.
+    let _ = steps.ends("log", 0, &[]);
+    println!("{} steps under vfio", steps.count());
+}

@@ -1,0 +1,168 @@
+//! A device of a group, open: its regions, its reset, its interrupts.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use p2pdma_pci::{BarIndex, Bdf};
+
+use super::abi::{self, DeviceInfo, DmaBuf, IrqInfo, RegionInfo, request};
+use super::bar::Region;
+use super::space::Group;
+use super::{Space, VfioError, place};
+
+/// An open device. The kernel resets it when the last handle is dropped.
+pub(super) struct Device {
+    pub(super) bdf: Bdf,
+    file: File,
+    resets: bool,
+    /// Where in the file configuration space begins, and how long it is.
+    config: (u64, u64),
+    /// Mapped when they are first asked for.
+    regions: Mutex<[Option<Arc<Region>>; 6]>,
+    /// Whether vectors of MSI-X were enabled.
+    vectors: Mutex<bool>,
+    /// Dropped after the file: the group leaves its container when its devices are closed.
+    group: Arc<Group>,
+}
+
+impl Device {
+    /// Opens a device that is bound to vfio-pci.
+    pub(super) fn open(space: &Arc<Space>, bdf: Bdf) -> Result<Arc<Self>, VfioError> {
+        if let Some(open) = space.device(bdf) {
+            return Ok(open);
+        }
+        if !place::folder(bdf).exists() {
+            return Err(VfioError::NoDevice { bdf });
+        }
+        let driver = place::driver(bdf);
+        if driver.as_deref() != Some(place::VFIO_PCI) {
+            return Err(VfioError::NotBound { bdf, driver });
+        }
+        let group = space.group(bdf)?;
+        let system = |what| move |source| VfioError::System { bdf, what, source };
+        let name = CString::new(bdf.to_string()).unwrap_or_default();
+        let fd = abi::call_with_name(group.file.as_fd(), request::GROUP_GET_DEVICE_FD, &name);
+        let file = File::from(fd.map_err(system("opening the device"))?);
+        let mut info = DeviceInfo::sized();
+        abi::exchange(file.as_fd(), request::DEVICE_GET_INFO, &mut info)
+            .map_err(system("asking for the regions"))?;
+        let (config, _) =
+            region(&file, abi::CONFIG_REGION).map_err(system("asking for configuration space"))?;
+        let device = Arc::new(Self {
+            bdf,
+            file,
+            resets: info.flags & abi::DEVICE_RESETS != 0,
+            config: (config.offset, config.size),
+            regions: Mutex::default(),
+            vectors: Mutex::default(),
+            group,
+        });
+        device.group.space.enter(&device);
+        Ok(device)
+    }
+
+    pub(super) fn space(&self) -> &Arc<Space> {
+        &self.group.space
+    }
+
+    /// The memory behind a BAR, mapped; `None` if there is none.
+    pub(super) fn bar(self: &Arc<Self>, index: BarIndex) -> io::Result<Option<Arc<Region>>> {
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = regions.get_mut(usize::from(index.get())) else { return Ok(None) };
+        if slot.is_none() {
+            let (info, bytes) = region(&self.file, index.get().into())?;
+            if info.size == 0 {
+                return Ok(None);
+            }
+            *slot = Some(Arc::new(Region::map(&self.file, &info, &bytes)?));
+        }
+        Ok(slot.clone())
+    }
+
+    /// A part of a region as a file (dma-buf).
+    pub(super) fn export(&self, index: BarIndex, range: &Range<u64>) -> io::Result<File> {
+        let mut export = DmaBuf {
+            flags: abi::GET_DMA_BUF,
+            region: index.get().into(),
+            open_flags: (libc::O_RDWR | libc::O_CLOEXEC).cast_unsigned(),
+            ranges: 1,
+            offset: range.start,
+            len: range.end.saturating_sub(range.start),
+            ..DmaBuf::sized()
+        };
+        let fd =
+            abi::exchange_for_file(self.file.as_fd(), request::DEVICE_FEATURE, &mut export)?;
+        Ok(fd.into())
+    }
+
+    /// Reads configuration space.
+    pub(super) fn read_config(&self, offset: u16, data: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(data, self.register(offset, data.len())?)
+    }
+
+    /// Writes configuration space. The kernel lets through what is harmless, and drops the rest.
+    pub(super) fn write_config(&self, offset: u16, data: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(data, self.register(offset, data.len())?)
+    }
+
+    fn register(&self, offset: u16, len: usize) -> io::Result<u64> {
+        let (start, size) = self.config;
+        let offset = u64::from(offset);
+        if offset + len as u64 > size {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(start + offset)
+    }
+
+    /// Whether the kernel knows how to reset it alone.
+    pub(super) fn resets(&self) -> bool {
+        self.resets
+    }
+
+    pub(super) fn reset(&self) -> io::Result<()> {
+        abi::call(self.file.as_fd(), request::DEVICE_RESET, 0).map(drop)
+    }
+
+    /// How many vectors of MSI-X it has.
+    pub(super) fn vectors(&self) -> io::Result<u32> {
+        let mut info = IrqInfo { index: abi::MSIX, ..IrqInfo::sized() };
+        abi::exchange(self.file.as_fd(), request::DEVICE_GET_IRQ_INFO, &mut info)?;
+        Ok(info.count)
+    }
+
+    /// Lets a vector count in an eventfd.
+    pub(super) fn set_vector(&self, vector: u32, eventfd: &OwnedFd) -> io::Result<()> {
+        let mut enabled = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*enabled {
+            // The kernel allocates as many as the first call names, and before 6.5 no more of them later.
+            let none = vec![NONE; self.vectors()?.min(MOST_VECTORS) as usize];
+            self.set_vectors(0, &none)?;
+            *enabled = true;
+        }
+        let eventfd = u32::try_from(eventfd.as_raw_fd()).unwrap_or(NONE);
+        self.set_vectors(vector, &[eventfd])
+    }
+
+    fn set_vectors(&self, start: u32, eventfds: &[u32]) -> io::Result<()> {
+        let count = u32::try_from(eventfds.len()).unwrap_or(u32::MAX);
+        let argsz = count.saturating_add(5).saturating_mul(4);
+        let mut set = vec![argsz, abi::IRQ_EVENTFD_TRIGGER, abi::MSIX, start, count];
+        set.extend(eventfds);
+        abi::exchange(self.file.as_fd(), request::DEVICE_SET_IRQS, set.as_mut_slice()).map(drop)
+    }
+}
+
+/// No eventfd: -1.
+const NONE: u32 = u32::MAX;
+/// Vectors that are enabled at once: more than the queues that a process here has.
+const MOST_VECTORS: u32 = 32;
+
+fn region(file: &File, index: u32) -> io::Result<(RegionInfo, Vec<u8>)> {
+    let argument = RegionInfo { index, ..RegionInfo::sized() };
+    abi::exchange_long(file.as_fd(), request::DEVICE_GET_REGION_INFO, argument, |info| info.argsz)
+}

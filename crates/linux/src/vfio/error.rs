@@ -1,0 +1,84 @@
+//! What can be wrong with vfio, or with a device under it.
+
+use std::io;
+use std::path::PathBuf;
+
+use p2pdma_pci::Bdf;
+
+/// Why a device cannot be used through vfio.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VfioError {
+    /// The kernel has no vfio, or its module is not loaded.
+    #[error("this kernel offers no vfio: /dev/vfio/vfio is not there")]
+    Absent,
+    /// A file of vfio's may not be opened.
+    #[error("{} may not be opened: it belongs to another user", path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The device is bound to another driver, or to none.
+    #[error("{bdf} is not bound to vfio-pci, but to {}", driver.as_deref().unwrap_or("no driver"))]
+    NotBound {
+        /// The device.
+        bdf: Bdf,
+        /// Its driver.
+        driver: Option<String>,
+    },
+    /// There is no such device.
+    #[error("there is no device at {bdf}")]
+    NoDevice {
+        /// The place.
+        bdf: Bdf,
+    },
+    /// No IOMMU is in charge of the device.
+    #[error("{bdf} is in no IOMMU group: no IOMMU is in charge of it, which vfio needs")]
+    NoGroup {
+        /// The device.
+        bdf: Bdf,
+    },
+    /// Another device of its IOMMU group is in use by a driver of the kernel's.
+    #[error("IOMMU group {group} of {bdf} is shared with {others}, which the kernel's drivers use")]
+    Shared {
+        /// The device.
+        bdf: Bdf,
+        /// The group.
+        group: u32,
+        /// The others with their drivers.
+        others: String,
+    },
+    /// Another process has the group.
+    #[error("IOMMU group {group} of {bdf} is in use by another process")]
+    Busy {
+        /// The device.
+        bdf: Bdf,
+        /// The group.
+        group: u32,
+    },
+    /// The IOMMU does not isolate interrupts (`vfio_iommu_type1_attach_group()` in
+    /// drivers/vfio/vfio_iommu_type1.c).
+    #[error(
+        "the IOMMU of {bdf} does not remap interrupts, so that the kernel does not hand it out"
+    )]
+    Unsafe {
+        /// The device.
+        bdf: Bdf,
+    },
+    /// The kernel's vfio has no type 1 IOMMU: another architecture's, or the module is missing.
+    #[error("this kernel's vfio has no type 1 IOMMU")]
+    NoType1,
+    /// The IOMMU takes no addresses that are free.
+    #[error("the IOMMU leaves no addresses for DMA beside those of the machine's BARs")]
+    NoAddresses,
+    /// Anything else.
+    #[error("{what} of {bdf}: {source}")]
+    System {
+        /// The device.
+        bdf: Bdf,
+        /// What failed.
+        what: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,58 @@
+//! Where sysfs says that a device is: its driver, its IOMMU group, and who else is in that.
+
+use std::path::{Path, PathBuf};
+
+use p2pdma_pci::Bdf;
+
+use super::VfioError;
+
+/// The driver through which this process may have a device.
+pub const VFIO_PCI: &str = "vfio-pci";
+
+pub(crate) fn folder(bdf: Bdf) -> PathBuf {
+    PathBuf::from(format!("/sys/bus/pci/devices/{bdf}"))
+}
+
+/// The driver that a device is bound to.
+pub(crate) fn driver(bdf: Bdf) -> Option<String> {
+    last_of_link(folder(bdf).join("driver"))
+}
+
+/// The number of a device's IOMMU group.
+pub(crate) fn group(bdf: Bdf) -> Result<u32, VfioError> {
+    let number = last_of_link(folder(bdf).join("iommu_group")).and_then(|name| name.parse().ok());
+    number.ok_or(VfioError::NoGroup { bdf })
+}
+
+/// Whether the driver is loaded.
+pub(crate) fn has_vfio() -> bool {
+    Path::new("/sys/bus/pci/drivers").join(VFIO_PCI).exists()
+}
+
+/// The devices of a group.
+pub(crate) fn members(group: u32) -> Vec<Bdf> {
+    let folder = std::fs::read_dir(format!("/sys/kernel/iommu_groups/{group}/devices"));
+    let names = folder.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut members: Vec<Bdf> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    members.sort_unstable();
+    members
+}
+
+/// The others of a group that drivers of the kernel's use, with those drivers: `0000:03:00.0 (nvme)`.
+pub(crate) fn others(bdf: Bdf, group: u32) -> String {
+    let others = members(group).into_iter().filter(|&member| member != bdf);
+    let used = others.filter_map(|member| Some((member, driver(member)?)));
+    let used = used.filter(|(_, driver)| !harmless(driver));
+    used.map(|(member, driver)| format!("{member} ({driver})")).collect::<Vec<_>>().join(", ")
+}
+
+/// Drivers that may keep their devices in a group that vfio hands out: its own, and those that start no
+/// requests (`vfio_dev_viable()` of old, `driver_managed_dma` in drivers/pci/pcie/portdrv.c).
+pub(crate) fn harmless(driver: &str) -> bool {
+    matches!(driver, VFIO_PCI | "pcieport" | "pci-stub")
+}
+
+fn last_of_link(path: PathBuf) -> Option<String> {
+    let target = std::fs::read_link(path).ok()?;
+    Some(target.file_name()?.to_str()?.to_owned())
+}

@@ -1,0 +1,235 @@
+//! This machine's devices in this process's own hands: our driver on vfio.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use p2pdma_linux::vfio::{Vfio, VfioError, VfioFunction};
+use p2pdma_linux::{LiveTree, Survey};
+use p2pdma_nvme::{Controller, Options};
+use p2pdma_pci::topology::{Allowlist, LentMemory, MemoryKind, Node, Topology};
+use p2pdma_pci::{BarIndex, Bdf, BusAddr, Clock, Function};
+use p2pdma_spec::pci::class::ClassCode;
+
+use crate::client::{Counted, Moved, NvmeClient};
+use crate::platform::pool::{BarPool, CmbPool, HostPool};
+use crate::platform::{Client, Platform, Provider};
+use crate::{Error, HostClock, Traffic};
+
+/// The devices of this machine that are bound to vfio-pci when the platform is made.
+///
+/// Each is opened when it is first asked for, and reset before it is trusted; all share one address space of the
+/// IOMMU. Memory that they lend is known once they are open: asking for the topology opens them all.
+pub struct VfioPlatform {
+    vfio: Vfio,
+    /// As it was read.
+    bare: Arc<Topology>,
+    /// Bound to vfio-pci.
+    devices: Vec<Bdf>,
+    opened: Mutex<BTreeMap<Bdf, Opened>>,
+    /// With what the devices lend.
+    topology: OnceLock<Arc<Topology>>,
+    moved: Arc<Moved>,
+    clock: HostClock,
+}
+
+/// A device, open.
+#[derive(Clone)]
+struct Opened {
+    function: Arc<VfioFunction>,
+    /// If it is an NVMe controller.
+    controller: Option<Controller>,
+    pools: Pools,
+}
+
+/// What a device lends, and who lends it.
+type Pools = Vec<(LentMemory, Arc<dyn Provider>)>;
+
+impl VfioPlatform {
+    /// Reads this machine, and makes an empty address space. `allowlist` is the kernel's list of host bridges, with
+    /// what a user added.
+    ///
+    /// # Errors
+    /// If the machine cannot be read, or its kernel offers no vfio.
+    pub fn new(allowlist: Allowlist) -> Result<Self, Error> {
+        let survey = Survey::read_with(&LiveTree::machine()?, allowlist)?;
+        let bound = |function: &&p2pdma_linux::Function| {
+            let driver = function.driver.value().and_then(Option::as_deref);
+            driver == Some(p2pdma_linux::vfio::DRIVER)
+        };
+        let devices = survey.functions.iter().filter(bound).map(|function| function.bdf).collect();
+        let bare = Arc::new(survey.topology.clone());
+        let vfio = Vfio::new(Arc::clone(&bare), windows(&survey))?;
+        let (opened, topology, moved) = Default::default();
+        Ok(Self { vfio, bare, devices, opened, topology, moved, clock: HostClock::new() })
+    }
+
+    /// The devices that are bound to vfio-pci.
+    #[must_use]
+    pub fn devices(&self) -> &[Bdf] {
+        &self.devices
+    }
+
+    fn open(&self, bdf: Bdf) -> Result<Opened, Error> {
+        let mut opened = lock(&self.opened);
+        if let Some(device) = opened.get(&bdf) {
+            return Ok(device.clone());
+        }
+        let function = Arc::new(self.vfio.open(bdf)?);
+        let node = self.bare.find(bdf).map(|id| self.bare.node(id));
+        let is_nvme = node.is_some_and(|node| node.class == ClassCode::NVME);
+        let device = match is_nvme {
+            true => nvme(function)?,
+            false => Opened { pools: bars(&function)?, function, controller: None },
+        };
+        opened.insert(bdf, device.clone());
+        Ok(device)
+    }
+
+    /// All devices that come up, open.
+    fn all(&self) -> Vec<Opened> {
+        self.devices.iter().filter_map(|&bdf| self.open(bdf).ok()).collect()
+    }
+
+    fn with_memory(&self) -> Result<Topology, Error> {
+        let bare = &*self.bare;
+        let mut nodes = bare.nodes().to_vec();
+        for device in self.all() {
+            let bdf = device.function.bdf();
+            let lent = device.pools.iter().map(|(memory, _)| *memory);
+            nodes.iter_mut().filter(|node| node.bdf == bdf).for_each(|node: &mut Node| {
+                node.memory = lent.clone().collect();
+            });
+        }
+        let (host, bridges) = (bare.host().clone(), bare.host_bridges().to_vec());
+        let topology = Topology::new(host, bridges, nodes, bare.generation());
+        topology.map_err(|error| Error::Linux(p2pdma_linux::Error::Topology(error)))
+    }
+}
+
+/// A controller with what it lends.
+fn nvme(function: Arc<VfioFunction>) -> Result<Opened, Error> {
+    let controller = Controller::open(Arc::clone(&function) as _, Options::default())?;
+    let mut pools: Pools = Vec::new();
+    if let Ok(cmb) = controller.cmb() {
+        let address = cmb.bar().address().checked_add(cmb.range().start);
+        let memory = lent(MemoryKind::Cmb, cmb.len(), address);
+        pools.push((memory, Arc::new(CmbPool(cmb))));
+    }
+    if let Ok(pmr) = controller.pmr() {
+        let memory = lent(MemoryKind::Pmr, pmr.len(), Some(pmr.bar().address()));
+        pools.push((memory, Arc::new(BarPool::pmr(pmr))));
+    }
+    Ok(Opened { function, controller: Some(controller), pools })
+}
+
+/// The BARs of a device that is no controller, as memory: those that hold a megabyte or more. Smaller ones are
+/// registers; which of the large ones are is for the user to know.
+fn bars(function: &Arc<VfioFunction>) -> Result<Pools, Error> {
+    let mut pools: Pools = Vec::new();
+    for index in BarIndex::all() {
+        let Ok(bar) = function.map_bar(index) else { continue };
+        if bar.len() >= SMALLEST {
+            let kind = MemoryKind::Bar(index);
+            let memory = lent(kind, bar.len(), Some(bar.address()));
+            let range = 0..bar.len();
+            pools.push((memory, Arc::new(BarPool::bar(bar, range, kind))));
+        }
+    }
+    Ok(pools)
+}
+
+const SMALLEST: u64 = 1 << 20;
+
+/// Only by name: nobody has said that it is for all.
+fn lent(kind: MemoryKind, size: u64, address: Option<BusAddr>) -> LentMemory {
+    let published = !matches!(kind, MemoryKind::Bar(_));
+    LentMemory { kind, size, behind: None, address, published }
+}
+
+/// Where BARs are on the bus.
+fn windows(survey: &Survey) -> Vec<Range<u64>> {
+    let bars = survey.functions.iter().filter_map(|function| function.bars.value()).flatten();
+    let memory = bars.filter(|bar| bar.memory);
+    let range = |bar: &p2pdma_linux::Bar| {
+        let start = bar.address.0;
+        Some(start..start.checked_add(*bar.size.value()?)?)
+    };
+    memory.filter_map(range).collect()
+}
+
+impl Platform for VfioPlatform {
+    fn topology(&self) -> Result<Arc<Topology>, Error> {
+        if let Some(topology) = self.topology.get() {
+            return Ok(Arc::clone(topology));
+        }
+        let topology = Arc::new(self.with_memory()?);
+        Ok(Arc::clone(self.topology.get_or_init(|| topology)))
+    }
+
+    fn find(&self, name: &str) -> Option<Bdf> {
+        let mut nodes = self.bare.nodes().iter();
+        nodes.find(|node| node.name.as_deref() == Some(name)).map(|node| node.bdf)
+    }
+
+    fn providers(&self) -> Result<Vec<Arc<dyn Provider>>, Error> {
+        let pools = self.all().into_iter().flat_map(|device| device.pools);
+        Ok(pools.map(|(_, pool)| pool).collect())
+    }
+
+    fn host_memory(&self) -> Result<Arc<dyn Provider>, Error> {
+        let device = self.all().into_iter().next();
+        let device = device.ok_or(Error::Internal("no device is bound to vfio-pci"))?;
+        Ok(Arc::new(HostPool(device.function)))
+    }
+
+    fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error> {
+        let Some(controller) = self.open(at)?.controller else {
+            let node = self.bare.find(at).map(|id| self.bare.node(id));
+            let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
+            return Err(Error::NotNvme { bdf: at, name });
+        };
+        let present = controller.namespaces();
+        if !present.contains(&namespace) {
+            return Err(Error::NoNamespace { bdf: at, namespace, present: present.to_vec() });
+        }
+        let namespace = controller.namespace(namespace)?;
+        let client = NvmeClient::new(controller, namespace)?;
+        Ok(Box::new(Counted::new(client, Arc::clone(&self.bare), Arc::clone(&self.moved))))
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn is_modelled(&self) -> bool {
+        false
+    }
+
+    /// What this platform's clients have moved, by the memory that each command named. Nothing else is in
+    /// between: no kernel that could stage it.
+    fn traffic(&self) -> Option<Traffic> {
+        let mut traffic = Traffic::default();
+        self.moved.add_to(&mut traffic);
+        traffic.root_ports = traffic.host_memory.saturating_add(traffic.peer_through_root);
+        Some(traffic)
+    }
+}
+
+impl fmt::Debug for VfioPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VfioPlatform").field("devices", &self.devices).finish_non_exhaustive()
+    }
+}
+
+impl From<VfioError> for Error {
+    fn from(error: VfioError) -> Self {
+        Self::Vfio(error)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A map of handles: a panic elsewhere leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
