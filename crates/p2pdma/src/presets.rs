@@ -12,7 +12,7 @@ macro_rules! presets {
 }
 
 presets! {
-    "default" "acs-redirect" "iommu" "iommu-open" "two-switches" "down-trained" "no-cmb"
+    "default" "acs-redirect" "iommu" "iommu-open" "vfio" "two-switches" "down-trained" "no-cmb"
     "root-ports" "root-ports-allowed" "root-ports-lossy" "multi-function" "eight-ssds"
 }
 

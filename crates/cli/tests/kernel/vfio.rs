@@ -46,7 +46,7 @@ fn devices_are_taken_copied_between_and_given_back() {
         .step("fails", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 ones: --length 1M"))
         .step("after", "sleep 1; p2pdma bind status; p2pdma copy /dev/nvme0n1 null: --length 4M -q")
         .step("log", "dmesg | grep -i \"DMAR.*fault\"")
-        .run(include_str!("switch-vfio.toml"));
+        .run(p2pdma::presets::text("vfio").unwrap());
     steps.ends("fill", 0, &[]);
     steps.ends("kernel", 4, &["[P2P-DATA-LOST]"]);
     steps.ends("free", 0, &["0000:03:00.0  nvme  IOMMU group ", "with 0000:02:00.0 (pcieport)"]);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use p2pdma_linux::Survey;
 use p2pdma_linux::bind::Binding;
 use p2pdma_linux::vfio::{MapAccess, Vfio, VfioFunction};
-use p2pdma_linux::Survey;
 use p2pdma_mem::SharedMemory;
 use p2pdma_pci::{BarIndex, Bdf, Iova};
 

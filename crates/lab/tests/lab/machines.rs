@@ -19,7 +19,7 @@ fn refused(name: &str) -> NotBuildable {
 
 #[test]
 fn machines_without_switch_acs_are_built() {
-    for name in ["default", "no-cmb", "root-ports", "two-switches"] {
+    for name in ["default", "no-cmb", "root-ports", "two-switches", "vfio"] {
         let plan = Plan::new(&named(name), Arch::X86_64);
         assert!(plan.is_ok(), "{name}: {plan:?}");
     }

@@ -95,8 +95,7 @@ impl Device {
             len: range.end.saturating_sub(range.start),
             ..DmaBuf::sized()
         };
-        let fd =
-            abi::exchange_for_file(self.file.as_fd(), request::DEVICE_FEATURE, &mut export)?;
+        let fd = abi::exchange_for_file(self.file.as_fd(), request::DEVICE_FEATURE, &mut export)?;
         Ok(fd.into())
     }
 

@@ -42,6 +42,7 @@ fn every_preset_has_the_verdict_that_its_readme_gives() {
         ("acs-redirect", Some(ReasonCode::AcsRedirect)),
         ("iommu", Some(ReasonCode::AcsRedirect)),
         ("iommu-open", None),
+        ("vfio", None),
         ("two-switches", None),
         ("down-trained", None),
         ("no-cmb", Some(ReasonCode::NoPeerMemory)),
