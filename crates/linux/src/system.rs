@@ -10,6 +10,7 @@ use p2pdma_pci::topology::{Cause, Cpu, KernelVersion, Known};
 
 pub use boot::BootParameters;
 pub use cpu::Architecture;
+pub(crate) use kernel_config::SYMBOLS;
 pub use kernel_config::{KernelConfig, Setting};
 
 use crate::attribute::text;
@@ -28,6 +29,8 @@ pub struct System {
     pub kernel: Known<KernelVersion>,
     /// How it was built.
     pub config: Known<KernelConfig>,
+    /// Whether its symbols have peer-to-peer DMA, where its configuration is unknown.
+    pub symbols: Known<bool>,
     /// What it was told at boot.
     pub boot: Known<BootParameters>,
     /// Whether NVMe namespaces with several paths get a multipath head
@@ -50,6 +53,7 @@ impl System {
             release: Known::Unknown(cause),
             kernel: Known::Unknown(cause),
             config: Known::Unknown(cause),
+            symbols: Known::Unknown(cause),
             boot: Known::Unknown(cause),
             nvme_multipath: Known::Unknown(cause),
             nvme_use_cmb_sqs: Known::Unknown(cause),
@@ -57,12 +61,13 @@ impl System {
         }
     }
 
-    /// Whether the kernel was built with peer-to-peer DMA (`CONFIG_PCI_P2PDMA`).
+    /// Whether the kernel was built with peer-to-peer DMA (`CONFIG_PCI_P2PDMA`): by its configuration, or else by
+    /// its symbols.
     #[must_use]
     pub fn has_p2pdma(&self) -> Known<bool> {
         match &self.config {
             Known::Value(config) => Known::Value(config.is_on("PCI_P2PDMA")),
-            Known::Unknown(cause) => Known::Unknown(*cause),
+            Known::Unknown(_) => self.symbols,
         }
     }
 }
@@ -95,11 +100,17 @@ pub(crate) fn read(tree: &dyn Tree, notes: &mut Vec<Note>) -> System {
         Ok(boot) => Known::Value(boot),
         Err(failure) => Known::Unknown(noted(boot::PATH, failure)),
     };
+    let config = kernel_config::read(tree, release.value().map(AsRef::as_ref));
+    let symbols = match config {
+        Known::Value(_) => Known::Unknown(Cause::NotCaptured),
+        Known::Unknown(_) => kernel_config::has_p2pdma(tree),
+    };
     System {
         architecture,
         cpu,
         kernel,
-        config: kernel_config::read(tree, release.value().map(AsRef::as_ref)),
+        config,
+        symbols,
         release,
         boot,
         nvme_multipath: switch(tree, "sys/module/nvme_core/parameters/multipath"),

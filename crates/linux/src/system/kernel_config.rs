@@ -117,6 +117,21 @@ pub(super) fn read(tree: &dyn Tree, release: Option<&str>) -> Known<KernelConfig
     Known::Unknown(cause)
 }
 
+/// The kernel's symbols: those that a kernel with peer-to-peer DMA has, and every kernel with PCI.
+pub(crate) const SYMBOLS: &str = "proc/kallsyms";
+const P2PDMA: &str = " pci_p2pdma_add_resource";
+const PCI: &str = " pci_enable_device";
+
+/// Whether a kernel whose configuration nobody keeps has peer-to-peer DMA, by its symbols.
+pub(super) fn has_p2pdma(tree: &dyn Tree) -> Known<bool> {
+    match tree.lines(SYMBOLS, &[P2PDMA, PCI]) {
+        Ok(lines) if lines.iter().any(|line| line.ends_with(P2PDMA)) => Known::Value(true),
+        Ok(lines) if lines.iter().any(|line| line.ends_with(PCI)) => Known::Value(false),
+        Ok(_) | Err(Failure::Missing) => Known::Unknown(Cause::Unreadable),
+        Err(failure) => Known::Unknown(failure.cause()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,38 @@ fn a_system_without_anything_is_unknown_and_noted() {
 }
 
 #[test]
+fn a_kernel_without_a_configuration_is_told_by_its_symbols() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("proc")).unwrap();
+    let has = |symbols: &str| {
+        std::fs::write(folder.path().join("proc/kallsyms"), symbols).unwrap();
+        read(&LiveTree::below(folder.path()).unwrap(), &mut Vec::new()).has_p2pdma()
+    };
+    let pci = "ffffffff81000000 T pci_enable_device\n";
+    let add = "0000000000000000 T pci_p2pdma_add_resource\n";
+    assert_eq!(has(&format!("{pci}{add}")), Known::Value(true));
+    assert_eq!(has(pci), Known::Value(false));
+    assert_eq!(has("0 T pci_enable_device_mem\n0 T x_pci_p2pdma_add_resource\n").value(), None);
+    assert_eq!(has("").cause(), Some(Cause::Unreadable));
+}
+
+#[test]
+fn a_snapshot_tells_no_address_of_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("proc")).unwrap();
+    let symbols = "ffffffff81abcdef T pci_enable_device\n";
+    std::fs::write(folder.path().join("proc/kallsyms"), symbols).unwrap();
+    let tree = LiveTree::below(folder.path()).unwrap();
+    let recorder = crate::tree::Recorder::new(&tree);
+    assert_eq!(read(&recorder, &mut Vec::new()).has_p2pdma(), Known::Value(false));
+    let snapshot = recorder.into_snapshot();
+    assert_eq!(read(&snapshot, &mut Vec::new()).has_p2pdma(), Known::Value(false));
+    let mut text = Vec::new();
+    snapshot.write(&mut text).unwrap();
+    assert!(!String::from_utf8_lossy(&text).contains("81abcdef"));
+}
+
+#[test]
 fn a_system_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {

@@ -46,7 +46,8 @@ pub(super) fn footing(survey: &Survey, file: &DirectFile) -> Footing {
     };
     let nobody =
         || end.clients().is_empty().then(|| barrier(shown.clone(), ReasonCode::NotNvmePci))?;
-    let barrier = of_stack.or_else(of_file_system).or_else(nobody);
+    let of_kernel = kernel_barrier(survey).and_then(|(element, code)| barrier(element, code));
+    let barrier = of_kernel.or(of_stack).or_else(of_file_system).or_else(nobody);
     let devices = stack.layers.iter().map(|layer| Arc::clone(&layer.device)).collect();
     Footing { end, barrier, devices }
 }
@@ -76,6 +77,12 @@ pub(super) fn identity(survey: &Survey, file: &DirectFile) -> String {
         (Some(whole), Ok(start)) => format!("device {whole} from sector {}", start.trim()),
         _ => by_number(),
     }
+}
+
+fn kernel_barrier(survey: &Survey) -> Option<(String, ReasonCode)> {
+    let without = survey.system.has_p2pdma().value() == Some(&false);
+    let element = "this kernel, which was built without CONFIG_PCI_P2PDMA,";
+    without.then(|| (element.to_owned(), ReasonCode::KernelConfig))
 }
 
 fn stack_barrier(stack: &Stack) -> Option<(String, ReasonCode)> {
