@@ -6,6 +6,8 @@ use std::io;
 
 use p2pdma_pci::Bdf;
 use p2pdma_spec::pci::class::ClassCode;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::Survey;
 use crate::vfio::{DRIVER, place};
@@ -174,6 +176,9 @@ pub fn usual(survey: &Survey) -> Vec<Binding> {
 pub fn uses(survey: &Survey, bdf: Bdf) -> Vec<String> {
     let blocks = &survey.blocks;
     let mut uses = Vec::new();
+    if blocks.devices.value().and(blocks.mounts.value()).and(blocks.swap.value()).is_none() {
+        uses.push("what stands on it cannot be read".to_owned());
+    }
     for device in blocks.devices.value().into_iter().flatten() {
         let name = &device.name;
         let stack = blocks.stack(name, survey.system.kernel);
@@ -189,8 +194,19 @@ pub fn uses(survey: &Survey, bdf: Bdf) -> Vec<String> {
         );
         let holders = device.holders.value().into_iter().flatten();
         uses.extend(holders.map(|holder| format!("{holder} is made of {name}")));
+        if is_claimed(name) {
+            uses.push(format!("{name} is claimed by the kernel, or by another process"));
+        }
     }
     uses
+}
+
+/// Whether somebody has a block device for himself: what no list of the kernel's shows, such as the second device of a
+/// file system, a mount in another namespace, a pool, a copy.
+fn is_claimed(name: &str) -> bool {
+    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(format!("/dev/{}", name.replace('!', "/")), flags, Mode::empty());
+    opened.is_err_and(|errno| errno == Errno::BUSY)
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@
 
 mod walk;
 
+use std::ops::Range;
+
 use p2pdma_pci::topology::{Acs, Cause, EgressVector, Kind, Known, Link, LinkStatus};
 use p2pdma_spec::pci::acs::{AcsCapability, AcsControl, offset as acs};
+use p2pdma_spec::pci::bridge::{MemoryWindow, PrefetchableWindow};
 use p2pdma_spec::pci::capability::{CapabilityId, ExtendedCapabilityId};
 use p2pdma_spec::pci::class::{ClassCode, ClassRevision};
 use p2pdma_spec::pci::config::{
@@ -137,6 +140,33 @@ impl Config {
             return Known::Value(None);
         }
         self.get::<3>(type1::PRIMARY_BUS).map(Some)
+    }
+
+    /// What a bridge forwards downstream: its memory window and its prefetchable one, as far as they are known and
+    /// open; none of what is no bridge.
+    #[must_use]
+    pub fn windows(&self) -> Vec<Range<u64>> {
+        if self.buses().value().is_none_or(Option::is_none) {
+            return Vec::new();
+        }
+        let word = |at| self.word(at).value().copied();
+        let dword = |at| self.dword(at).value().copied();
+        let memory = || {
+            let (base, limit) = (word(type1::MEMORY_BASE)?, word(type1::MEMORY_LIMIT)?);
+            let range = MemoryWindow { base, limit }.range()?;
+            Some(u64::from(*range.start())..u64::from(*range.end()) + 1)
+        };
+        let prefetchable = || {
+            let window = PrefetchableWindow {
+                base: word(type1::PREFETCHABLE_BASE)?,
+                limit: word(type1::PREFETCHABLE_LIMIT)?,
+                base_upper: dword(type1::PREFETCHABLE_BASE_UPPER)?,
+                limit_upper: dword(type1::PREFETCHABLE_LIMIT_UPPER)?,
+            };
+            let range = window.range()?;
+            Some(*range.start()..range.end().saturating_add(1))
+        };
+        [memory(), prefetchable()].into_iter().flatten().collect()
     }
 
     /// Where a capability of the first 256 bytes lies, the first of its kind.

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use p2pdma_pci::Bdf;
-use p2pdma_pci::topology::{Allowlist, Host, NodeId, Topology};
+use p2pdma_pci::topology::{Allowlist, Host, Known, NodeId, Topology};
 
 use crate::assemble::assemble;
 use crate::block::{self, Blocks};
@@ -62,7 +62,7 @@ impl Survey {
     /// As [`Survey::read`].
     pub fn read_with(tree: &dyn Tree, allowlist: Allowlist) -> Result<Self, Error> {
         let mut notes = Vec::new();
-        let system = system::read(tree, &mut notes);
+        let mut system = system::read(tree, &mut notes);
         let raws = sysfs::read(tree, &system, &mut notes)?;
         let host = Host {
             cpu: system.cpu,
@@ -73,6 +73,9 @@ impl Survey {
             qemu: false,
         };
         let (topology, functions) = assemble(host, raws, &mut notes)?;
+        if functions.iter().any(keeps_its_buffer) {
+            system.look_at_symbols(tree);
+        }
         let blocks = block::read(tree, &mut notes);
         Ok(Self { origin: Origin::Tree, topology, functions, system, blocks, notes })
     }
@@ -119,6 +122,12 @@ impl Survey {
     pub fn find(&self, bdf: Bdf) -> Option<&Function> {
         self.topology.find(bdf).and_then(|id| self.functions.get(id.index()))
     }
+}
+
+/// Whether a function has a controller memory buffer that the kernel does not lend.
+fn keeps_its_buffer(function: &Function) -> bool {
+    let has = matches!(function.cmb, Known::Value(Some(_)));
+    has && !matches!(function.pool, Known::Value(Some(_)))
 }
 
 /// A capture's bytes. One that is larger than any capture is read one byte too far, which its parser

@@ -29,7 +29,8 @@ pub struct System {
     pub kernel: Known<KernelVersion>,
     /// How it was built.
     pub config: Known<KernelConfig>,
-    /// Whether its symbols have peer-to-peer DMA, where its configuration is unknown.
+    /// Whether its symbols have peer-to-peer DMA: looked for where its configuration is unknown and a memory buffer is
+    /// there that it does not lend.
     pub symbols: Known<bool>,
     /// What it was told at boot.
     pub boot: Known<BootParameters>,
@@ -70,6 +71,14 @@ impl System {
             Known::Unknown(_) => self.symbols,
         }
     }
+
+    /// Looks for peer-to-peer DMA among the kernel's symbols, if its configuration is unknown. There are a hundred
+    /// thousand of them, which takes the kernel a tenth of a second.
+    pub(crate) fn look_at_symbols(&mut self, tree: &dyn Tree) {
+        if self.config.value().is_none() {
+            self.symbols = kernel_config::has_p2pdma(tree);
+        }
+    }
 }
 
 /// Reads the system.
@@ -101,10 +110,7 @@ pub(crate) fn read(tree: &dyn Tree, notes: &mut Vec<Note>) -> System {
         Err(failure) => Known::Unknown(noted(boot::PATH, failure)),
     };
     let config = kernel_config::read(tree, release.value().map(AsRef::as_ref));
-    let symbols = match config {
-        Known::Value(_) => Known::Unknown(Cause::NotCaptured),
-        Known::Unknown(_) => kernel_config::has_p2pdma(tree),
-    };
+    let symbols = Known::Unknown(config.cause().unwrap_or(Cause::NotCaptured));
     System {
         architecture,
         cpu,

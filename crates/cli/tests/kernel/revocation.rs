@@ -9,13 +9,13 @@ fn meanwhile(act: &str) -> String {
     during("/dev/ssd1 /dev/ssd2 --length 128M --verify", act)
 }
 
-/// Copies something, and does something meanwhile. Says how long the copy went on after that, in hundredths of
+/// Copies something, and does something once a tenth of it, or what is wrong, has been said. Says how long the copy went on after that, in hundredths of
 /// a second. A copy that hangs is ended.
 fn during(copy: &str, act: &str) -> String {
     format!(
-        "p2pdma copy {copy} > /tmp/said 2>&1 & copy=$!; \
+        "rm -f /tmp/said; p2pdma copy {copy} --progress always > /tmp/said 2>&1 & copy=$!; \
          (sleep 90; echo HANGS; dmesg | tail -20; kill -9 $copy) & watch=$!; \
-         sleep 1; {act}; from=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
+         until [ -s /tmp/said ]; do sleep 0.05; done; {act}; from=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
          wait $copy; status=$?; to=$(cut -d\" \" -f1 /proc/uptime | tr -d .); \
          kill $watch; cat /tmp/said; echo took $((to - from)); exit $status"
     )

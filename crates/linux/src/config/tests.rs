@@ -173,3 +173,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_bridge_forwards_is_its_open_windows() {
+    let windows = |registers: &[(usize, &[u8])]| {
+        let mut bytes = port(256);
+        for (at, value) in registers {
+            bytes[*at..at + value.len()].copy_from_slice(value);
+        }
+        whole(bytes).windows()
+    };
+    // 0xfe00_0000 to 0xfe1f_ffff, and 0x70_0000_0000 to 0x70_07ff_ffff.
+    let memory: (usize, &[u8]) = (0x20, &[0x00, 0xfe, 0x10, 0xfe]);
+    let prefetchable: (usize, &[u8]) =
+        (0x24, &[0x01, 0x00, 0xf1, 0x07, 0x70, 0, 0, 0, 0x70, 0, 0, 0]);
+    let both = [0xfe00_0000..0xfe20_0000, 0x70_0000_0000..0x70_0800_0000];
+    assert_eq!(windows(&[memory, prefetchable]), both);
+    // Closed: the base is above the limit.
+    let closed: (usize, &[u8]) = (0x20, &[0xf0, 0xff, 0x00, 0x00]);
+    assert_eq!(windows(&[closed, prefetchable]), both[1..]);
+    // No bridge has none, and of what was not read nothing is said.
+    assert!(windows(&[memory, prefetchable, (0x0e, &[0x00])]).is_empty());
+    assert!(Config::new(port(0x20), Known::Value(256), Cause::NeedsRoot).windows().is_empty());
+}

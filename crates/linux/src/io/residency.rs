@@ -35,7 +35,8 @@ struct Cachestat {
 /// Its number is the same on all architectures that came after it was unified (asm-generic/unistd.h).
 const CACHESTAT: libc::c_long = 451;
 
-/// Bytes of a whole file that are in the page cache, or were pushed out of it; `None` before Linux 6.5.
+/// Bytes of a whole file that are in the page cache, or were pushed out of it; `None` before Linux 6.5, and
+/// for a file of somebody else's.
 #[expect(unsafe_code, reason = "a system call that no library wraps")]
 pub(super) fn cachestat(file: &File) -> io::Result<Option<u64>> {
     // A length of 0 is: to the end.
@@ -52,7 +53,8 @@ pub(super) fn cachestat(file: &File) -> io::Result<Option<u64>> {
     match error.raw_os_error() {
         // Of a file system without a page cache nothing is in it.
         Some(libc::EOPNOTSUPP) => Ok(Some(0)),
-        Some(libc::ENOSYS) => Ok(None),
+        // Since Linux 6.14 it asks for a file that the caller owns or may write (`can_do_cachestat()`, mm/filemap.c).
+        Some(libc::ENOSYS | libc::EPERM) => Ok(None),
         _ => Err(error),
     }
 }

@@ -148,15 +148,16 @@ fn lent(kind: MemoryKind, size: u64, address: Option<BusAddr>) -> LentMemory {
     LentMemory { kind, size, behind: None, address, published }
 }
 
-/// Where BARs are on the bus.
+/// What a bridge may route downstream: BARs, and the windows of bridges.
 fn windows(survey: &Survey) -> Vec<Range<u64>> {
+    let bridges = survey.functions.iter().flat_map(|function| function.config.windows());
     let bars = survey.functions.iter().filter_map(|function| function.bars.value()).flatten();
     let memory = bars.filter(|bar| bar.memory);
     let range = |bar: &p2pdma_linux::Bar| {
         let start = bar.address.0;
         Some(start..start.checked_add(*bar.size.value()?)?)
     };
-    memory.filter_map(range).collect()
+    memory.filter_map(range).chain(bridges).collect()
 }
 
 impl Platform for VfioPlatform {

@@ -82,11 +82,13 @@ impl Probe<'_> {
         for (offset, len) in self.shapes() {
             let before = self.by_host(len)?;
             let outcome = self.drain(offset, &complement(&before));
-            self.put_back(&before)?;
-            outcome?;
+            let restored = self.put_back(&before);
+            // Data that were lost say more than that they could not be put back either.
+            outcome.and(restored)?;
             probed.drains += 1;
             probed.bytes += len;
         }
+        self.client.flush()?;
         Ok(probed)
     }
 

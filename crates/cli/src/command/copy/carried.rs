@@ -72,6 +72,10 @@ impl Carried<'_> {
         platform: &dyn Platform,
         plan: &Plan,
     ) -> std::result::Result<(), Ended> {
+        // A probe overwrites the memory, which here is the source.
+        if plan.shape == Shape::OutOf {
+            return Ok(());
+        }
         let Some(part) = self.bound.scope.moved.ranges().first().cloned() else { return Ok(()) };
         self.probe_part(platform, plan, part)
             .map_err(|error| self.before(self.names.failure(error)))

@@ -213,6 +213,9 @@ impl Copy {
         if sink.is_volatile() {
             context.out.note(&format!("{} keeps nothing after this command", sink.text));
         }
+        // What the journal calls durable was flushed, and so was what a device of a real machine has taken.
+        let kept = !platform.is_modelled() && sink.is_device() && !sink.is_volatile();
+        let flush = self.flush || self.resume.is_some() || kept;
         let transfer = Transfer {
             platform: &platform,
             source,
@@ -225,8 +228,6 @@ impl Copy {
             target,
             begun,
         };
-        // What the journal calls durable was flushed.
-        let flush = self.flush || self.resume.is_some();
         transfer.run(context, &facts, self.verify, flush)
     }
 

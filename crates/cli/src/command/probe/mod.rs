@@ -17,6 +17,7 @@ use crate::args::State;
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
 use crate::operand::Operand;
 use crate::output::refusal;
 use crate::platform::AnyPlatform;
@@ -69,11 +70,16 @@ impl ProbeCommand {
             return Err(p2pdma::Error::Internal("a probe of host memory").into());
         };
         let (name, bdf) = (side.text.clone(), side.bdf());
+        // What was there is put back before a signal ends this.
+        let interrupt = Interrupt::watch()?;
         let outcome = self.probe(&*platform, side, &plan);
         let record = Record::new(&platform, bdf, id, &outcome);
         record.keep(&self.state, &context.out);
         let document = ProbeDocument::new(&name, bdf, id, &plan, &outcome);
         document.print(&context.out)?;
+        if interrupt.raised() {
+            return Err(Failure::interrupted().documented());
+        }
         outcome.map(drop).map_err(|failure| failure.documented())
     }
 

@@ -248,8 +248,8 @@ impl Platform for LinuxPlatform {
         let mut traffic = Traffic::default();
         for watched in self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             watched.moved.add_to(&mut traffic);
-            let seen = watched.watch.look().ok();
-            let staged = seen.and_then(|seen| seen.staged_since(&watched.before));
+            // A look that fails says nothing, and not that nothing was staged.
+            let staged = watched.watch.look().ok()?.staged_since(&watched.before);
             traffic.host_memory = traffic.host_memory.saturating_add(staged.unwrap_or(0));
         }
         traffic.root_ports = traffic.host_memory.saturating_add(traffic.peer_through_root);
