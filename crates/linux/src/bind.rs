@@ -194,7 +194,7 @@ pub fn uses(survey: &Survey, bdf: Bdf) -> Vec<String> {
         );
         let holders = device.holders.value().into_iter().flatten();
         uses.extend(holders.map(|holder| format!("{holder} is made of {name}")));
-        if is_claimed(name) {
+        if uses.is_empty() && is_claimed(name) {
             uses.push(format!("{name} is claimed by the kernel, or by another process"));
         }
     }
