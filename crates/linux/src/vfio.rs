@@ -9,7 +9,6 @@
 
 mod abi;
 mod bar;
-mod clock;
 mod device;
 mod error;
 mod function;

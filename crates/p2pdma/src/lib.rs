@@ -36,7 +36,6 @@
 mod client;
 pub mod doctor;
 mod error;
-mod host_clock;
 mod memory;
 mod models;
 mod pattern;
@@ -47,7 +46,6 @@ mod transfer;
 
 pub use client::HostClient;
 pub use error::Error;
-pub use host_clock::HostClock;
 pub use memory::{PeerMemory, ProviderKind};
 pub use platform::{
     Attachment, Capabilities, Client, Done, FabricPlatform, Footing, LinuxPlatform, Op, Platform,
@@ -65,6 +63,7 @@ pub use transfer::{
 pub use p2pdma_devices as devices;
 pub use p2pdma_fabric as fabric;
 pub use p2pdma_linux as linux;
+pub use p2pdma_linux::HostClock;
 pub use p2pdma_pci::lists;
 pub use p2pdma_pci::machine;
 pub use p2pdma_pci::topology;

@@ -15,10 +15,10 @@ use p2pdma_spec::pci::config::offset;
 
 use super::Space;
 use super::bar::VfioBar;
-use super::clock::RealClock;
 use super::device::Device;
 use super::interrupt::Line;
 use super::mapping::Mapping;
+use crate::HostClock;
 
 /// Mappings are of whole pages.
 const PAGE: usize = 4096;
@@ -27,13 +27,13 @@ const PAGE: usize = 4096;
 pub struct VfioFunction {
     device: Arc<Device>,
     config: VfioConfig,
-    clock: RealClock,
+    clock: HostClock,
 }
 
 impl VfioFunction {
     pub(super) fn new(device: Arc<Device>) -> Self {
         let config = VfioConfig(Arc::clone(&device));
-        Self { device, config, clock: RealClock::new() }
+        Self { device, config, clock: HostClock::new() }
     }
 
     fn space(&self) -> &Arc<Space> {

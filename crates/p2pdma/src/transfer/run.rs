@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 use p2pdma_pci::{Clock as _, Duration, Instant};
 
-use crate::host_clock::HostClock;
+use crate::HostClock;
 use crate::memory::PeerMemory;
 use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
 use crate::transfer::extents::Extents;

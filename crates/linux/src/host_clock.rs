@@ -2,7 +2,8 @@
 
 use p2pdma_pci::{Clock, Duration, Instant};
 
-/// A clock that counts real time since it was made. Waiting by it spins.
+/// A clock that counts real time since it was made. Waiting by it lets others run: whoever else is to run on this
+/// processor may be what is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct HostClock {
     began: std::time::Instant,
@@ -24,7 +25,7 @@ impl Clock for HostClock {
     }
 
     fn relax(&self) {
-        std::hint::spin_loop();
+        std::thread::yield_now();
     }
 }
 
