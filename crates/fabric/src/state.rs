@@ -199,6 +199,9 @@ const LONGEST_IDLE: Duration = Duration::from_millis(1);
 const MOST_UNNOTICED: u32 = 16;
 const LONGEST_UNNOTICED: Duration = Duration::from_micros(1);
 
+/// At most so many events happen while the processor looks at something: there may be no end of them.
+const MOST_UNSEEN: u32 = 256;
+
 impl State {
     pub(crate) fn new(machine: Machine) -> Self {
         let channels = match &machine.timing {
@@ -286,9 +289,24 @@ impl State {
         self.noticed = false;
         for _ in 0..MOST_UNNOTICED {
             self.step();
-            if self.noticed || !is_within(self, LONGEST_UNNOTICED) {
+            if self.noticed {
+                return self.look();
+            }
+            if !is_within(self, LONGEST_UNNOTICED) {
                 return;
             }
+        }
+    }
+
+    /// The processor looks at what a device has just written, which its caches do not have: meanwhile the
+    /// machine goes on.
+    fn look(&mut self) {
+        let until = self.now() + self.machine.model(|model| model.host_memory);
+        for _ in 0..MOST_UNSEEN {
+            if self.events.next_at().is_none_or(|at| at > until) {
+                return self.events.advance(until);
+            }
+            self.step();
         }
     }
 

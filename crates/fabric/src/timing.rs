@@ -39,7 +39,8 @@ pub struct TimingModel {
     pub root_hop: Duration,
     /// From a device's core to its link, and back.
     pub endpoint: Duration,
-    /// A read or write of host memory, without the channel's occupancy.
+    /// A read or write of host memory, without the channel's occupancy; and what a processor that polls
+    /// needs to see what a device has just written, which its caches do not have.
     pub host_memory: Duration,
     /// How many channels host memory has, interleaved every 4 KiB.
     pub host_channels: u32,

@@ -190,15 +190,25 @@ impl Stage {
         name: &str,
         action: impl FnOnce(&mut Port<'_>) -> T + Send + 'static,
     ) -> T {
+        let result = self.begin(name, action);
+        while result.lock().unwrap().is_none() {
+            assert!(self.fabric.step(), "the puppet was not reached");
+        }
+        result.lock().unwrap().take().unwrap()
+    }
+
+    /// The same, without waiting: what it returned is there when it has.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        name: &str,
+        action: impl FnOnce(&mut Port<'_>) -> T + Send + 'static,
+    ) -> Arc<Mutex<Option<T>>> {
         let result = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&result);
         let boxed: Action = Box::new(move |port| *slot.lock().unwrap() = Some(action(port)));
         self.puppet(name).script.lock().unwrap().actions.push(boxed);
         let function = self.fabric.open(self.bdf(name)).unwrap();
         function.map_bar(BarIndex::ZERO).unwrap().write32(0, 1).unwrap();
-        while result.lock().unwrap().is_none() {
-            assert!(self.fabric.step(), "the puppet was not reached");
-        }
-        result.lock().unwrap().take().unwrap()
+        result
     }
 }

@@ -1,6 +1,6 @@
 //! Modelled time: what transfers cost, and that two runs cost the same.
 
-use p2pdma_fabric::{Attributes, Builder, Timing, TimingModel};
+use p2pdma_fabric::{Attributes, Builder, TimerId, Timing, TimingModel};
 use p2pdma_pci::machine::PeerPolicy;
 use p2pdma_pci::topology::{IommuMode, Link, LinkStatus};
 use p2pdma_pci::{Clock as _, Duration, Function as _, Instant, Iova};
@@ -131,6 +131,30 @@ fn without_a_timing_model_nothing_takes_time() {
     assert_eq!(write_time(&stage, 1 << 20), Duration::ZERO);
     assert_eq!(stage.fabric.clock().now(), Instant::ZERO);
     assert!(stage.fabric.start_stream().is_none());
+}
+
+#[test]
+fn a_processor_that_polls_sees_what_was_written_after_a_look() {
+    let model = TimingModel::default();
+    let stage = timed(LinkSpeed::GEN4, LinkWidth::X4, model);
+    stage.set_bus_master("a", true);
+    let memory = stage.fabric.open(stage.bdf("a")).unwrap().alloc_dma(4096).unwrap();
+    let at = memory.iova();
+    let [within, beyond] = [model.host_memory, model.host_memory + Duration::from_nanos(1)];
+    let wrote = stage.begin("a", move |port| {
+        port.write(at, &[1; 16], Attributes::CONTROL).unwrap();
+        port.wake_at(port.now() + within, TimerId(1));
+        port.wake_at(port.now() + beyond, TimerId(2));
+        port.now()
+    });
+    let clock = stage.fabric.clock();
+    clock.relax();
+    let wrote = wrote.lock().unwrap().unwrap();
+    assert_eq!(clock.now().since(wrote), model.host_memory);
+    let woken = || std::mem::take(&mut stage.puppet("a").script.lock().unwrap().woken);
+    assert_eq!(woken(), [TimerId(1)]);
+    clock.relax();
+    assert_eq!(woken(), [TimerId(2)]);
 }
 
 #[test]
