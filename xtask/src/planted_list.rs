@@ -371,6 +371,15 @@ const BUGS: &[Bug] = &[
         filter: "doorbell",
     },
     Bug {
+        what: "nvme: shadow doorbells of a new queue go on where an earlier one's ended",
+        file: "crates/nvme/src/queue/doorbell.rs",
+        right: "        Ok(self.shadow.as_ref().map_or(Ok(()), ShadowDoorbell::restart)?)\n",
+        wrong: "        let _ = ShadowDoorbell::restart;\n        Ok(())\n",
+        package: "p2pdma-nvme",
+        tests: "--test=nvme",
+        filter: "shadow",
+    },
+    Bug {
         what: "nvme: a list's page is full without a pointer to the next",
         file: "crates/nvme/src/prp.rs",
         right: "if writer.is_last_of_page()? && rest > 1 {",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use p2pdma_mem::SharedMemory;
 
-use crate::{Bar, BarIndex, Bdf, Clock, ConfigSpace, Error, Iova, Lease, PeerWindow};
+use crate::{Bar, BarIndex, Bdf, Clock, ConfigSpace, Duration, Error, Iova, Lease, PeerWindow};
 
 /// One PCI function, opened for a driver: the seam between drivers and platforms.
 ///
@@ -124,6 +124,14 @@ impl fmt::Debug for DmaBuffer {
 pub trait InterruptLine: Send + Sync {
     /// How many came since the last call.
     fn take(&self) -> u64;
+
+    /// Lets this thread sleep until one has come that was not taken, for at most `limit`. One that came
+    /// before the call counts: whoever takes, looks, finds nothing and then sleeps misses none. `false` if
+    /// the line cannot be slept at; whoever waits then lets time pass by the function's clock.
+    fn sleep(&self, limit: Duration) -> bool {
+        let _ = limit;
+        false
+    }
 }
 
 /// An interrupt vector, opened.
@@ -149,6 +157,13 @@ impl Interrupt {
     #[must_use]
     pub fn take(&self) -> u64 {
         self.line.take()
+    }
+
+    /// Sleeps until an interrupt has come that was not taken, for at most `limit`: see
+    /// [`InterruptLine::sleep`].
+    #[must_use]
+    pub fn sleep(&self, limit: Duration) -> bool {
+        self.line.sleep(limit)
     }
 }
 

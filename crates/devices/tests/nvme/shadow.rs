@@ -129,6 +129,29 @@ fn a_tail_that_moves_meanwhile_is_seen() {
     assert_eq!(shadow.rung, 1);
 }
 
+/// A register's value that no queue can have is told of, although it is the buffer's that counts.
+#[test]
+fn nonsense_in_the_register() {
+    let mut shadow = Shadow::new();
+    for (commands, ring) in [(0, true), (3, false)] {
+        for _ in 0..commands {
+            shadow.host.io[0].push(SubmissionEntry::new(NvmOpcode::FLUSH, 1));
+        }
+        let tail = shadow.host.io[0].tail;
+        shadow.doorbells.memory().write_value(TAIL, &tail.to_le_bytes()).unwrap();
+        if ring {
+            shadow.host.ring_tail(1, 0xFFFF);
+        } else {
+            shadow.host.ring_head(1, 0xFFFF);
+        }
+        shadow.host.settle();
+        assert!(shadow.host.io[0].pop().is_none() && !shadow.host.csts().cfs());
+    }
+    shadow.host.ring_tail(1, shadow.host.io[0].tail);
+    shadow.host.settle();
+    assert_eq!(std::iter::from_fn(|| shadow.host.io[0].pop()).count(), 3);
+}
+
 /// A full completion queue: the controller asks for a ring when the head moves.
 #[test]
 fn a_full_queue_goes_on_when_the_head_is_rung() {

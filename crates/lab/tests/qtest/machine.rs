@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Model,
     /// QEMU's controllers, by qtest.
     Qemu,
+    /// The same in a QEMU without qtest's accelerator.
+    Stopped,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
                 FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::kernel()).unwrap(),
             )),
             Self::Qemu => Box::new(QtestMachine::new(&machine)),
+            Self::Stopped => Box::new(QtestMachine::stopped(&machine)),
         }
     }
 }
@@ -91,6 +94,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Model => "model",
             Self::Qemu => "QEMU",
+            Self::Stopped => "QEMU with stopped processors",
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use p2pdma_pci::InterruptLine;
-use rustix::event::{EventfdFlags, eventfd};
+use p2pdma_pci::{Duration, InterruptLine};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 
 /// A vector's count.
 pub(super) struct Line(OwnedFd);
@@ -27,6 +28,19 @@ impl InterruptLine for Line {
             _ => 0,
         }
     }
+
+    /// The count that is not read yet keeps the file readable (eventfd(2)), so that none is slept through.
+    fn sleep(&self, limit: Duration) -> bool {
+        let nanos = limit.picos().div_ceil(1000);
+        let (Ok(tv_sec), Ok(tv_nsec)) =
+            (i64::try_from(nanos / 1_000_000_000), i64::try_from(nanos % 1_000_000_000))
+        else {
+            return false;
+        };
+        let mut files = [PollFd::new(&self.0, PollFlags::IN)];
+        // Woken by a signal, the caller looks once more than it had to.
+        matches!(poll(&mut files, Some(&Timespec { tv_sec, tv_nsec })), Ok(_) | Err(Errno::INTR))
+    }
 }
 
 #[cfg(test)]
@@ -41,5 +55,41 @@ mod tests {
             rustix::io::write(line.eventfd(), &1_u64.to_ne_bytes()).unwrap();
         }
         assert_eq!((line.take(), line.take()), (3, 0));
+    }
+
+    /// A sleeper is woken by every interrupt, whether it came before the sleep, in it, or between the look
+    /// and the sleep; and by none that was taken.
+    #[test]
+    fn no_interrupt_is_slept_through() {
+        const COUNT: u64 = 2000;
+        let line = std::sync::Arc::new(Line::new().unwrap());
+        let long = Duration::from_millis(60_000);
+        let begin = std::time::Instant::now();
+        let device = std::sync::Arc::clone(&line);
+        let done = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let taken = std::sync::Arc::clone(&done);
+        let device = std::thread::spawn(move || {
+            for sent in 1..=COUNT {
+                rustix::io::write(device.eventfd(), &1_u64.to_ne_bytes()).unwrap();
+                // Now and then the sleeper has to be asleep, and now and then it must not be.
+                while sent % 3 == 0 && taken.load(std::sync::atomic::Ordering::Acquire) < sent {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let (mut seen, mut sleeps) = (0, 0_u64);
+        while seen < COUNT {
+            assert!(line.sleep(long));
+            sleeps += 1;
+            seen += line.take();
+            done.store(seen, std::sync::atomic::Ordering::Release);
+        }
+        device.join().unwrap();
+        println!("{seen} interrupts in {sleeps} sleeps");
+        // None was ended by its limit.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60) && seen == COUNT);
+        let begin = std::time::Instant::now();
+        assert!(line.sleep(Duration::from_millis(5)));
+        assert!(begin.elapsed() >= std::time::Duration::from_millis(5) && line.take() == 0);
     }
 }

@@ -23,13 +23,13 @@ use p2pdma_spec::nvme::queue::{
 use zerocopy::FromBytes;
 
 pub use feature::Setting;
-pub(crate) use queues::{Creation, Shadow};
+pub(crate) use queues::Creation;
 
 use crate::cmb::CmbMemory;
 use crate::data::Lists;
 use crate::memory::QueueMemory;
 use crate::pmr::PmrMemory;
-use crate::queue::{CompletionQueue, Doorbell, RawPair, SubmissionQueue};
+use crate::queue::{CompletionQueue, Doorbell, RawPair, Shadow, SubmissionQueue};
 use crate::registers::{Capabilities, Registers};
 use crate::shared::Shared;
 use crate::time::Deadline;
@@ -63,7 +63,7 @@ pub(crate) struct Admin {
     pub(crate) plan: Plan,
     /// Which I/O queues are in use; number 1 is the first.
     queues: Vec<bool>,
-    shadow: Option<Shadow>,
+    pub(crate) shadow: Shadow,
     pub(crate) cmb: Option<Arc<CmbMemory>>,
     pub(crate) pmr: Option<Arc<PmrMemory>>,
 }
@@ -135,7 +135,7 @@ impl Admin {
         let memory = |entry: usize| -> Result<QueueMemory, Error> {
             Ok(QueueMemory::Host(function.alloc_dma(entries as usize * entry)?))
         };
-        let bell = |offset| Doorbell::new(registers.bar.clone(), offset, None);
+        let bell = |offset| Doorbell::new(registers.bar.clone(), offset);
         let sq = bell(capabilities.submission_doorbell(ADMIN_QID));
         let cq = bell(capabilities.completion_doorbell(ADMIN_QID));
         let sq = SubmissionQueue::new(memory(SUBMISSION_ENTRY_SIZE)?, entries, sq)?;
@@ -147,7 +147,7 @@ impl Admin {
             unarmed: 0,
             plan: Plan::default(),
             queues: Vec::new(),
-            shadow: None,
+            shadow: Shadow::default(),
             cmb: None,
             pmr: None,
         })
@@ -158,7 +158,6 @@ impl Admin {
         drop(self.raw.lose_all());
         self.raw.restart()?;
         self.unarmed = 0;
-        self.shadow = None;
         Ok(())
     }
 

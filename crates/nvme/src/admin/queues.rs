@@ -1,19 +1,19 @@
 //! Creation and deletion of I/O queues, shadow doorbells, and Abort (NVMe Base 2.1 §5.2, §5.1.1).
 
-use p2pdma_mem::OutOfBounds;
-use p2pdma_pci::{DmaBuffer, Iova};
+use std::sync::Arc;
+
+use p2pdma_pci::Iova;
 use p2pdma_spec::nvme::admin::{
     AbortCdw10, AbortResult, AdminOpcode, CreateCompletionQueueCdw11, CreateQueueCdw10,
     CreateSubmissionQueueCdw11, DeleteQueueCdw10,
 };
 use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
-use p2pdma_spec::nvme::registers::offset::DOORBELLS;
 use p2pdma_spec::nvme::status::Status;
 
 use super::{Admin, AdminData, Request};
-use crate::queue::{Doorbell, ShadowDoorbell};
+use crate::Error;
+use crate::queue::{Shadow, ShadowBuffers};
 use crate::shared::Shared;
-use crate::{Error, PAGE};
 
 /// What a pair of queues is created from.
 #[derive(Debug, Clone, Copy)]
@@ -23,27 +23,6 @@ pub(crate) struct Creation {
     pub(crate) sq: Iova,
     pub(crate) cq: Iova,
     pub(crate) vector: Option<u16>,
-}
-
-/// The buffers that mirror the doorbells: a page each (NVMe Base 2.1 §5.2.5).
-#[derive(Debug)]
-pub(crate) struct Shadow {
-    values: DmaBuffer,
-    events: DmaBuffer,
-}
-
-impl Shadow {
-    /// The place of the doorbell at an offset in BAR 0, set to 0; `None` if the page ends before it.
-    fn doorbell(&self, register: u64) -> Result<Option<ShadowDoorbell>, OutOfBounds> {
-        let place = register.checked_sub(DOORBELLS).filter(|at| at + 4 <= PAGE);
-        let Some(offset) = place.and_then(|at| usize::try_from(at).ok()) else {
-            return Ok(None);
-        };
-        let (values, events) = (self.values.memory().clone(), self.events.memory().clone());
-        values.fill(offset, 4, 0)?;
-        events.fill(offset, 4, 0)?;
-        Ok(Some(ShadowDoorbell { values, events, offset }))
-    }
 }
 
 impl Admin {
@@ -76,32 +55,24 @@ impl Admin {
 }
 
 impl Shared {
-    /// The doorbell of a queue that is about to be created, at its offset in BAR 0.
-    pub(crate) fn doorbell(&self, admin: &Admin, register: u64) -> Result<Doorbell, Error> {
-        let shadow = match &admin.shadow {
-            Some(shadow) => shadow.doorbell(register)?,
-            None => None,
-        };
-        Ok(Doorbell::new(self.registers.bar.clone(), register, shadow))
-    }
-
-    /// Gives the controller shadow doorbells. The admin queue goes on with its registers.
+    /// Gives the controller shadow doorbells, the same after every reset. The admin queue goes on with its
+    /// registers.
     pub(crate) fn configure_shadow(&self, admin: &mut Admin) -> Result<(), Error> {
-        let page = 4096;
-        let values = self.function.alloc_dma(page)?;
-        let events = self.function.alloc_dma(page)?;
+        let buffers = match admin.shadow.buffers.take() {
+            Some(buffers) => buffers,
+            None => Arc::new(ShadowBuffers::new(&*self.function)?),
+        };
         let mut entry = SubmissionEntry::new(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0);
-        entry.dptr = DataPointer::prp(values.iova().0, events.iova().0);
+        entry.dptr = buffers.data_pointer();
         // The controller may use them from now on, whatever becomes of the command.
-        admin.shadow = Some(Shadow { values, events });
+        admin.shadow = Shadow { buffers: Some(buffers), accepted: false };
         match self.command(admin, entry) {
-            Ok(_) => Ok(()),
-            Err(Error::Admin { .. }) => {
-                admin.shadow = None;
-                Ok(())
-            }
-            Err(error) => Err(error),
+            Ok(_) => admin.shadow.accepted = true,
+            // It offered them: what it says now may be wrong.
+            Err(Error::Admin { .. }) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     fn command(&self, admin: &mut Admin, entry: SubmissionEntry) -> Result<u32, Error> {

@@ -24,7 +24,7 @@ pub(crate) struct CompletionQueue {
     lap: u64,
     /// The index that the controller knows.
     told: u32,
-    doorbell: Doorbell,
+    pub(super) doorbell: Doorbell,
     pub(super) memory: QueueMemory,
 }
 
@@ -143,7 +143,7 @@ impl CompletionQueue {
     /// Whether so much was taken that the controller should know.
     #[inline]
     pub(super) fn is_due(&self) -> bool {
-        self.untold() > self.entries / 4
+        self.untold() > self.entries / 2
     }
 
     /// Tells the controller of all entries that were taken. There were never as many as the queue has:

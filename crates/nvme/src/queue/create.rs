@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use p2pdma_spec::nvme::queue::{COMPLETION_ENTRY_SIZE, MIN_ENTRIES, SUBMISSION_ENTRY_SIZE};
 
-use super::{CompletionQueue, Presence, QueuePair, RawPair, SubmissionQueue};
+use super::{CompletionQueue, Doorbell, Presence, QueuePair, RawPair, SubmissionQueue};
 use crate::admin::{Admin, Creation};
 use crate::cmb::{CmbMemory, CmbRange, QUEUE_ALIGN};
 use crate::data::Lists;
@@ -41,12 +41,10 @@ impl Controller {
             self.limits.max_transfer
         };
         let qid = admin.take_queue().ok_or(Error::NoQueue { bdf, count })?;
-        let bell = |register| shared.doorbell(&admin, register);
-        let bells = bell(shared.capabilities.submission_doorbell(qid))
-            .and_then(|sq| Ok((sq, bell(shared.capabilities.completion_doorbell(qid))?)));
-        let (sq_bell, cq_bell) = bells?;
-        let sq = SubmissionQueue::new(sq, entries, sq_bell)?;
-        let cq = CompletionQueue::new(cq, entries, cq_bell)?;
+        let bell = |register| Doorbell::new(shared.registers.bar.clone(), register);
+        let capabilities = &shared.capabilities;
+        let sq = SubmissionQueue::new(sq, entries, bell(capabilities.submission_doorbell(qid)))?;
+        let cq = CompletionQueue::new(cq, entries, bell(capabilities.completion_doorbell(qid)))?;
         let stride = Lists::stride(max_transfer).unwrap_or(0);
         let mut pair = QueuePair {
             raw: RawPair::new(bdf, qid, sq, cq),
@@ -111,6 +109,7 @@ impl Controller {
 impl<T> QueuePair<T> {
     /// Tells the controller of the queues.
     pub(super) fn create(&mut self, admin: &mut Admin) -> Result<(), Error> {
+        self.raw.mirror(&admin.shadow)?;
         let (sq, cq) = self.raw.memory();
         let creation = Creation {
             qid: self.raw.qid,

@@ -13,7 +13,7 @@ pub use pair::{CommandId, Completion, QueuePair};
 pub use recover::Recovery;
 
 pub(crate) use completion::CompletionQueue;
-pub(crate) use doorbell::{Doorbell, ShadowDoorbell};
+pub(crate) use doorbell::{Doorbell, Shadow, ShadowBuffers};
 use pair::Presence;
 pub(crate) use raw::RawPair;
 pub(crate) use submission::SubmissionQueue;

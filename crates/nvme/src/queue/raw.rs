@@ -6,7 +6,7 @@ use p2pdma_spec::nvme::status::{CompletionStatus, Status};
 
 use super::completion::Success;
 use super::slots::Slots;
-use super::{CompletionQueue, SubmissionQueue};
+use super::{CompletionQueue, Shadow, SubmissionQueue};
 use crate::memory::QueueMemory;
 use crate::{Cause, Error, Failure, Violation};
 
@@ -252,6 +252,12 @@ impl<T> RawPair<T> {
         self.cq.restart(self.sq.written())?;
         self.broken = None;
         Ok(())
+    }
+
+    /// Goes on with these shadow doorbells, or none: before the controller is told of the queues.
+    pub(crate) fn mirror(&mut self, shadow: &Shadow) -> Result<(), Error> {
+        self.sq.doorbell.mirror(shadow)?;
+        self.cq.doorbell.mirror(shadow)
     }
 
     /// Where the controller finds the two queues.

@@ -32,7 +32,7 @@ pub(crate) struct SubmissionQueue {
     known: u64,
     /// The tail that the controller knows.
     rung: u32,
-    doorbell: Doorbell,
+    pub(super) doorbell: Doorbell,
     pub(super) memory: QueueMemory,
 }
 

@@ -223,6 +223,11 @@ fn shadow_doorbells_replace_most_writes() {
     let commands = exercise(&machine, &controller, &QueueOptions::entries(17));
     let writes = machine.device(|device| device.doorbells) - before;
     println!("commands: {commands}, doorbell writes with shadows: {writes}");
+    assert!(2 * writes < commands);
+    // Queues of the same number, at an index where the one before was not: they begin at 0 all the same.
+    for entries in [5, 33, 2] {
+        exercise(&machine, &controller, &QueueOptions::entries(entries));
+    }
     drop(controller);
     assert_eq!((machine.held(), machine.strays()), (0, 0));
 }

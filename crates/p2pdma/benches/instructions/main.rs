@@ -79,7 +79,10 @@ fn copies(timing: &str, batches: u64) {
 fn commands(batches: u64) {
     let fabric = machine::machine(2, "null", "translate");
     let function: Arc<dyn Function> = Arc::new(fabric.open(fabric.find("d0-0").unwrap()).unwrap());
-    let controller = Controller::open(function, Options::default()).unwrap();
+    // As hardware does it, which hardly ever offers shadow doorbells; a last word has them used.
+    let shadow_doorbells = std::env::args().any(|word| word == "shadow");
+    let options = Options { shadow_doorbells, ..Options::default() };
+    let controller = Controller::open(function, options).unwrap();
     let namespace = controller.namespace(1).unwrap();
     let mut queue = controller.queue_pair(&QueueOptions::entries(64)).unwrap();
     let pool = controller.alloc_dma(4096 * DEPTH as usize).unwrap();

@@ -28,7 +28,9 @@ impl Reader {
     pub(crate) fn new(fabric: &Fabric, name: &str) -> Self {
         let function = fabric.open(fabric.find(name).unwrap()).unwrap();
         let function: Arc<dyn Function> = Arc::new(function);
-        let controller = Controller::open(function, Options::default()).unwrap();
+        // As hardware does it, which hardly ever offers shadow doorbells.
+        let options = Options { shadow_doorbells: false, ..Options::default() };
+        let controller = Controller::open(function, options).unwrap();
         let namespace = controller.namespace(1).unwrap();
         let queue = controller.queue_pair(&QueueOptions::entries(64)).unwrap();
         let buffer = controller.alloc_dma(BLOCK * DEPTH).unwrap();

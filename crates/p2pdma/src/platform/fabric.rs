@@ -96,7 +96,9 @@ impl FabricPlatform {
             let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
             return Err(Error::NotNvme { bdf, name });
         }
-        let controller = Controller::open(self.function(bdf)?, Options::default())?;
+        // The models stand for hardware, which hardly ever offers shadow doorbells.
+        let options = Options { shadow_doorbells: false, ..Options::default() };
+        let controller = Controller::open(self.function(bdf)?, options)?;
         controllers.insert(bdf, controller.clone());
         Ok(controller)
     }

@@ -15,23 +15,19 @@ impl Engine {
         let Some(queue) = self.queues.submission(id) else {
             return self.refuse_doorbell(AsyncErrorInfo::INVALID_DOORBELL_REGISTER);
         };
-        let moved = match shadow {
+        let outcome = match shadow {
             // What counts is the buffer, which is never older than the doorbell.
-            Some(_) => true,
-            None => match queue.set_tail(tail) {
-                Ok(()) => true,
-                Err(info) => {
-                    self.refuse_doorbell(info);
-                    false
-                }
-            },
+            Some(_) if tail < queue.size => Ok(()),
+            Some(_) => Err(AsyncErrorInfo::INVALID_DOORBELL_VALUE),
+            None => queue.set_tail(tail),
         };
-        if moved {
-            if shadow.is_some() {
-                self.look_at_tail(env, id);
-            }
-            self.admit(env, id);
+        if let Err(info) = outcome {
+            return self.refuse_doorbell(info);
         }
+        if shadow.is_some() {
+            self.look_at_tail(env, id);
+        }
+        self.admit(env, id);
     }
 
     /// A submission queue has commands: it has its turn at once if none other waits.
@@ -54,7 +50,7 @@ impl Engine {
         let Some(queue) = self.queues.completion(id) else {
             return self.refuse_doorbell(AsyncErrorInfo::INVALID_DOORBELL_REGISTER);
         };
-        if shadow.is_some() {
+        if shadow.is_some() && head < queue.size {
             self.look_at_head(env, id);
         } else if let Err(info) = queue.set_head(head) {
             return self.refuse_doorbell(info);
@@ -68,8 +64,13 @@ impl Engine {
         if queue.room == 0 || queue.starved.is_empty() {
             return;
         }
-        for id in std::mem::take(&mut queue.starved) {
+        let mut fed = std::mem::take(&mut queue.starved);
+        for id in fed.drain(..) {
             self.unpark(id);
+        }
+        // The memory serves those that starve next.
+        if let Some(queue) = self.queues.completion(cqid) {
+            queue.starved = fed;
         }
     }
 

@@ -9,7 +9,7 @@ use crate::machine::Machine;
 
 /// Fills and empties a queue in growing batches until `count` commands went through; every completion is
 /// the right one, once.
-fn exercise(bench: &Bench, options: &QueueOptions, count: u64) -> u64 {
+pub(super) fn exercise(bench: &Bench, options: &QueueOptions, count: u64) -> u64 {
     let buffer = bench.controller.alloc_dma(4096).unwrap();
     let mut queue: QueuePair<u64> = bench.controller.queue_pair(options).unwrap();
     let (mut next, mut done) = (0, BTreeSet::new());
@@ -32,7 +32,7 @@ fn exercise(bench: &Bench, options: &QueueOptions, count: u64) -> u64 {
 }
 
 /// Lists take memory that these queues do not need.
-fn short() -> Options {
+pub(super) fn short() -> Options {
     Options { max_transfer: 4096, ..Options::default() }
 }
 
@@ -69,35 +69,6 @@ pub(crate) fn in_the_memory_buffer(machine: &dyn Machine) -> String {
     let refused = bench.controller.queue_pair::<()>(&options);
     assert!(matches!(refused, Err(Error::Unsupported { .. })));
     format!("{} depths, {commands} commands", depths.len())
-}
-
-pub(crate) fn interrupts(machine: &dyn Machine) -> String {
-    let bench = Bench::with(machine, "nvme0", 1, short());
-    let last = bench.controller.vectors().unwrap() - 1;
-    let mut commands = 0;
-    for vector in [0, 1, last] {
-        let options = QueueOptions { vector: Some(vector), ..QueueOptions::entries(32) };
-        commands += exercise(&bench, &options, 200);
-        let options = QueueOptions { vector: Some(vector), ..QueueOptions::entries(8) };
-        let mut queue: QueuePair<()> = bench.controller.queue_pair(&options).unwrap();
-        let buffer = bench.controller.alloc_dma(4096).unwrap();
-        let line = bench.controller.function().interrupt(vector).unwrap();
-        let read = bench.namespace.read(0, 1).unwrap();
-        queue.submit(&read, Data::from(&buffer), ()).unwrap();
-        queue.ring().unwrap();
-        // The message is seen by whoever opened the vector last.
-        let clock = bench.controller.function().clock();
-        let begin = clock.now();
-        while line.take() == 0 {
-            assert!(clock.now().since(begin) < PATIENCE, "vector {vector} says nothing");
-            clock.relax();
-        }
-        assert!(queue.wait(PATIENCE).unwrap().unwrap().outcome.is_ok());
-        commands += 1;
-    }
-    let beyond = QueueOptions { vector: Some(last + 1), ..QueueOptions::default() };
-    assert!(bench.controller.queue_pair::<()>(&beyond).is_err());
-    format!("3 vectors, {commands} commands")
 }
 
 pub(crate) fn all_at_once(machine: &dyn Machine) -> String {

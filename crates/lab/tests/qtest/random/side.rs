@@ -44,7 +44,8 @@ pub(crate) struct Side {
 impl Side {
     pub(crate) fn new(machine: &dyn Machine) -> Self {
         // No event requests: events come when they want to.
-        let options = Options { async_events: 0, ..Options::default() };
+        // Its queue is ours, which rings registers alone.
+        let options = Options { async_events: 0, shadow_doorbells: false, ..Options::default() };
         let controller = machine.open_with("nvme0", options);
         let bar = controller.function().map_bar(BarIndex::ZERO).unwrap();
         let alloc = |len: u64| controller.alloc_dma(usize::try_from(len).unwrap()).unwrap();

@@ -17,7 +17,7 @@ use p2pdma_pci::{Bdf, Function};
 
 use enumerate::Found;
 use function::QtestFunction;
-use qemu::Qemu;
+use qemu::{Processors, Qemu};
 
 /// A machine in QEMU, enumerated. QEMU ends with it.
 pub(crate) struct QtestMachine {
@@ -30,9 +30,23 @@ pub(crate) struct QtestMachine {
 impl QtestMachine {
     /// Starts a machine and enumerates it.
     pub(crate) fn new(machine: &Machine) -> Self {
+        Self::started(machine, Qemu::start)
+    }
+
+    /// The same, with processors that are stopped.
+    pub(crate) fn stopped(machine: &Machine) -> Self {
+        Self::started(machine, |provisions, plan| {
+            Qemu::start_with(provisions, plan, Processors::Stopped)
+        })
+    }
+
+    fn started(
+        machine: &Machine,
+        start: impl FnOnce(&Provisions, &Plan) -> Result<Qemu, qemu::Error>,
+    ) -> Self {
         let plan = Plan::new(machine, Arch::X86_64).unwrap();
         let topology = Arc::new(plan.topology().unwrap());
-        let qemu = Qemu::start(provisions(), &plan).unwrap_or_else(|error| panic!("{error}"));
+        let qemu = start(provisions(), &plan).unwrap_or_else(|error| panic!("{error}"));
         let qemu = Arc::new(qemu);
         let found = enumerate::enumerate(&qemu).unwrap();
         if let Some(fault) = qemu.fault() {

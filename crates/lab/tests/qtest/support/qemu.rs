@@ -35,6 +35,15 @@ pub(crate) enum Error {
     Wire(#[from] wire::Error),
 }
 
+/// What a machine without a guest has instead of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Processors {
+    /// qtest's accelerator, which runs nothing.
+    None,
+    /// Emulated ones that never begin.
+    Stopped,
+}
+
 /// A running QEMU, driven by qtest.
 pub(crate) struct Qemu {
     child: Mutex<Child>,
@@ -47,18 +56,26 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// Starts it on a machine: without an accelerator, or, where it was built without qtest's, with
+    /// Starts it on a machine: without processors, or, where it was built without qtest's accelerator, with
     /// processors that are stopped.
     pub(crate) fn start(provisions: &Provisions, plan: &Plan) -> Result<Self, Error> {
-        match Self::start_with(provisions, plan, &["-accel", "qtest"]) {
+        match Self::start_with(provisions, plan, Processors::None) {
             Err(Error::Ended { said, .. }) if said.contains("invalid accelerator") => {
-                Self::start_with(provisions, plan, &["-accel", "tcg", "-S"])
+                Self::start_with(provisions, plan, Processors::Stopped)
             }
             result => result,
         }
     }
 
-    fn start_with(provisions: &Provisions, plan: &Plan, accel: &[&str]) -> Result<Self, Error> {
+    pub(crate) fn start_with(
+        provisions: &Provisions,
+        plan: &Plan,
+        processors: Processors,
+    ) -> Result<Self, Error> {
+        let accel: &[&str] = match processors {
+            Processors::None => &["-accel", "qtest"],
+            Processors::Stopped => &["-accel", "tcg", "-S"],
+        };
         let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new().prefix("p2pdma-qtest-").tempdir();
         let folder =

@@ -13,7 +13,8 @@ use p2pdma_spec::nvme::nvm::{NvmOpcode, ReadWriteCdw12};
 use p2pdma_spec::nvme::pmr::{Pmrcap, Pmrctl, Pmrsts};
 use p2pdma_spec::nvme::queue::{CompletionEntry, SubmissionEntry};
 use p2pdma_spec::nvme::registers::{
-    Aqa, Cap, Cc, Csts, Doorbell, ShutdownNotification, ShutdownStatus, Vs, offset,
+    Aqa, Cap, Cc, Csts, Doorbell, ShutdownNotification, ShutdownStatus, Vs, completion_doorbell,
+    offset, submission_doorbell,
 };
 use p2pdma_spec::nvme::status::{CompletionStatus, Status};
 use zerocopy::IntoBytes as _;
@@ -319,9 +320,12 @@ impl FakeController {
 
     fn refresh_shadows(&mut self, dma: &mut Dma<'_>) {
         let Some((values, events)) = self.shadow else { return };
+        // A page that is laid out like the registers.
+        let place = |register: u64| register.checked_sub(offset::DOORBELLS).filter(|at| *at < 4096);
+        let stride = self.facade.cap.dstrd();
         for (qid, sq) in self.sqs.iter_mut().filter(|(qid, _)| **qid != 0) {
             let mut bytes = [0; 4];
-            let at = u64::from(*qid) * 8;
+            let Some(at) = place(submission_doorbell(*qid, stride)) else { continue };
             if dma.read(values + at, &mut bytes) && u32::from_le_bytes(bytes) < sq.size {
                 sq.tail = u32::from_le_bytes(bytes);
             }
@@ -329,7 +333,7 @@ impl FakeController {
         }
         for (qid, cq) in self.cqs.iter_mut().filter(|(qid, _)| **qid != 0) {
             let mut bytes = [0; 4];
-            let at = u64::from(*qid) * 8 + 4;
+            let Some(at) = place(completion_doorbell(*qid, stride)) else { continue };
             if dma.read(values + at, &mut bytes) && u32::from_le_bytes(bytes) < cq.size {
                 cq.head = u32::from_le_bytes(bytes);
             }
