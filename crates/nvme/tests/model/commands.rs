@@ -2,11 +2,11 @@
 
 use p2pdma_nvme::{Command, Data, Segment, write_ranges};
 use p2pdma_pci::DmaBuffer;
-use p2pdma_spec::nvme::nvm::{CopyFormat, CopyRange0, DatasetRange, NvmOpcode};
+use p2pdma_spec::nvme::nvm::{DatasetRange, NvmOpcode};
 use p2pdma_spec::nvme::queue::SubmissionEntry;
 use p2pdma_spec::nvme::status::Status;
 use proptest::prelude::*;
-use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::little_endian::{U32, U64};
 
 use crate::support::{Bench, namespace, pattern, plain, run, ssd, status};
 
@@ -38,19 +38,6 @@ fn ranges(bench: &Bench, parts: &[(u64, u32)]) -> (DmaBuffer, Segment) {
     let ranges: Vec<DatasetRange> = parts.iter().map(range).collect();
     let segment = write_ranges(&buffer, &ranges).unwrap();
     (buffer, segment)
-}
-
-#[test]
-fn compare() {
-    let mut bench = Bench::new(plain());
-    let data = fill(&mut bench, 10, 4, 1);
-    let buffer = bench.controller.alloc_dma(data.len()).unwrap();
-    buffer.memory().write(0, &data).unwrap();
-    let compare = bench.namespace.compare(10, 4).unwrap();
-    assert_eq!(bench.run(&compare, (&buffer).into()), Ok(0));
-    buffer.memory().write(9999, &[!data[9999]]).unwrap();
-    let failure = bench.run(&compare, (&buffer).into()).unwrap_err();
-    assert_eq!(status(failure), Status::COMPARE_FAILURE);
 }
 
 #[test]
@@ -91,27 +78,6 @@ fn deallocate() {
     let (_buffer, segment) = ranges(&bench, &[(1 << 14, 1)]);
     let failure = bench.run(&bench.namespace.deallocate(1).unwrap(), segment.into()).unwrap_err();
     assert_eq!(status(failure), Status::LBA_OUT_OF_RANGE);
-}
-
-#[test]
-fn copy_within_a_namespace() {
-    let mut bench = Bench::new(plain());
-    let data = fill(&mut bench, 0, 16, 5);
-    let buffer = bench.controller.alloc_dma(4096).unwrap();
-    let range = |slba, blocks: u16| CopyRange0 {
-        slba: U64::new(slba),
-        nlb_z: U16::new(blocks - 1),
-        ..CopyRange0::default()
-    };
-    let segment = write_ranges(&buffer, &[range(3, 2), range(10, 1), range(0, 1)]).unwrap();
-    let copy = bench.namespace.copy(100, CopyFormat::FORMAT_0, 3).unwrap();
-    bench.run(&copy, segment.into()).unwrap();
-    let seen = contents(&mut bench, 100, 4).unwrap();
-    let expected: Vec<u8> = [3, 4, 10, 0]
-        .into_iter()
-        .flat_map(|block: usize| data[block * 4096..(block + 1) * 4096].to_vec())
-        .collect();
-    assert!(seen == expected);
 }
 
 /// What the driver leaves to the controller to refuse.

@@ -1,13 +1,13 @@
-//! Queues at every depth and in every place, interrupts, shadow doorbells, abort.
+//! Queues at every depth and in every place, doorbells, abort.
 
 use p2pdma_devices::nvme::{MediaTiming, ServiceTime, SubsystemConfig};
-use p2pdma_nvme::{Data, Options, Placement, QueueOptions, QueuePair, Segment};
+use p2pdma_nvme::{Data, Placement, QueueOptions, QueuePair, Segment};
 use p2pdma_pci::{Clock as _, Duration};
 use p2pdma_spec::nvme::admin::{AsyncErrorInfo, AsyncEventType};
 use p2pdma_spec::nvme::registers::submission_doorbell;
 use p2pdma_spec::nvme::status::Status;
 
-use crate::support::{Bench, SECOND, Stage, plain, status};
+use crate::support::{Bench, SECOND, plain, status};
 
 /// Fills and empties a queue in batches of every size; every completion is the right one.
 fn exercise(bench: &Bench, options: &QueueOptions) -> u64 {
@@ -49,61 +49,6 @@ fn every_depth_and_place() {
         }
     }
     println!("queues: {queues}, commands: {commands}");
-}
-
-#[test]
-fn all_queues_at_once() {
-    let bench = Bench::new(plain());
-    let count = bench.controller.queue_count().unwrap() - 1;
-    let mut queues: Vec<QueuePair<u16>> = (0..count)
-        .map(|_| bench.controller.queue_pair(&QueueOptions::entries(16)).unwrap())
-        .collect();
-    assert!(bench.controller.queue_pair::<()>(&QueueOptions::entries(16)).is_err());
-    let buffer = bench.controller.alloc_dma(4096).unwrap();
-    for _ in 0..4 {
-        for queue in &mut queues {
-            for token in 0..15 {
-                let read = bench.namespace.read(0, 1).unwrap();
-                queue.submit(&read, Data::from(&buffer), token).unwrap();
-            }
-            queue.ring().unwrap();
-        }
-        for queue in &mut queues {
-            let mut done = 0;
-            while let Some(completion) = queue.wait(SECOND).unwrap() {
-                assert!(completion.outcome.is_ok());
-                done += 1;
-            }
-            assert_eq!(done, 15);
-        }
-    }
-}
-
-#[test]
-fn interrupts() {
-    let bench = Bench::new(plain());
-    for vector in [0, 1, 64] {
-        let options = QueueOptions { vector: Some(vector), ..QueueOptions::entries(32) };
-        assert!(exercise(&bench, &options) > 0);
-    }
-    let beyond = QueueOptions { vector: Some(65), ..QueueOptions::default() };
-    assert!(bench.controller.queue_pair::<()>(&beyond).is_err());
-}
-
-#[test]
-fn shadow_doorbells() {
-    let stage = Stage::one(plain());
-    let options = Options { shadow_doorbells: true, ..Options::default() };
-    let controller = stage.open_with("nvme0", options);
-    assert!(controller.identity().oacs.get().dbcs());
-    let namespace = controller.namespace(1).unwrap();
-    let queue = controller.queue_pair(&QueueOptions::default()).unwrap();
-    let bench = Bench { stage, queue, namespace, controller };
-    for entries in [2, 3, 32, 1000] {
-        exercise(&bench, &QueueOptions::entries(entries));
-    }
-    bench.controller.reset().unwrap();
-    exercise(&bench, &QueueOptions::entries(32));
 }
 
 /// Every doorbell stride that fits.

@@ -58,20 +58,6 @@ fn reset_under_load() {
 }
 
 #[test]
-fn a_function_level_reset_behind_the_drivers_back() {
-    let mut bench = Bench::new(plain());
-    let buffer = bench.controller.alloc_dma(4096).unwrap();
-    bench.stage.function("nvme0").reset().unwrap();
-    let read = bench.namespace.read(0, 1).unwrap();
-    bench.queue.submit(&read, (&buffer).into(), ()).unwrap();
-    let error = bench.queue.wait(SECOND).unwrap_err();
-    assert!(matches!(error, Error::Failed { .. }), "{error}");
-    assert_eq!(bench.queue.recover().unwrap(), Recovery::Reset);
-    assert!(bench.queue.poll().unwrap().unwrap().outcome.is_err());
-    assert_eq!(bench.run(&read, (&buffer).into()), Ok(0));
-}
-
-#[test]
 fn pulled_out() {
     let mut bench = Bench::new(plain());
     let buffer = bench.controller.alloc_dma(4096).unwrap();

@@ -4,7 +4,7 @@ use p2pdma_nvme::{Data, Segment, SglSegment};
 use p2pdma_pci::DmaBuffer;
 use proptest::prelude::*;
 
-use crate::support::{Bench, namespace, pattern, plain, ssd};
+use crate::support::{Bench, pattern, plain};
 
 /// Room in front of the data, so that they can begin anywhere in a page.
 const MARGIN: usize = 4096;
@@ -41,41 +41,6 @@ fn there_and_back(bench: &mut Bench, slba: u64, blocks: u32, offsets: [usize; 2]
     let (back, behind) = rest.split_at(len);
     assert!(back == data, "slba {slba} blocks {blocks} offsets {offsets:?}");
     assert!(before.iter().chain(behind).all(|byte| *byte == CANARY));
-}
-
-#[test]
-fn every_length_of_small_blocks() {
-    let mut bench = Bench::new(ssd(vec![namespace(8192, 512)]));
-    let mut count = 0;
-    for blocks in (1..=64).chain([127, 128, 129, 511, 1023, 1024, 1025, 2047, 2048]) {
-        for offsets in [[0, 0], [4, 4092], [512, 2048], [4092, 4]] {
-            there_and_back(&mut bench, u64::from(blocks % 7), blocks, offsets);
-            count += 1;
-        }
-    }
-    println!("lengths and offsets: {count}");
-}
-
-#[test]
-fn every_dword_of_a_page() {
-    let mut bench = Bench::new(plain());
-    let mut count = 0;
-    for dword in 0..1024 {
-        for blocks in [1, 2, 3] {
-            there_and_back(
-                &mut bench,
-                dword % 64,
-                blocks,
-                [dword_offset(dword), 4092 - dword_offset(dword)],
-            );
-            count += 1;
-        }
-    }
-    println!("offsets: {count}");
-}
-
-fn dword_offset(dword: u64) -> usize {
-    usize::try_from(dword * 4).unwrap()
 }
 
 /// Transfers whose lists are longer than a page.
@@ -158,27 +123,4 @@ proptest! {
         }
         prop_assert!(images[0] == data && images[1] == data);
     }
-}
-
-/// Reads of which only parts are wanted.
-#[test]
-fn bit_buckets_take_what_nobody_wants() {
-    let mut bench = Bench::new(plain());
-    let data = pattern(9, 16_384);
-    let source = bench.controller.alloc_dma(16_384).unwrap();
-    source.memory().write(0, &data).unwrap();
-    bench.run(&bench.namespace.write(0, 4).unwrap(), (&source).into()).unwrap();
-    let target = bench.controller.alloc_dma(4096).unwrap();
-    let whole = Segment::from(&target);
-    let wanted = [
-        SglSegment::BitBucket(1000),
-        SglSegment::Block(whole.slice(0..2000).unwrap()),
-        SglSegment::BitBucket(10_000),
-        SglSegment::Block(whole.slice(2000..3000).unwrap()),
-        SglSegment::BitBucket(2384),
-    ];
-    bench.run(&bench.namespace.read(0, 4).unwrap(), Data::Sgl(&wanted)).unwrap();
-    assert_eq!(bytes(&target, 0, 2000), data[1000..3000]);
-    assert_eq!(bytes(&target, 2000, 1000), data[13_000..14_000]);
-    assert_eq!(bytes(&target, 3000, 1096), [0; 1096]);
 }
