@@ -9,9 +9,10 @@ use p2pdma::linux::io::{DirectFile, context_switches, processor_time};
 use p2pdma::topology::Topology;
 use p2pdma::{
     Barrier, Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, LinuxPlatform,
-    Mismatch, Plan, Platform, Policy, Probe, Report, Via, Volume, Wish,
+    Mismatch, Plan, Platform, Policy, Probe, Report, VfioPlatform, Via, Volume, Wish,
 };
 
+use crate::command::copy;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::refusal;
@@ -20,8 +21,7 @@ use parts::Mover;
 /// Two namespaces on a machine.
 pub(crate) struct Pair<'a> {
     platform: &'a dyn Platform,
-    /// The same, if it is this machine.
-    linux: Option<&'a LinuxPlatform>,
+    machine: Machine<'a>,
     pub(crate) topology: Arc<Topology>,
     candidates: Vec<Candidate>,
     from: End,
@@ -29,15 +29,24 @@ pub(crate) struct Pair<'a> {
     barrier: Option<Barrier>,
     source: Box<dyn Client>,
     sink: Box<dyn Client>,
-    /// The files of both ends, if it is this machine.
-    files: Option<[Arc<DirectFile>; 2]>,
     /// Who moves the other parts, if several threads do.
     workers: Vec<Worker>,
 }
 
+/// What a further thread is made of.
+enum Machine<'a> {
+    /// A simulation, which is one thread's.
+    Fabric,
+    /// This machine by its kernel, and the files of both ends.
+    Linux(&'a LinuxPlatform, [Arc<DirectFile>; 2]),
+    /// Devices of this machine under drivers of our own.
+    Vfio([Place; 2]),
+}
+
 /// A further thread's part: a queue of its own, and both ends.
 struct Worker {
-    platform: LinuxPlatform,
+    /// Its own, if it is not that of all.
+    platform: Option<LinuxPlatform>,
     source: Box<dyn Client>,
     sink: Box<dyn Client>,
 }
@@ -76,14 +85,23 @@ pub(crate) type Place = (Bdf, u32);
 
 impl<'a> Pair<'a> {
     /// Opens both.
-    pub(crate) fn open(
-        platform: &'a FabricPlatform,
-        (from, source): Place,
-        (to, sink): Place,
+    pub(crate) fn open(platform: &'a FabricPlatform, from: Place, to: Place) -> Result<Self> {
+        Self::driven(platform, Machine::Fabric, [from, to])
+    }
+
+    /// Two namespaces of devices that are bound to vfio-pci.
+    pub(crate) fn under_vfio(platform: &'a VfioPlatform, places: [Place; 2]) -> Result<Self> {
+        Self::driven(platform, Machine::Vfio(places), places)
+    }
+
+    fn driven(
+        platform: &'a dyn Platform,
+        machine: Machine<'a>,
+        [(from, source), (to, sink)]: [Place; 2],
     ) -> Result<Self> {
         Ok(Self {
             platform,
-            linux: None,
+            machine,
             topology: platform.topology()?,
             candidates: Candidate::all(platform)?,
             from: End::Client(from),
@@ -91,7 +109,6 @@ impl<'a> Pair<'a> {
             barrier: None,
             source: platform.namespace(from, source)?,
             sink: platform.namespace(to, sink)?,
-            files: None,
             workers: Vec::new(),
         })
     }
@@ -103,13 +120,12 @@ impl<'a> Pair<'a> {
     ) -> Result<Self> {
         Ok(Self {
             platform,
-            linux: Some(platform),
+            machine: Machine::Linux(platform, [source.file, sink.file]),
             topology: platform.topology()?,
             candidates: Candidate::all(platform)?,
             from: source.footing.end,
             to: sink.footing.end,
             barrier: source.footing.barrier.or(sink.footing.barrier),
-            files: Some([source.file, sink.file]),
             workers: Vec::new(),
             source: source.client,
             sink: sink.client,
@@ -118,25 +134,43 @@ impl<'a> Pair<'a> {
 
     /// What this process has spent so far, if it drives this machine; a simulation's calls and time are its own.
     pub(crate) fn spent(&self) -> Option<Spent> {
-        let linux = self.linux?;
-        let others: u64 = self.workers.iter().map(|worker| worker.platform.calls()).sum();
-        let (processor, switches) = (processor_time(), context_switches());
-        Some(Spent { calls: linux.calls() + others, processor, switches })
+        let others = self.workers.iter().filter_map(|worker| worker.platform.as_ref());
+        let calls = match self.machine {
+            Machine::Fabric => return None,
+            Machine::Linux(linux, _) => {
+                linux.calls() + others.map(LinuxPlatform::calls).sum::<u64>()
+            }
+            // Doorbells are no calls.
+            Machine::Vfio(_) => 0,
+        };
+        Some(Spent { calls, processor: processor_time(), switches: context_switches() })
     }
 
     /// Makes sure that there are so many threads, each of which moves a part.
     pub(crate) fn threads(&mut self, count: u32) -> Result<()> {
-        let Some((linux, [from, to])) = self.linux.zip(self.files.as_ref()) else {
-            return Ok(());
-        };
         let others = count.saturating_sub(1) as usize;
         self.workers.truncate(others);
         while self.workers.len() < others {
-            let platform = linux.beside()?;
-            let (source, sink) = (platform.share(from)?.client, platform.share(to)?.client);
-            self.workers.push(Worker { platform, source, sink });
+            let worker = match &self.machine {
+                Machine::Fabric => return Ok(()),
+                Machine::Linux(linux, [from, to]) => {
+                    let platform = linux.beside()?;
+                    let (source, sink) = (platform.share(from)?.client, platform.share(to)?.client);
+                    Worker { platform: Some(platform), source, sink }
+                }
+                Machine::Vfio(places) => {
+                    let [from, to] = places.map(|(at, number)| self.platform.namespace(at, number));
+                    Worker { platform: None, source: from?, sink: to? }
+                }
+            };
+            self.workers.push(worker);
         }
         Ok(())
+    }
+
+    /// Refuses a sink that has something on it, unless that may be overwritten.
+    pub(crate) fn check_sink(&mut self, name: &str, yes: bool) -> Result<()> {
+        copy::check_namespace(self.platform, &mut *self.sink, name, yes)
     }
 
     /// How many bytes both have.
@@ -205,13 +239,10 @@ impl<'a> Pair<'a> {
 
     /// Moves bytes as planned, each thread a part of them; breaks off if somebody wants to.
     pub(crate) fn run(&mut self, plan: Plan, job: Job, interrupt: &Interrupt) -> Result<Report> {
-        let mut movers = vec![Mover {
-            platform: self.platform,
-            source: &mut *self.source,
-            sink: &mut *self.sink,
-        }];
+        let platform = self.platform;
+        let mut movers = vec![Mover { platform, source: &mut *self.source, sink: &mut *self.sink }];
         movers.extend(self.workers.iter_mut().map(|worker| Mover {
-            platform: &worker.platform,
+            platform: worker.platform.as_ref().map_or(platform, |own| own as &dyn Platform),
             source: &mut *worker.source,
             sink: &mut *worker.sink,
         }));

@@ -10,6 +10,7 @@
 
 mod arches;
 mod broken_off;
+mod driver;
 mod guest;
 mod multipath;
 mod passthrough;

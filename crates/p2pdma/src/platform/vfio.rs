@@ -25,6 +25,8 @@ pub struct VfioPlatform {
     vfio: Vfio,
     /// As it was read.
     bare: Arc<Topology>,
+    /// The kernel's release.
+    release: String,
     /// Bound to vfio-pci.
     devices: Vec<Bdf>,
     opened: Mutex<BTreeMap<Bdf, Opened>>,
@@ -60,15 +62,31 @@ impl VfioPlatform {
         };
         let devices = survey.functions.iter().filter(bound).map(|function| function.bdf).collect();
         let bare = Arc::new(survey.topology.clone());
+        let release =
+            survey.system.release.value().map_or_else(|| "?".to_owned(), ToString::to_string);
         let vfio = Vfio::new(Arc::clone(&bare), windows(&survey))?;
         let (opened, topology, moved) = Default::default();
-        Ok(Self { vfio, bare, devices, opened, topology, moved, clock: HostClock::new() })
+        Ok(Self { vfio, bare, release, devices, opened, topology, moved, clock: HostClock::new() })
     }
 
     /// The devices that are bound to vfio-pci.
     #[must_use]
     pub fn devices(&self) -> &[Bdf] {
         &self.devices
+    }
+
+    /// The release of the kernel.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// The serial number of a controller, if it has one: what tells it from all others of its model.
+    #[must_use]
+    pub fn serial(&self, at: Bdf) -> Option<String> {
+        let controller = self.open(at).ok()?.controller?;
+        let serial = controller.identity().sn.to_string();
+        Some(serial.trim().to_owned()).filter(|serial| !serial.is_empty())
     }
 
     fn open(&self, bdf: Bdf) -> Result<Opened, Error> {

@@ -17,7 +17,7 @@ use clap::Args;
 use p2pdma::linux::io::Engine;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Topology;
-use p2pdma::{FabricPlatform, LinuxPlatform, Plan, Platform, Storage, Volume};
+use p2pdma::{FabricPlatform, LinuxPlatform, Plan, Platform, Storage, VfioPlatform, Volume};
 
 pub(crate) use document::{BenchDocument, RowDocument};
 
@@ -39,11 +39,11 @@ use measure::Case;
 /// Measures peer to peer against the bounce through host memory.
 ///
 /// Both ways are measured in turns within one run: on a fabric that keeps nothing, or between two block
-/// devices of this machine, where DST is overwritten. Modelled figures are by the fabric's clock; what is
+/// devices of this machine or two namespaces under vfio, where DST is overwritten. Modelled figures are by the fabric's clock; what is
 /// measured there is what the simulation costs.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Namespace to read: fabric:nvme0/ns1, /dev/nvme0n1 [default: the fabric's first]
+    /// Namespace to read: fabric:nvme0/ns1, /dev/nvme0n1, 0000:03:00.0/ns1 [default: the fabric's first]
     #[arg(value_name = "SRC", requires = "destination")]
     source: Option<OsString>,
     /// Namespace to write [default: that of the fabric's second SSD]
@@ -77,7 +77,7 @@ pub(crate) struct Bench {
     /// An earlier run to compare with: what it printed with -o json
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Overwrite DST, a block device of this machine
+    /// Overwrite DST, a device of this machine
     #[arg(short, long)]
     yes: bool,
 }
@@ -93,9 +93,44 @@ impl Bench {
         match AnyPlatform::of(context, &operands, Engine::Uring, kept)? {
             AnyPlatform::Fabric(platform) => self.on_the_fabric(context, &platform),
             AnyPlatform::Linux(platform) => self.on_this_machine(context, &platform, &operands),
-            AnyPlatform::Vfio(_) => Err(Failure::usage("bench does not measure under vfio")
-                .remedy("give the devices back to the kernel: p2pdma bind give")),
+            AnyPlatform::Vfio(platform) => self.under_vfio(context, &platform, &operands),
         }
+    }
+
+    fn under_vfio(
+        &self,
+        context: &Context,
+        platform: &VfioPlatform,
+        ends: &[&Operand],
+    ) -> Result<()> {
+        let &[source, destination] = ends else {
+            return Err(Failure::usage("no device of this machine is measured unasked")
+                .remedy("name two: 0000:03:00.0/ns1 0000:04:00.0/ns1"));
+        };
+        let places = [place(platform, source)?, place(platform, destination)?];
+        if places[0] == places[1] {
+            let message = format!("{source} and {destination} are one device; nothing was written");
+            return Err(Failure::refused("OVERLAP", message).remedy("name two"));
+        }
+        let mut pair = Pair::under_vfio(platform, places)?;
+        pair.check_sink(&destination.to_string(), self.yes)?;
+        self.agreed(destination)?;
+        let [source_devices, destination_devices] =
+            places.map(|(at, _)| vec![platform.serial(at).unwrap_or_else(|| at.to_string())]);
+        let (kernel, topology) = (platform.release().to_owned(), probe::digest(&pair.topology));
+        let system = SystemDocument { kernel, topology, source_devices, destination_devices };
+        let ends = [source.to_string(), destination.to_string()];
+        let name = "this machine, under vfio".to_owned();
+        self.all(context, pair, |bytes| BenchDocument::new(name, ends, Some(system), bytes))
+    }
+
+    /// Whether the sink may be overwritten.
+    fn agreed(&self, destination: &Operand) -> Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        let message = format!("{destination} would be overwritten; nothing was written");
+        Err(Failure::refused("OVERWRITE", message).remedy("--yes overwrites it"))
     }
 
     fn on_this_machine(
@@ -109,10 +144,7 @@ impl Bench {
                 .remedy("name two: /dev/nvme0n1 /dev/nvme1n1"));
         };
         let volumes = copy::block_devices(platform, [source, destination], self.yes)?;
-        if !self.yes {
-            let message = format!("{destination} would be overwritten; nothing was written");
-            return Err(Failure::refused("OVERWRITE", message).remedy("--yes overwrites it"));
-        }
+        self.agreed(destination)?;
         let (ends, system) =
             ([source.to_string(), destination.to_string()], system(platform, &volumes));
         let pair = Pair::of_this_machine(platform, volumes)?;
@@ -213,7 +245,8 @@ impl Bench {
 
     fn places(&self, platform: &FabricPlatform) -> Result<[Place; 2]> {
         if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
-            return Ok([place(platform, source)?, place(platform, destination)?]);
+            let place = |text: &OsString| place(platform, &Operand::parse(text)?);
+            return Ok([place(source)?, place(destination)?]);
         }
         let topology = platform.topology()?;
         let ssds = topology.nodes().iter().filter(|node| platform.namespace(node.bdf, 1).is_ok());
@@ -333,12 +366,12 @@ fn least_common(a: u64, b: u64) -> Option<u64> {
     (a / gcd).checked_mul(b)
 }
 
-fn place(platform: &FabricPlatform, text: &OsString) -> Result<Place> {
-    match Operand::parse(text)? {
+fn place(platform: &dyn Platform, operand: &Operand) -> Result<Place> {
+    match operand {
         Operand::Device(part @ DevicePart { part: Part::Namespace(number), .. }) => {
-            Ok((copy::find(platform, &part)?, number))
+            Ok((copy::find(platform, part)?, *number))
         }
         other => Err(Failure::new(Exit::Usage, "OPERAND", format!("{other} is no namespace"))
-            .remedy("say fabric:nvme0/ns1")),
+            .remedy("say fabric:nvme0/ns1, or 0000:03:00.0/ns1 under vfio")),
     }
 }

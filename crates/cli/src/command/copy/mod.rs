@@ -24,6 +24,7 @@ use p2pdma::{Candidate, LinuxPlatform, Plan, Platform, Policy, ProviderId, Stora
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
 pub(crate) use side::find;
+pub(crate) use signature::check_namespace;
 pub(crate) use volume::pair as block_devices;
 
 use crate::args::{self, PlatformName, State};
