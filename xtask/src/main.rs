@@ -5,6 +5,7 @@
 
 mod ci;
 mod docs;
+mod driver;
 mod edges;
 mod fuzz;
 mod guests;
@@ -28,6 +29,7 @@ usage: cargo xtask TASK
  guests   the command in guests of other architectures, for which it is built
  instructions   what a command costs, counted under callgrind
  docs     every command in README and guide, and what it prints
+ driver   the driver's speed in one table: minutes
  edges    the dependency edges between crates, and where unsafe may be
  oracle [record]   the verdict on every pair of devices, compared with real kernels; and recorded
  planted [NAME] bugs that the tests must notice, planted one by one in a copy
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let result = match task.as_str() {
         "ci" => ci::run(),
         "docs" => docs::run(),
+        "driver" => driver::run(),
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
         "guests" => guests::run(),
