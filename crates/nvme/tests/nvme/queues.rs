@@ -226,6 +226,10 @@ fn shadow_doorbells_replace_most_writes() {
     assert!(2 * writes < commands);
     // Queues of the same number, at an index where the one before was not: they begin at 0 all the same.
     for entries in [5, 33, 2] {
+        let mut idle = controller.queue_pair::<u64>(&QueueOptions::entries(entries)).unwrap();
+        machine.work();
+        assert!(idle.poll().unwrap().is_none());
+        drop(idle);
         exercise(&machine, &controller, &QueueOptions::entries(entries));
     }
     drop(controller);
