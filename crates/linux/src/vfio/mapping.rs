@@ -84,6 +84,9 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         self.device.space().unmap(self.iova, self.memory.len() as u64, self.given);
+        if !self.given {
+            self.device.space().forget_peer(self.iova.0);
+        }
     }
 }
 

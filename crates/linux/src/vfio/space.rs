@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use p2pdma_mem::{RangeAllocator, SharedMemory};
 use p2pdma_pci::topology::Topology;
@@ -27,14 +27,16 @@ pub(super) struct Space {
     /// such an address would never reach the IOMMU.
     avoid: Vec<Range<u64>>,
     state: Mutex<State>,
+    /// BARs that are mapped at their own addresses, by these. Each is here until it is unmapped.
+    peers: Mutex<BTreeMap<u64, Weak<Mapping>>>,
+    /// One of them was unmapped.
+    unmapped: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     groups: BTreeMap<u32, Weak<Group>>,
     devices: BTreeMap<Bdf, Weak<Device>>,
-    /// BARs that are mapped at their own addresses, by these.
-    peers: BTreeMap<u64, Weak<Mapping>>,
     /// Set once the first group is in, and with it an IOMMU.
     addresses: Option<RangeAllocator>,
 }
@@ -61,7 +63,8 @@ impl Space {
         if !has.is_ok_and(|has| has > 0) {
             return Err(VfioError::NoType1);
         }
-        Ok(Self { container, topology, avoid, state: Mutex::default() })
+        let (state, peers, unmapped) = Default::default();
+        Ok(Self { container, topology, avoid, state, peers, unmapped })
     }
 
     /// A device that is open already.
@@ -184,24 +187,47 @@ impl Space {
         }
     }
 
-    /// The mapping of a device's memory at its own address, made by `map` if there is none.
+    /// The mapping of a device's memory at its own address, made by `map` if there is none. One that another
+    /// thread is taking away is waited for: until then its address is taken.
     pub(super) fn peer(
         &self,
         at: u64,
         map: impl FnOnce() -> Result<Mapping, Error>,
     ) -> Result<Arc<Mapping>, Error> {
-        if let Some(mapping) = self.state().peers.get(&at).and_then(Weak::upgrade) {
-            return Ok(mapping);
+        let mut peers = lock(&self.peers);
+        loop {
+            match peers.get(&at).map(Weak::upgrade) {
+                Some(Some(mapping)) => return Ok(mapping),
+                Some(None) => {
+                    peers = self.unmapped.wait(peers).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => break,
+            }
         }
+        // Nobody else maps it meanwhile.
         let mapping = Arc::new(map()?);
-        self.state().peers.insert(at, Arc::downgrade(&mapping));
+        peers.insert(at, Arc::downgrade(&mapping));
         Ok(mapping)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Maps of handles, and an allocator whose calls do not panic half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing is mapped any more at a device's own address.
+    pub(super) fn forget_peer(&self, at: u64) {
+        let mut peers = lock(&self.peers);
+        if peers.get(&at).is_some_and(|mapping| mapping.strong_count() == 0) {
+            peers.remove(&at);
+        }
+        drop(peers);
+        self.unmapped.notify_all();
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Maps of handles, and an allocator whose calls do not panic half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_group(bdf: Bdf, number: u32) -> Result<File, VfioError> {
