@@ -240,13 +240,20 @@ impl<'a> Pair<'a> {
     /// Moves bytes as planned, each thread a part of them; breaks off if somebody wants to.
     pub(crate) fn run(&mut self, plan: Plan, job: Job, interrupt: &Interrupt) -> Result<Report> {
         let platform = self.platform;
+        let before = platform.traffic();
         let mut movers = vec![Mover { platform, source: &mut *self.source, sink: &mut *self.sink }];
         movers.extend(self.workers.iter_mut().map(|worker| Mover {
             platform: worker.platform.as_ref().map_or(platform, |own| own as &dyn Platform),
             source: &mut *worker.source,
             sink: &mut *worker.sink,
         }));
-        parts::run(movers, &plan, job, interrupt)
+        let mut report = parts::run(movers, &plan, job, interrupt)?;
+        if let Machine::Vfio(_) = self.machine {
+            // The threads share one count, and each has seen what the others moved meanwhile.
+            let now = platform.traffic();
+            report.traffic = now.zip(before).map(|(now, before)| now.since(&before));
+        }
+        Ok(report)
     }
 
     /// Reads both ends again and compares; returns how many blocks are equal.
