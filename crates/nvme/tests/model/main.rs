@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
 mod commands;
+mod errant;
 mod identify;
 mod management;
 mod memories;
