@@ -203,7 +203,11 @@ impl From<p2pdma::Error> for Failure {
             E::Engine { kind, .. } => Self::operating_system(kind, message)
                 .remedy("kernel.io_uring_disabled may say no; --engine sync does without"),
             E::Linux(error) => error.into(),
-            E::Revoked { .. } | E::Vanished { .. } => Self::new(Exit::Io, "P2P-REVOKED", message),
+            E::Revoked { .. } | E::Vanished { .. } | E::Recalled { .. } => {
+                Self::new(Exit::Io, "P2P-REVOKED", message)
+            }
+            E::IommuFault(_) => Self::new(Exit::Io, "IOMMU-FAULT", message)
+                .remedy("the kernel's log has all that it refused: dmesg | grep -i fault"),
             E::KernelRefused { .. } => Self::new(Exit::NoPath, "P2P-KERNEL-REFUSED", message)
                 .remedy("its log says more: dmesg | grep -i p2pdma"),
             E::Status { .. } if own_memory => Self::new(Exit::Io, "DEVICE", message).remedy(

@@ -9,8 +9,8 @@ use p2pdma_spec::pci::class::ClassCode;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::Survey;
 use crate::vfio::{DRIVER, place};
+use crate::{Function, Survey};
 
 /// Which driver a device has, and who shares its IOMMU group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,18 @@ impl Binding {
         let others = members.into_iter().filter(|&member| member != bdf);
         let others = others.map(|member| (member, place::driver(member))).collect();
         Some(Self { bdf, driver: place::driver(bdf), group, others })
+    }
+
+    /// How a function of a survey is bound, as far as that is known.
+    #[must_use]
+    pub fn surveyed(survey: &Survey, function: &Function) -> Self {
+        let driver = |function: &Function| function.driver.value()?.as_deref().map(str::to_owned);
+        let group = |function: &Function| Some((*function.iommu_group.value()?)?.number);
+        let (bdf, own) = (function.bdf, group(function));
+        let shares = |other: &&Function| other.bdf != bdf && own.is_some() && group(other) == own;
+        let others = survey.functions.iter().filter(shares);
+        let others = others.map(|other| (other.bdf, driver(other))).collect();
+        Self { bdf, driver: driver(function), group: own, others }
     }
 
     /// Whether it is bound to vfio-pci.
@@ -246,6 +258,22 @@ mod tests {
         let other: Bdf = "0000:03:00.1".parse().unwrap();
         assert_eq!(binding.in_the_way(&[]).collect::<Vec<_>>(), [(other, "nvme")]);
         assert_eq!(binding.in_the_way(&[other]).count(), 0);
+    }
+
+    #[test]
+    fn a_survey_tells_who_shares_a_group() {
+        let capture = include_bytes!("../../../topologies/captures/vfio.snapshot");
+        let survey = Survey::from_capture(capture, p2pdma_pci::topology::Allowlist::kernel());
+        let survey = survey.unwrap();
+        let nvme = survey
+            .functions
+            .iter()
+            .find(|function| function.driver.value().and_then(Option::as_deref) == Some("nvme"));
+        let binding = Binding::surveyed(&survey, nvme.unwrap());
+        assert!(!binding.is_taken() && binding.group.is_some());
+        // The port above it, which starts no requests of its own.
+        assert!(matches!(binding.others.as_slice(), [(_, Some(driver))] if driver == "pcieport"));
+        assert_eq!(binding.in_the_way(&[]).count(), 0);
     }
 
     #[test]

@@ -58,6 +58,19 @@ impl Vfio {
         Ok(VfioFunction::new(device::Device::open(&self.0, bdf)?))
     }
 
+    /// Whether a device is open in this space.
+    #[must_use]
+    pub fn is_open(&self, bdf: Bdf) -> bool {
+        self.0.device(bdf).is_some()
+    }
+
+    /// A device of the space that the kernel asks back, because it is being removed or unbound from vfio-pci: the kernel
+    /// waits until all that is of it is dropped. Costs a system call per open device.
+    #[must_use]
+    pub fn recalled(&self) -> Option<Bdf> {
+        self.0.recalled()
+    }
+
     /// Maps memory for all devices of the space at an address of the caller's, and asks no verdict: to see what the
     /// kernel lets through. Drivers use what their [`VfioFunction`] maps.
     ///

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use p2pdma_linux::IommuFault;
 use p2pdma_linux::io::{LendError, OpenError};
 use p2pdma_linux::vfio::VfioError;
 use p2pdma_mem::OutOfBounds;
@@ -137,6 +138,17 @@ pub enum Error {
         /// Whose memory it was.
         provider: Bdf,
     },
+    /// The kernel asks a device under vfio back, and waits until it is closed.
+    #[error(
+        "[P2P-REVOKED] {bdf} is asked back by the kernel: it is being removed, or unbound from vfio-pci"
+    )]
+    Recalled {
+        /// The device.
+        bdf: Bdf,
+    },
+    /// An IOMMU refused what a device sent: bytes did not arrive, whatever a status says.
+    #[error("the IOMMU refused {0}: bytes are lost, whatever a status says")]
+    IommuFault(IommuFault),
     /// A device gave no more bytes before its end: it was unbound from its driver, removed, or unplugged.
     #[error("[P2P-REVOKED] {name} is gone: nothing moves at byte {at}, which is before its end")]
     Vanished {

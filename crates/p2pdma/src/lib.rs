@@ -63,7 +63,8 @@ pub use transfer::{
 pub use p2pdma_devices as devices;
 pub use p2pdma_fabric as fabric;
 pub use p2pdma_linux as linux;
-pub use p2pdma_linux::HostClock;
+pub use p2pdma_linux::{HostClock, IommuFault};
+pub use p2pdma_nvme as nvme;
 pub use p2pdma_pci::lists;
 pub use p2pdma_pci::machine;
 pub use p2pdma_pci::topology;

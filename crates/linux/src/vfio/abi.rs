@@ -40,6 +40,8 @@ pub(super) const TYPE1_V2: u64 = 3;
 pub(super) const CONFIG_REGION: u32 = 7;
 /// The interrupts of MSI-X (`VFIO_PCI_MSIX_IRQ_INDEX`).
 pub(super) const MSIX: u32 = 2;
+/// The event by which the kernel asks for a device back (`VFIO_PCI_REQ_IRQ_INDEX`).
+pub(super) const RECALL: u32 = 4;
 
 /// A container sees all devices of the group, each bound to vfio or to no driver.
 pub(super) const GROUP_VIABLE: u32 = 1 << 0;

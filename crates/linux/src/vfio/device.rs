@@ -6,12 +6,14 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use p2pdma_pci::{BarIndex, Bdf};
+use p2pdma_pci::{BarIndex, Bdf, InterruptLine as _};
 
 use super::abi::{self, DeviceInfo, DmaBuf, IrqInfo, RegionInfo, request};
 use super::bar::Region;
+use super::interrupt::Line;
 use super::space::Group;
 use super::{Space, VfioError, place};
 
@@ -26,6 +28,9 @@ pub(super) struct Device {
     regions: Mutex<[Option<Arc<Region>>; 6]>,
     /// Whether vectors of MSI-X were enabled.
     vectors: Mutex<bool>,
+    /// Where the kernel asks for the device back; `None` where it has no such event.
+    recall: Option<Line>,
+    recalled: AtomicBool,
     /// Dropped after the file: the group leaves its container when its devices are closed.
     group: Arc<Group>,
 }
@@ -53,9 +58,12 @@ impl Device {
             .map_err(system("asking for the regions"))?;
         let (config, _) =
             region(&file, abi::CONFIG_REGION).map_err(system("asking for configuration space"))?;
+        let recall = recall(&file);
         let device = Arc::new(Self {
             bdf,
             file,
+            recall,
+            recalled: AtomicBool::new(false),
             resets: info.flags & abi::DEVICE_RESETS != 0,
             config: (config.offset, config.size),
             regions: Mutex::default(),
@@ -148,12 +156,34 @@ impl Device {
     }
 
     fn set_vectors(&self, start: u32, eventfds: &[u32]) -> io::Result<()> {
-        let count = u32::try_from(eventfds.len()).unwrap_or(u32::MAX);
-        let argsz = count.saturating_add(5).saturating_mul(4);
-        let mut set = vec![argsz, abi::IRQ_EVENTFD_TRIGGER, abi::MSIX, start, count];
-        set.extend(eventfds);
-        abi::exchange(self.file.as_fd(), request::DEVICE_SET_IRQS, set.as_mut_slice()).map(drop)
+        set_events(&self.file, abi::MSIX, start, eventfds)
     }
+
+    /// Whether the kernel has asked for the device back: it is being removed, or unbound from vfio-pci. It waits until
+    /// this process has closed it (`vfio_unregister_group_dev()`, drivers/vfio/vfio_main.c).
+    pub(super) fn is_recalled(&self) -> bool {
+        // Counted once: what was taken is remembered.
+        if self.recall.as_ref().is_some_and(|line| line.take() > 0) {
+            self.recalled.store(true, Ordering::Relaxed);
+        }
+        self.recalled.load(Ordering::Relaxed)
+    }
+}
+
+/// Lets the kernel ask for a device back by an eventfd (`vfio_pci_core_request()`, drivers/vfio/pci/vfio_pci_core.c).
+fn recall(file: &File) -> Option<Line> {
+    let line = Line::new().ok()?;
+    let eventfd = u32::try_from(line.eventfd().as_raw_fd()).ok()?;
+    set_events(file, abi::RECALL, 0, &[eventfd]).ok()?;
+    Some(line)
+}
+
+fn set_events(file: &File, index: u32, start: u32, eventfds: &[u32]) -> io::Result<()> {
+    let count = u32::try_from(eventfds.len()).unwrap_or(u32::MAX);
+    let argsz = count.saturating_add(5).saturating_mul(4);
+    let mut set = vec![argsz, abi::IRQ_EVENTFD_TRIGGER, index, start, count];
+    set.extend(eventfds);
+    abi::exchange(file.as_fd(), request::DEVICE_SET_IRQS, set.as_mut_slice()).map(drop)
 }
 
 /// No eventfd: -1.

@@ -72,6 +72,13 @@ impl Space {
         self.state().devices.get(&bdf)?.upgrade()
     }
 
+    /// A device that the kernel asks back.
+    pub(super) fn recalled(&self) -> Option<Bdf> {
+        let open: Vec<Arc<Device>> =
+            self.state().devices.values().filter_map(Weak::upgrade).collect();
+        open.iter().find(|device| device.is_recalled()).map(|device| device.bdf)
+    }
+
     pub(super) fn enter(&self, device: &Arc<Device>) {
         self.state().devices.insert(device.bdf, Arc::downgrade(device));
     }

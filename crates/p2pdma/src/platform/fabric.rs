@@ -83,8 +83,11 @@ impl FabricPlatform {
         }
     }
 
-    /// The controller of a function, opened if it was not yet.
-    fn controller(&self, bdf: Bdf) -> Result<Controller, Error> {
+    /// The controller of a function, opened if it was not yet: for commands of one's own.
+    ///
+    /// # Errors
+    /// If there is no such controller, or it does not come up.
+    pub fn controller(&self, bdf: Bdf) -> Result<Controller, Error> {
         self.forget_the_unplugged();
         let mut controllers = lock(&self.controllers);
         if let Some(controller) = controllers.get(&bdf) {

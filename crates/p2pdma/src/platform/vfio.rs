@@ -1,5 +1,7 @@
 //! This machine's devices in this process's own hands: our driver on vfio.
 
+mod guard;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -16,6 +18,7 @@ use crate::client::{Counted, Moved, NvmeClient};
 use crate::platform::pool::{BarPool, CmbPool, HostPool};
 use crate::platform::{Client, Platform, Provider};
 use crate::{Error, HostClock, Traffic};
+use guard::{Guard, Guarded};
 
 /// The devices of this machine that are bound to vfio-pci when the platform is made.
 ///
@@ -33,6 +36,7 @@ pub struct VfioPlatform {
     /// With what the devices lend.
     topology: OnceLock<Arc<Topology>>,
     moved: Arc<Moved>,
+    guard: Arc<Guard>,
     clock: HostClock,
 }
 
@@ -65,8 +69,10 @@ impl VfioPlatform {
         let release =
             survey.system.release.value().map_or_else(|| "?".to_owned(), ToString::to_string);
         let vfio = Vfio::new(Arc::clone(&bare), windows(&survey))?;
+        let guard = Arc::new(Guard::new(vfio.clone()));
         let (opened, topology, moved) = Default::default();
-        Ok(Self { vfio, bare, release, devices, opened, topology, moved, clock: HostClock::new() })
+        let clock = HostClock::new();
+        Ok(Self { vfio, bare, release, devices, opened, topology, moved, guard, clock })
     }
 
     /// The devices that are bound to vfio-pci.
@@ -87,6 +93,19 @@ impl VfioPlatform {
         let controller = self.open(at).ok()?.controller?;
         let serial = controller.identity().sn.to_string();
         Some(serial.trim().to_owned()).filter(|serial| !serial.is_empty())
+    }
+
+    /// The controller of a device, opened if it was not yet: for commands of one's own.
+    ///
+    /// # Errors
+    /// If there is no such controller, or it does not come up.
+    pub fn controller(&self, at: Bdf) -> Result<Controller, Error> {
+        if let Some(controller) = self.open(at)?.controller {
+            return Ok(controller);
+        }
+        let node = self.bare.find(at).map(|id| self.bare.node(id));
+        let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
+        Err(Error::NotNvme { bdf: at, name })
     }
 
     fn open(&self, bdf: Bdf) -> Result<Opened, Error> {
@@ -204,18 +223,15 @@ impl Platform for VfioPlatform {
     }
 
     fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error> {
-        let Some(controller) = self.open(at)?.controller else {
-            let node = self.bare.find(at).map(|id| self.bare.node(id));
-            let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
-            return Err(Error::NotNvme { bdf: at, name });
-        };
+        let controller = self.controller(at)?;
         let present = controller.namespaces();
         if !present.contains(&namespace) {
             return Err(Error::NoNamespace { bdf: at, namespace, present: present.to_vec() });
         }
         let namespace = controller.namespace(namespace)?;
         let client = NvmeClient::new(controller, namespace)?;
-        Ok(Box::new(Counted::new(client, Arc::clone(&self.bare), Arc::clone(&self.moved))))
+        let client = Counted::new(client, Arc::clone(&self.bare), Arc::clone(&self.moved));
+        Ok(Box::new(Guarded::new(client, Arc::clone(&self.guard))))
     }
 
     fn clock(&self) -> &dyn Clock {
