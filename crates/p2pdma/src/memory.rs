@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use p2pdma_linux::io::LentMemory;
 use p2pdma_mem::SharedMemory;
+use p2pdma_nvme::Pmr;
 use p2pdma_pci::topology::MemoryKind;
 use p2pdma_pci::{Bar, Bdf, DmaBuffer, Iova, Lease};
 
@@ -36,6 +37,8 @@ impl fmt::Display for ProviderKind {
 pub struct PeerMemory {
     backing: Backing,
     len: u64,
+    /// The region that it is part of, if it keeps what is put there.
+    pmr: Option<Pmr>,
     _lease: Lease,
 }
 
@@ -64,7 +67,12 @@ pub(crate) enum Backing {
 
 impl PeerMemory {
     pub(crate) fn new(backing: Backing, len: u64, lease: Lease) -> Self {
-        Self { backing, len, _lease: lease }
+        Self { backing, len, pmr: None, _lease: lease }
+    }
+
+    /// The same, as part of a persistent memory region.
+    pub(crate) fn of_region(self, pmr: Option<Pmr>) -> Self {
+        Self { pmr, ..self }
     }
 
     pub(crate) fn backing(&self) -> &Backing {
@@ -91,6 +99,18 @@ impl PeerMemory {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Makes durable what was put there before, by the processor or by commands that are over. Memory that keeps nothing
+    /// has nothing to be made durable.
+    ///
+    /// # Errors
+    /// Of a persistent memory region without a write barrier; of one that reports that it lost something.
+    pub fn persist(&self) -> Result<(), Error> {
+        match &self.pmr {
+            Some(pmr) => Ok(pmr.persist()?),
+            None => Ok(()),
+        }
     }
 
     /// Copies bytes out, by the processor.

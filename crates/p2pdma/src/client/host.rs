@@ -201,6 +201,7 @@ impl Client for HostClient {
             Content::File { file, name, .. } => {
                 file.sync_all().map_err(|error| in_file(name, &error))
             }
+            Content::Memory(memory) => memory.persist(),
             _ => Ok(()),
         }
     }

@@ -59,19 +59,19 @@ pub(crate) struct BarPool {
     /// What its own controller calls the first byte, if it can reach it.
     own: Option<Iova>,
     free: Arc<Mutex<RangeAllocator>>,
-    /// What must live as long as any loan: an opened controller.
-    keep: Arc<dyn Send + Sync>,
+    /// The region that it is, if it is one; its controller stays open as long as any loan.
+    pmr: Option<Pmr>,
 }
 
 impl BarPool {
     pub(crate) fn bar(bar: Bar, range: Range<u64>, kind: MemoryKind) -> Self {
-        Self::new(bar, range, kind, None, Arc::new(()))
+        Self::new(bar, range, kind, None, None)
     }
 
     pub(crate) fn pmr(pmr: Pmr) -> Self {
         let range = 0..pmr.len();
         let own = pmr.segment(range.clone()).map(|segment| segment.iova);
-        Self::new(pmr.bar().clone(), range, MemoryKind::Pmr, own, Arc::new(pmr))
+        Self::new(pmr.bar().clone(), range, MemoryKind::Pmr, own, Some(pmr))
     }
 
     fn new(
@@ -79,17 +79,18 @@ impl BarPool {
         range: Range<u64>,
         kind: MemoryKind,
         own: Option<Iova>,
-        keep: Arc<dyn Send + Sync>,
+        pmr: Option<Pmr>,
     ) -> Self {
         let free = RangeAllocator::new(0..range.end - range.start);
-        Self { bar, range, kind, own, free: Arc::new(Mutex::new(free)), keep }
+        Self { bar, range, kind, own, free: Arc::new(Mutex::new(free)), pmr }
     }
 
     fn lend(&self, start: u64, taken: u64, len: u64) -> PeerMemory {
         let own = self.own.and_then(|own| own.checked_add(start));
         let backing = Backing::Bar { bar: self.bar.clone(), offset: self.range.start + start, own };
-        let (free, keep) = (Arc::clone(&self.free), Arc::clone(&self.keep));
-        PeerMemory::new(backing, len, Arc::new(Loan { free, start, len: taken, _keep: keep }))
+        let (free, pmr) = (Arc::clone(&self.free), self.pmr.clone());
+        let loan = Loan { free, start, len: taken, _pmr: pmr.clone() };
+        PeerMemory::new(backing, len, Arc::new(loan)).of_region(pmr)
     }
 }
 
@@ -134,7 +135,7 @@ struct Loan {
     free: Arc<Mutex<RangeAllocator>>,
     start: u64,
     len: u64,
-    _keep: Arc<dyn Send + Sync>,
+    _pmr: Option<Pmr>,
 }
 
 impl Drop for Loan {

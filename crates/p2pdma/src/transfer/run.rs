@@ -254,7 +254,12 @@ impl<'a> Run<'a> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         // What is complete now, and no more: what ends during the flush may have come too late for it.
         let (complete, began) = (self.moved.prefix(), self.platform.clock().now());
-        let flushed = self.sink.as_mut().map_or(Ok(()), |sink| sink.client.flush());
+        let flushed = match (&mut self.sink, &self.source) {
+            (Some(sink), _) => sink.client.flush(),
+            // The memory itself is the sink.
+            (None, Some(source)) => source.attachment.memory.persist(),
+            (None, None) => Ok(()),
+        };
         let now = self.platform.clock().now();
         let told = flushed.and_then(|()| checkpoints.tell(complete, began, now));
         if told.is_err() {

@@ -193,8 +193,13 @@ impl Carried<'_> {
             let cut = file.file().set_len(len);
             cut.map_err(|error| ended(0)(Failure::file(file.path(), &error)))?;
         }
-        if flush && let Some(sink) = &mut self.bound.sink {
-            sink.flush().map_err(|error| self.names.failure(error)).map_err(ended(0))?;
+        if flush {
+            let flushed = match &mut self.bound.sink {
+                Some(sink) => sink.flush(),
+                // The memory itself is the destination.
+                None => self.bound.memory.persist(),
+            };
+            flushed.map_err(|error| self.names.failure(error)).map_err(ended(0))?;
         }
         if !verify {
             return Ok(None);
