@@ -9,7 +9,8 @@ mod unplug;
 mod watch;
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,9 @@ pub struct Settings<'a> {
     pub accelerator: Accelerator,
     /// Further arguments of the kernel, after those of the machine.
     pub kernel_arguments: Vec<String>,
+    /// A folder for the files behind media and memory, which stay there: `NAME-memory.img` is what the memory of the
+    /// function NAME holds, `NAME-ns1.img` its first namespace. By default they go when the guest has ended.
+    pub folder: Option<PathBuf>,
 }
 
 impl Default for Settings<'_> {
@@ -52,6 +56,7 @@ impl Default for Settings<'_> {
             stop: None,
             accelerator: Accelerator::Tcg,
             kernel_arguments: Vec::new(),
+            folder: None,
         }
     }
 }
@@ -138,8 +143,14 @@ impl Guest<'_> {
     /// Makes the files that QEMU opens.
     fn prepare(&self, folder: &Path, settings: &Settings<'_>) -> Result<(), Error> {
         for backing in self.plan.backings() {
-            let path = folder.join(&backing.file);
-            let file = File::create_new(&path).file("create", &path)?;
+            let mut path = folder.join(&backing.file);
+            if let Some(kept) = &settings.folder {
+                let kept = kept.join(&backing.file);
+                symlink(&kept, &path).file("create", &path)?;
+                path = kept;
+            }
+            // One that is kept may be there from a boot that hung.
+            let file = File::create(&path).file("create", &path)?;
             file.set_len(backing.size).file("extend", &path)?;
         }
         let image = folder.join(arguments::INITRAMFS);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use p2pdma::machine::Machine;
@@ -15,6 +16,8 @@ pub(crate) struct Script {
     packages: Vec<&'static str>,
     modules: Vec<&'static str>,
     unplugs: Vec<(&'static str, &'static str)>,
+    programs: Vec<PathBuf>,
+    folder: Option<PathBuf>,
 }
 
 /// What a step said, and its status.
@@ -57,7 +60,19 @@ impl Script {
 
     fn beginning(text: &str) -> Self {
         let text = format!("{text}{STEP}");
-        Self { text, packages: Vec::new(), modules: Vec::new(), unplugs: Vec::new() }
+        let (packages, modules, unplugs, programs) = Default::default();
+        Self { text, packages, modules, unplugs, programs, folder: None }
+    }
+
+    /// Brings examples along, which are called by their names.
+    pub(crate) fn examples(mut self, names: &[&str]) -> Self {
+        self.programs.extend(examples(names));
+        self
+    }
+
+    /// Keeps the files behind media and memory in this folder.
+    pub(crate) fn folder(self, folder: &Path) -> Self {
+        Self { folder: Some(folder.to_owned()), ..self }
     }
 
     pub(crate) fn packages(mut self, names: &[&'static str]) -> Self {
@@ -99,16 +114,37 @@ impl Script {
         let provisions = Options::new(plan.arch()).provide(&mut ());
         let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
         let mut job = Job::script(&self.text).program(command(arch));
+        job = self.programs.iter().fold(job, |job, path| job.program(path));
         job = self.packages.iter().fold(job, |job, name| job.package(name));
         job = self.modules.iter().fold(job, |job, name| job.module(name));
         job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
-        let settings = Settings { limit: Duration::from_secs(400), ..Settings::default() };
+        let (limit, folder) = (Duration::from_secs(400), self.folder);
+        let settings = Settings { limit, folder, ..Settings::default() };
         let outcome = run(&provisions, &plan, &job, &settings, &mut ());
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
         let (out, err) = (outcome.out, String::from_utf8_lossy(&outcome.err).into_owned());
         assert!(err.is_empty(), "{err}");
         Steps::of(&String::from_utf8_lossy(&out))
     }
+}
+
+/// Examples of the workspace, built if they are not: with the features that its tests are built with.
+fn examples(names: &[&str]) -> Vec<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--workspace", "--message-format", "json-render-diagnostics"]);
+    names.iter().for_each(|name| {
+        cargo.args(["--example", name]);
+    });
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let text = String::from_utf8(built.stdout).unwrap();
+    let artifact = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
+    let artifacts: Vec<serde_json::Value> = text.lines().map(artifact).collect();
+    let path = |name: &&str| {
+        let mut found = artifacts.iter().filter(|artifact| artifact["target"]["name"] == **name);
+        PathBuf::from(found.next().unwrap()["executable"].as_str().unwrap())
+    };
+    names.iter().map(path).collect()
 }
 
 /// The command for guests of an architecture, built if it is not this machine's.

@@ -1,6 +1,8 @@
 //! Our own driver on devices that are bound to vfio-pci, behind an IOMMU that translates: where the kernel's own
 //! peer-to-peer transfers lose their data.
 
+use std::path::Path;
+
 use crate::guest::{Script, Steps};
 
 /// What the steps call the devices.
@@ -14,7 +16,8 @@ fn devices_are_taken_copied_between_and_given_back() {
     let take = format!("{NAMES}; p2pdma bind take $A $B $C $D");
     let (wipe, via_cmb) =
         (format!("{NAMES}; p2pdma copy zero: $C/ns1 --length 4M"), copy("$A/cmb"));
-    let steps = Script::new(3)
+    let kept = tempfile::tempdir().unwrap();
+    let script = Script::new(3)
         .modules(&["vfio-pci", "vfio_iommu_type1", "xfs"])
         .packages(&["xfsprogs"])
         .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 4M")
@@ -50,9 +53,12 @@ fn devices_are_taken_copied_between_and_given_back() {
         .step("fails", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 ones: --length 1M"))
         .step("after", "sleep 1; p2pdma bind status; p2pdma copy /dev/nvme0n1 null: --length 4M -q")
         .step("log", "[ $(dmesg | grep -c \"DMAR.*fault\") = $(cat /tmp/faults) ]")
-        .run(p2pdma::presets::text("vfio").unwrap());
+        .folder(kept.path());
+    let steps = with_examples(script, &take).run(p2pdma::presets::text("vfio").unwrap());
     println!("{} steps under vfio", steps.count());
     moved(&steps);
+    examples(&steps);
+    on_the_host(&kept.path().join("nvme1-memory.img"));
     steps.ends("fill", 0, &[]);
     steps.ends("kernel", 4, &["[P2P-DATA-LOST]"]);
     steps.ends("free", 0, &["0000:03:00.0  nvme  IOMMU group ", "with 0000:02:00.0 (pcieport)"]);
@@ -70,7 +76,6 @@ fn devices_are_taken_copied_between_and_given_back() {
     steps.ends("signature", 6, &["0000:04:00.0/ns1 has an XFS file system"]);
     steps.ends("probe", 0, &["\"passed\": true", "\"drains\": 6"]);
     steps.ends("bounce", 0, &["bounced through host memory: 8388608 bytes"]);
-    steps.ends("topo", 0, &["0000:03:00.0"]);
     steps.ends("nothing", 2, &["has no namespace 7"]);
     steps.ends("give", 0, &[]);
     steps.ends("settle", 0, &["0000:05:00.0  nvme "]);
@@ -84,7 +89,7 @@ fn devices_are_taken_copied_between_and_given_back() {
     steps.ends("log", 0, &[]);
 }
 
-/// What was copied without the kernel arrived.
+/// What was copied without the kernel arrived, and the devices are shown as vfio's.
 fn moved(steps: &Steps) {
     for (name, bytes) in [("cmb", 4_194_304), ("pmr", 8_388_608), ("bar", 8_388_608)] {
         let peer = format!("peer to peer  {bytes} bytes");
@@ -97,4 +102,70 @@ fn moved(steps: &Steps) {
     steps.ends("wiped-again", 0, &[]);
     steps.ends("out-of", 0, &["host memory   0 bytes\n", "32 blocks read again and equal"]);
     steps.ends("came-out", 0, &[]);
+    let taken = "driver vfio-pci  group 5  vfio container (type 1)";
+    let topo = steps.ends("topo", 0, &["0000:03:00.0", taken]);
+    assert_eq!(topo.said.matches("vfio container (type 1)").count(), 4, "{}", topo.said);
+}
+
+/// The same, and then the library's examples.
+fn with_examples(script: Script, take: &str) -> Script {
+    script
+        .examples(&["identify", "cmb_copy", "pmr_persist", "errant_dma"])
+        .step("again", take)
+        .step("identify", &format!("{NAMES}; identify $A; identify $B"))
+        .step("cmb-copy", &format!("{NAMES}; cmb_copy $A $C"))
+        .step("persist", &format!("{NAMES}; pmr_persist $B && pmr_persist $B"))
+        .step("errant", &format!("{NAMES}; errant_dma $A"))
+        .step(
+            "into-flushed",
+            &format!(
+                "{NAMES}; p2pdma copy pattern:seed=9 $B/pmr --dst-offset 4M --length 4M --flush"
+            ),
+        )
+}
+
+/// What the library's examples, and a controller that is told wrong addresses, say.
+fn examples(steps: &Steps) {
+    steps.ends("again", 0, &[]);
+    steps.ends("into-flushed", 0, &["flushed       the destination is durable"]);
+    let memories =
+        ["controller memory buffer: 67108864 bytes", "persistent memory region: 16777216 bytes"];
+    steps.ends("identify", 0, &memories);
+    steps.ends("cmb-copy", 0, &["copied 524288 bytes from 0000:03:00.0 to 0000:05:00.0"]);
+    steps.ends("persist", 0, &["this is time 1\nthis is time 2\n"]);
+    // QEMU's controller says that all went well, even of what it could not read: the IOMMU alone knows better.
+    let stopped = ["read-never-mapped", "read-unmapped-again", "read-mapped-to-read"];
+    let stopped =
+        stopped.map(|name| format!("case {name}: success; untouched; refused the write\n"));
+    let errant = steps.ends("errant", 0, &stopped.each_ref().map(String::as_str));
+    for line in [
+        "case write-never-mapped: success; untouched; refused the read\n",
+        "medium: success; 0 bytes leaked",
+        // The very command does meet that memory once it is mapped there.
+        "case read-mapped: success; byte 4096 is 0x5a; refused nothing\n",
+    ] {
+        assert!(errant.said.contains(line), "{line}: {}", errant.said);
+    }
+}
+
+/// The bytes that were put into the region are in QEMU's file: those of an SSD, and behind them those of this command's.
+fn on_the_host(file: &Path) {
+    let bytes = std::fs::read(file).unwrap();
+    assert_eq!(bytes.len(), 16 << 20);
+    // The first ones are those of an example.
+    assert_eq!((&bytes[..8], &bytes[8..16]), (&b"p2pcount"[..], &2_u64.to_le_bytes()[..]));
+    let (of_ssd, of_command) = (&bytes[16..4 << 20], &bytes[4 << 20..8 << 20]);
+    assert!(of_ssd == &pattern(5)[16..], "the SSD's bytes");
+    assert!(of_command == pattern(9), "the command's bytes");
+}
+
+/// 4 MiB of `pattern:seed=N`: every eight bytes are their number and the seed, mixed by the finaliser of splitmix64.
+fn pattern(seed: u64) -> Vec<u8> {
+    let mix = |number: u64| {
+        let word = number.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ word >> 31).to_le_bytes()
+    };
+    (0..4 << 17).flat_map(mix).collect()
 }

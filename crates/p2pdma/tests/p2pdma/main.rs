@@ -5,7 +5,9 @@
 
 mod captures;
 mod doctor;
+mod examples;
 mod machines;
+mod persistence;
 mod planning;
 mod probing;
 mod support;
