@@ -1,6 +1,7 @@
 //! `topo` as data.
 
-use p2pdma::linux::Function;
+use p2pdma::linux::bind::Binding;
+use p2pdma::linux::{Function, Survey};
 use p2pdma::topology::{AcsBit, Cause, Cpu, CpuVendor, IommuMode, Known, LentMemory, Node, NodeId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -62,6 +63,8 @@ pub(crate) struct FunctionDocument {
     pub(super) iommu_group: Option<u32>,
     /// The type of that group's domain, as in sysfs; null if it is not known.
     pub(super) iommu_domain: Option<String>,
+    /// How this command would open it: `container (type 1)`, or who keeps it from that; null if it is not bound to vfio-pci.
+    pub(super) vfio: Option<String>,
     /// Its NUMA node; null if the machine does not say.
     pub(super) numa_node: Option<u32>,
     /// Its block devices, partitions left out.
@@ -134,6 +137,7 @@ fn function(subject: &Subject, id: NodeId) -> FunctionDocument {
         iommu_domain: known(|function| {
             Some((*function.iommu_group.value()?)?.domain.value()?.to_string())
         }),
+        vfio: linux.zip(subject.survey()).and_then(|(function, survey)| vfio(survey, function)),
         numa_node: linux.and_then(|function| *function.numa_node.value()?),
         block_devices: subject
             .survey()
@@ -141,6 +145,21 @@ fn function(subject: &Subject, id: NodeId) -> FunctionDocument {
             .unwrap_or_default(),
         unknown: unknown(node, linux),
     }
+}
+
+/// How a function that is bound to vfio-pci would be opened, or who shares its IOMMU group and is in the way.
+pub(super) fn vfio(survey: &Survey, function: &Function) -> Option<String> {
+    let binding = Binding::surveyed(survey, function);
+    if !binding.is_taken() {
+        return None;
+    }
+    let others: Vec<String> =
+        binding.in_the_way(&[]).map(|(bdf, driver)| format!("{bdf} ({driver})")).collect();
+    Some(match (binding.group, others.as_slice()) {
+        (None, _) => "no IOMMU group".to_owned(),
+        (Some(_), []) => "container (type 1)".to_owned(),
+        (Some(_), others) => format!("not by itself: {} has its group", others.join(", ")),
+    })
 }
 
 fn memory_document(memory: &LentMemory, linux: Option<&Function>) -> MemoryDocument {

@@ -1,11 +1,11 @@
 //! `topo` as a tree of lines.
 
-use p2pdma::linux::Function;
+use p2pdma::linux::{Function, Survey};
 use p2pdma::topology::{
     Cause, Kind, Known, LentMemory, LinkStatus, MemoryKind, Node, NodeId, Topology,
 };
 
-use super::document::{acs_names, iommu_word, processor};
+use super::document::{acs_names, iommu_word, processor, vfio};
 use crate::output::style::{FAINT, LABEL, WARNING, styled};
 use crate::output::tree::Branch;
 use crate::output::units;
@@ -59,10 +59,10 @@ fn branch(subject: &Subject, children: &Children, id: NodeId) -> Branch {
     let topology = subject.topology();
     let node = topology.node(id);
     let above = topology.parent(id).map(|parent| topology.node(parent));
-    let function = subject.survey().map(|survey| survey.function(id));
-    let mut tree = Branch::new(line(node, above, function));
-    if let Some(function) = function {
-        tree.label.push_str(&linux(node, function));
+    let survey = subject.survey();
+    let mut tree = Branch::new(line(node, above, survey.map(|survey| survey.function(id))));
+    if let Some(survey) = survey {
+        tree.label.push_str(&linux(node, survey.function(id), survey));
     }
     let below = &children.below[id.index()];
     tree.children = below.iter().map(|child| branch(subject, children, *child)).collect();
@@ -114,7 +114,7 @@ fn verb(memory: &LentMemory, function: Option<&Function>) -> &'static str {
 }
 
 /// What Linux tells beside that.
-fn linux(node: &Node, function: &Function) -> String {
+fn linux(node: &Node, function: &Function, survey: &Survey) -> String {
     let mut line = String::new();
     if node.acs.cause().is_some() {
         line.push_str(&format!("  ACS {}", styled(WARNING, "?")));
@@ -126,6 +126,9 @@ fn linux(node: &Node, function: &Function) -> String {
     }
     if let Known::Value(Some(group)) = function.iommu_group {
         line.push_str(&format!("  {}", styled(FAINT, format!("group {}", group.number))));
+    }
+    if let Some(opened) = vfio(survey, function) {
+        line.push_str(&format!("  {}", styled(FAINT, format!("vfio {opened}"))));
     }
     line
 }
