@@ -472,11 +472,20 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "p2pdma: what is told to be durable was not flushed",
         file: "crates/p2pdma/src/transfer/run.rs",
-        right: "let flushed = self.sink.as_mut().map_or(Ok(()), |sink| sink.client.flush());",
-        wrong: "let flushed: Result<(), Error> = Ok(());",
+        right: "(Some(sink), _) => sink.client.flush(),",
+        wrong: "(Some(_), _) => Ok(()),",
         package: "p2pdma",
         tests: "--test=p2pdma",
         filter: "durable",
+    },
+    Bug {
+        what: "p2pdma: a persistent memory region is told to be durable without a barrier",
+        file: "crates/p2pdma/src/transfer/run.rs",
+        right: "(None, Some(source)) => source.attachment.memory.persist(),",
+        wrong: "(None, Some(_)) => Ok(()),",
+        package: "p2pdma",
+        tests: "--test=p2pdma",
+        filter: "persistence",
     },
     Bug {
         what: "p2pdma: a line of a journal is believed without its checksum",

@@ -264,16 +264,22 @@ mod tests {
     fn a_survey_tells_who_shares_a_group() {
         let capture = include_bytes!("../../../topologies/captures/vfio.snapshot");
         let survey = Survey::from_capture(capture, p2pdma_pci::topology::Allowlist::kernel());
-        let survey = survey.unwrap();
-        let nvme = survey
-            .functions
-            .iter()
-            .find(|function| function.driver.value().and_then(Option::as_deref) == Some("nvme"));
-        let binding = Binding::surveyed(&survey, nvme.unwrap());
-        assert!(!binding.is_taken() && binding.group.is_some());
-        // The port above it, which starts no requests of its own.
-        assert!(matches!(binding.others.as_slice(), [(_, Some(driver))] if driver == "pcieport"));
-        assert_eq!(binding.in_the_way(&[]).count(), 0);
+        let mut survey = survey.unwrap();
+        let is_nvme = |function: &Function| {
+            function.driver.value().and_then(Option::as_deref) == Some("nvme")
+        };
+        let ssds: Vec<usize> = (0..survey.functions.len())
+            .filter(|&index| is_nvme(&survey.functions[index]))
+            .collect();
+        let [first, second, ..] = *ssds else { panic!("{ssds:?}") };
+        let alone = Binding::surveyed(&survey, &survey.functions[first]);
+        assert!(!alone.is_taken() && alone.group.is_some() && alone.others.is_empty());
+        survey.functions[second].iommu_group = survey.functions[first].iommu_group;
+        survey.functions[first].driver = p2pdma_pci::topology::Known::Value(Some(DRIVER.into()));
+        let binding = Binding::surveyed(&survey, &survey.functions[first]);
+        assert!(binding.is_taken());
+        let other = survey.functions[second].bdf;
+        assert_eq!(binding.in_the_way(&[]).collect::<Vec<_>>(), [(other, "nvme")]);
     }
 
     #[test]

@@ -18,5 +18,4 @@ mod refusals;
 mod revocation;
 mod speed;
 mod vfio;
-mod vfio_recall;
 mod volumes;
