@@ -18,4 +18,5 @@ mod refusals;
 mod revocation;
 mod speed;
 mod vfio;
+mod vfio_recall;
 mod volumes;
