@@ -65,8 +65,10 @@ struct Inner {
 
 /// Requests under way of all clients together.
 const DEPTH: u32 = 1024;
-/// How long waiting takes at most, so that an interrupt of the process is seen in time.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long waiting takes at most. A signal that comes to the thread that waits ends it (EINTR of
+/// io_uring_enter(2)); one that another thread takes is seen after this time. Slow devices need so long for the
+/// requests that one system call is to serve.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 impl SharedQueue {
     pub(crate) fn new(engine: Engine) -> std::io::Result<Self> {
