@@ -203,7 +203,7 @@ impl From<p2pdma::Error> for Failure {
             E::Engine { kind, .. } => Self::operating_system(kind, message)
                 .remedy("kernel.io_uring_disabled may say no; --engine sync does without"),
             E::Linux(error) => error.into(),
-            E::Revoked { .. } | E::Vanished { .. } | E::Recalled { .. } => {
+            E::Revoked { .. } | E::Reset { .. } | E::Vanished { .. } | E::Recalled { .. } => {
                 Self::new(Exit::Io, "P2P-REVOKED", message)
             }
             E::IommuFault(_) => Self::new(Exit::Io, "IOMMU-FAULT", message)
@@ -217,6 +217,7 @@ impl From<p2pdma::Error> for Failure {
             E::DataLost { .. } => Self::new(Exit::Mismatch, "P2P-DATA-LOST", message)
                 .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST"),
             E::Interrupted => Self::interrupted(),
+            E::NotPutBack { .. } => Self::new(Exit::Interrupted, "INTERRUPTED", message),
             E::Fabric(_) | E::SharedSubsystem { .. } => Self::new(Exit::Usage, "MACHINE", message)
                 .remedy("change the machine file: the machine cannot be built as it is described"),
             E::Device(error) => device(error, message),

@@ -37,6 +37,16 @@ pub struct Plan {
     arch: Arch,
     placed: Vec<Placed>,
     notes: Vec<Note>,
+    bad: Vec<BadBlock>,
+}
+
+/// A place of a medium that can neither be read nor written: EIO of QEMU's file (blkdebug).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BadBlock {
+    /// The medium's file.
+    file: String,
+    /// In sectors of 512 bytes.
+    sector: u64,
 }
 
 impl Plan {
@@ -48,12 +58,22 @@ impl Plan {
         let (mut refusals, notes) = check::check(machine, arch);
         match place::place(machine, arch) {
             Ok(placed) if refusals.is_empty() => {
-                return Ok(Self { machine: machine.clone(), arch, placed, notes });
+                let (machine, bad) = (machine.clone(), Vec::new());
+                return Ok(Self { machine, arch, placed, notes, bad });
             }
             Ok(_) => {}
             Err(refusal) => refusals.push(refusal),
         }
         Err(NotBuildable { machine: machine.name.clone(), refusals })
+    }
+
+    /// The same with a byte of a medium, of a function's `namespace`th namespace, that can neither be read nor
+    /// written.
+    #[must_use]
+    pub fn bad_at(mut self, function: &str, namespace: u32, at: u64) -> Self {
+        let file = devices::namespace_file(function, namespace);
+        self.bad.push(BadBlock { file, sector: at / 512 });
+        self
     }
 
     /// The machine's name.
@@ -96,7 +116,7 @@ impl Plan {
     /// relative to the folder that QEMU runs in.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        devices::arguments(&self.machine, self.arch)
+        devices::arguments(&self.machine, self.arch, &self.bad)
     }
 
     /// The kernel's arguments: IOMMU mode and access control.

@@ -3,26 +3,30 @@
 //! - [`DirectFile`]: a file or block device open with `O_DIRECT`, or a namespace open for NVMe commands, with what
 //!   it can do.
 //! - [`LentMemory`]: memory of a device, as the kernel lends it (`p2pmem/allocate`).
+//! - [`Resets`]: whether a controller was reset, so that what was lost with that does not pass for moved.
 //! - [`Queue`]: requests under way, by io_uring or one at a time.
-//! - [`Watch`]: what the page cache and the block layer say about a file, so that a transfer that was staged in
-//!   host memory does not pass for one that was not.
+//! - [`Watch`]: what the page cache says about a file, so that a transfer that was staged in host memory does not
+//!   pass for one that was not.
 
 mod direct;
 mod extents;
+mod insertions;
 mod lent;
 mod namespace;
 mod passthrough;
 mod processor;
+mod resets;
 mod residency;
 mod ring;
 mod watch;
 
-pub use direct::{Access, DirectFile, OpenError, first_bytes};
+pub use direct::{Access, DirectFile, OpenError, bytes_at};
 pub use extents::{Extent, extents};
 pub use lent::{LendError, LentMemory, Pool};
 pub use namespace::Unfit;
 pub use passthrough::{CommandError, identify_controller};
 pub use processor::{context_switches, processor_time};
+pub use resets::{Fate, Resets};
 pub use residency::Means;
 pub use ring::{Completion, Direction, Engine, Queue, Request, register};
-pub use watch::{Seen, Watch};
+pub use watch::{Blind, Seen, Watch};

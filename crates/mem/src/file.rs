@@ -66,15 +66,23 @@ impl SharedMemory {
     /// # Errors
     /// What the operating system says; it takes 1024 memories at most.
     pub fn read_file_vectored(parts: &[&Self], file: &File, position: u64) -> io::Result<usize> {
-        let position = offset(position)?;
-        let vector =
-            |part: &&Self| libc::iovec { iov_base: part.base().cast(), iov_len: part.len() };
-        let vectors: Vec<libc::iovec> = parts.iter().map(vector).collect();
-        let count = libc::c_int::try_from(vectors.len())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let (vectors, count, position) = vectored(parts, position)?;
         // SAFETY: each vector is a memory that its handle in `parts` keeps mapped during the call. The
         // kernel writes to them as any other party may.
         let count = unsafe { libc::preadv(file.as_raw_fd(), vectors.as_ptr(), count, position) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Writes all of these memories to a file from byte `position` on, one after the other, with one call
+    /// (pwritev(2)). Returns how many bytes went.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::read_file_vectored`].
+    pub fn write_file_vectored(parts: &[&Self], file: &File, position: u64) -> io::Result<usize> {
+        let (vectors, count, position) = vectored(parts, position)?;
+        // SAFETY: each vector is a memory that its handle in `parts` keeps mapped during the call. The
+        // kernel reads them as any other party may.
+        let count = unsafe { libc::pwritev(file.as_raw_fd(), vectors.as_ptr(), count, position) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
@@ -83,6 +91,19 @@ impl SharedMemory {
         let part = self.slice(range).map_err(outside)?;
         Ok((part.base(), part.len(), offset(position)?))
     }
+}
+
+/// Memories as the kernel is told of them, how many there are, and where in the file they begin.
+fn vectored(
+    parts: &[&SharedMemory],
+    position: u64,
+) -> io::Result<(Vec<libc::iovec>, libc::c_int, i64)> {
+    let vector =
+        |part: &&SharedMemory| libc::iovec { iov_base: part.base().cast(), iov_len: part.len() };
+    let vectors: Vec<libc::iovec> = parts.iter().map(vector).collect();
+    let count = libc::c_int::try_from(vectors.len())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok((vectors, count, offset(position)?))
 }
 
 fn offset(position: u64) -> io::Result<i64> {
@@ -138,6 +159,12 @@ mod tests {
         second.read(0, &mut back).unwrap();
         assert_eq!((count, &back), (8, b", two"));
         assert!(SharedMemory::read_file_vectored(&[&first], &file, u64::MAX).is_err());
+        let count = SharedMemory::write_file_vectored(&[&second, &first], &file, 5000).unwrap();
+        let again = SharedMemory::anonymous(103).unwrap();
+        assert_eq!((count, again.read_file(0..103, &file, 5000).unwrap()), (103, 103));
+        again.read(0, &mut back).unwrap();
+        assert_eq!(&back, b", two");
+        assert!(SharedMemory::write_file_vectored(&[&first], &file, u64::MAX).is_err());
         let tail = SharedMemory::map_file_at(&file, 4096, 8).unwrap();
         tail.read(3, &mut back).unwrap();
         assert_eq!(&back, b", two");

@@ -149,6 +149,15 @@ pub enum Error {
     /// An IOMMU refused what a device sent: bytes did not arrive, whatever a status says.
     #[error("the IOMMU refused {0}: bytes are lost, whatever a status says")]
     IommuFault(IommuFault),
+    /// The device of lent memory was reset: what was on the way through it may be lost, whatever its status.
+    #[error(
+        "[P2P-REVOKED] {provider} was reset: what was on its way through that memory is lost, though its status was \
+         success"
+    )]
+    Reset {
+        /// Whose memory it was.
+        provider: Bdf,
+    },
     /// A device gave no more bytes before its end: it was unbound from its driver, removed, or unplugged.
     #[error("[P2P-REVOKED] {name} is gone: nothing moves at byte {at}, which is before its end")]
     Vanished {
@@ -199,6 +208,18 @@ pub enum Error {
     /// The transfer was broken off on request.
     #[error("interrupted")]
     Interrupted,
+    /// A data probe was broken off on request, and its client did not answer: what was there before is not put back.
+    #[error(
+        "interrupted: {name} does not answer, and has what it was tested with in {len} bytes from byte {at} on"
+    )]
+    NotPutBack {
+        /// The client.
+        name: String,
+        /// Where.
+        at: u64,
+        /// How many bytes.
+        len: u64,
+    },
     /// A PCI function failed.
     #[error(transparent)]
     Pci(p2pdma_pci::Error),
@@ -274,6 +295,7 @@ impl From<LendError> for Error {
                 Self::PoolEmpty { provider: format!("{bdf}/p2pmem"), wanted, available }
             }
             LendError::Gone { bdf } => Self::Revoked { provider: bdf },
+            LendError::Reset { bdf } => Self::Reset { provider: bdf },
             other => Self::Lend(other),
         }
     }

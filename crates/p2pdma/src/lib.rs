@@ -48,8 +48,8 @@ pub use client::HostClient;
 pub use error::Error;
 pub use memory::{PeerMemory, ProviderKind};
 pub use platform::{
-    Attachment, Capabilities, Client, Done, FabricPlatform, Footing, LinuxPlatform, Op, Platform,
-    Provider, ProviderId, Storage, Ticket, VfioPlatform, Volume,
+    Attachment, Capabilities, Client, Done, FabricPlatform, Footing, LinuxPlatform, Member,
+    Members, Op, Platform, Provider, ProviderId, Storage, Ticket, VfioPlatform, Volume,
 };
 pub use traffic::Traffic;
 pub use transfer::{

@@ -113,6 +113,18 @@ impl PeerMemory {
         }
     }
 
+    /// Makes sure that what has ended up to now did not end while its device was reset.
+    ///
+    /// # Errors
+    /// [`Error::Reset`]; what keeps that from being known.
+    pub(crate) fn check_kept(&self) -> Result<(), Error> {
+        match &self.backing {
+            Backing::Lent { memory, .. } => Ok(memory.check_kept()?),
+            // Of what a driver of ours has, that driver knows.
+            Backing::Bar { .. } | Backing::Host(_) | Backing::Process(_) => Ok(()),
+        }
+    }
+
     /// Copies bytes out, by the processor.
     ///
     /// # Errors

@@ -161,7 +161,7 @@ fn way(
     let report: Report = pair.run(plan, job, interrupt)?;
     let measured_seconds = began.elapsed().as_secs_f64();
     let meanwhile = stream.and_then(|stream| got(platform.fabric().stop_stream(stream)));
-    let verified_blocks = pair.verify(job)?;
+    let verified_blocks = pair.verify(job, interrupt)?;
     Ok(WayDocument {
         path,
         host_memory_bytes: report.traffic.map(|traffic| traffic.host_memory),

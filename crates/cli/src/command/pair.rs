@@ -223,12 +223,20 @@ impl<'a> Pair<'a> {
 
     /// Tests both legs of a plan with data, in the first `len` bytes of both ends. What is in the sink is put
     /// back.
-    pub(crate) fn probe(&mut self, plan: &Plan, block: u64, len: u64) -> Result<()> {
+    pub(crate) fn probe(
+        &mut self,
+        plan: &Plan,
+        block: u64,
+        len: u64,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let watch = &|| interrupt.flow();
         let (platform, memory) = (self.platform, Arc::new(plan.memory(self.platform, block)?));
         let ends = [(&mut self.source, &self.from, false), (&mut self.sink, &self.to, true)];
         for (client, end, drains) in ends {
             let (client, name) = (&mut **client, &*end.to_string());
-            let mut probe = Probe { platform, client, name, memory: &memory, at: 0, len };
+            let memory = &memory;
+            let mut probe = Probe { platform, client, name, memory, at: 0, len, watch };
             probe.fills()?;
             if drains {
                 probe.drains()?;
@@ -257,8 +265,9 @@ impl<'a> Pair<'a> {
     }
 
     /// Reads both ends again and compares; returns how many blocks are equal.
-    pub(crate) fn verify(&mut self, job: Job) -> Result<u64> {
-        match p2pdma::verify(self.platform, &mut *self.source, &mut *self.sink, job)? {
+    pub(crate) fn verify(&mut self, job: Job, interrupt: &Interrupt) -> Result<u64> {
+        let (source, sink) = (&mut *self.source, &mut *self.sink);
+        match p2pdma::verify(self.platform, source, sink, job, &|| interrupt.flow())? {
             None => Ok(job.len.div_ceil(job.block)),
             Some(Mismatch { block, at, .. }) => {
                 let message = format!("block {block}, at byte {at}, differs after the transfer");

@@ -18,6 +18,8 @@ pub(crate) struct Script {
     unplugs: Vec<(&'static str, &'static str)>,
     programs: Vec<PathBuf>,
     folder: Option<PathBuf>,
+    /// Of first namespaces: the controller, and the byte.
+    bad: Vec<(&'static str, u64)>,
 }
 
 /// What a step said, and its status.
@@ -60,8 +62,8 @@ impl Script {
 
     fn beginning(text: &str) -> Self {
         let text = format!("{text}{STEP}");
-        let (packages, modules, unplugs, programs) = Default::default();
-        Self { text, packages, modules, unplugs, programs, folder: None }
+        let (packages, modules, unplugs, programs, bad) = Default::default();
+        Self { text, packages, modules, unplugs, programs, folder: None, bad }
     }
 
     /// Brings examples along, which are called by their names.
@@ -91,6 +93,12 @@ impl Script {
         self
     }
 
+    /// A byte of a controller's first namespace can neither be read nor written.
+    pub(crate) fn bad(mut self, device: &'static str, at: u64) -> Self {
+        self.bad.push((device, at));
+        self
+    }
+
     /// A step: lines of shell without single quotes. Its status is that of its last command.
     pub(crate) fn step(mut self, name: &str, lines: &str) -> Self {
         writeln!(self.text, "step {name} '{lines}'").unwrap();
@@ -111,6 +119,7 @@ impl Script {
         };
         let machine = Machine::parse(&machine, "a test's machine").unwrap();
         let plan = Plan::new(&machine, arch).unwrap();
+        let plan = self.bad.iter().fold(plan, |plan, (name, at)| plan.bad_at(name, 1, *at));
         let provisions = Options::new(plan.arch()).provide(&mut ());
         let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
         let mut job = Job::script(&self.text).program(command(arch));

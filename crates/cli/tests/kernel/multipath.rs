@@ -27,6 +27,13 @@ fn a_head_is_an_end_if_every_path_reaches_the_memory() {
         .step("commands", "p2pdma copy /dev/ssd /dev/ng-near --length 4M --verify")
         .step("from-head", "p2pdma copy /dev/near /dev/ssd --length 16M --verify")
         .step("probe", "p2pdma probe /dev/near --write")
+        .step(
+            "one-path",
+            "for policy in /sys/class/nvme-subsystem/*/iopolicy; do echo numa > $policy; done; \
+             p2pdma probe /dev/near; status=$?; \
+             for policy in /sys/class/nvme-subsystem/*/iopolicy; do echo round-robin > $policy; done; \
+             exit $status",
+        )
         .step("doctor", "p2pdma topo --matrix")
         .step("split", "p2pdma copy /dev/ssd /dev/split --length 1M")
         .step("from-split", "p2pdma copy /dev/split /dev/ssd --length 1M")
@@ -44,7 +51,11 @@ fn a_head_is_an_end_if_every_path_reaches_the_memory() {
     }
     steps.ends("to-head", 0, &["0000:04:00.0+0000:05:00.0 drains it: by bus address"]);
     steps.ends("paths", 0, &["carried\ncarried\n"]);
-    steps.ends("probe", 0, &["6 transfers, every byte right"]);
+    let probed = steps.ends("probe", 0, &["6 transfers, every byte right"]);
+    assert!(!probed.said.contains("was not tested"), "{}", probed.said);
+    // By this policy the kernel takes one path until it fails.
+    let one = steps.ends("one-path", 0, &["6 transfers, every byte right"]);
+    assert_eq!(one.said.matches("was not tested with data: the kernel takes others").count(), 1);
     for name in ["split", "from-split", "split-commands"] {
         steps.ends(name, 3, &["[P2P-RC-NOT-ALLOWED]", "0000:08:00.0", "nothing was written"]);
     }

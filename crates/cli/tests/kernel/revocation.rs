@@ -6,7 +6,7 @@ use crate::guest::{Script, Steps};
 
 /// Copies between two SSDs through a third one's memory, and does something to one of them meanwhile.
 fn meanwhile(act: &str) -> String {
-    during("/dev/ssd1 /dev/ssd2 --length 128M --verify", act)
+    during("/dev/ssd1 /dev/ssd2 --length 64M --verify", act)
 }
 
 /// Copies something, and does something once a tenth of it, or what is wrong, has been said. Says how long the copy went on after that, in hundredths of
@@ -48,26 +48,53 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
         "for file in {DEVICES}/0000:04:00.0/nvme/nvme*/reset_controller; do \
          echo 1 > $file && echo it was reset; done"
     );
+    let provider_reset = format!("echo 1 > {DEVICES}/0000:03:00.0/reset");
     let steps = Script::new(4)
-        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd1 --length 128M")
+        .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd1 --length 64M")
         .step("reset", &meanwhile(&reset))
-        .step("commands-reset", &during("/dev/ng-ssd1 /dev/ng-ssd2 --length 128M --verify", &reset))
+        .step("commands-reset", &during("/dev/ng-ssd1 /dev/ng-ssd2 --length 64M --verify", &reset))
         .step("function-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:05:00.0/reset")))
-        .step("provider-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:03:00.0/reset")))
+        .step("provider-reset", &meanwhile(&provider_reset))
+        .step(
+            "journal",
+            &during("/dev/ssd1 /dev/ssd2 --length 64M --resume /tmp/j", &provider_reset),
+        )
+        .step(
+            "resumed",
+            "p2pdma copy /dev/ssd1 /dev/ssd2 --length 64M --resume /tmp/j --verify --yes",
+        )
+        // Kernels before 7.3 do not count resets.
+        .step(
+            "uncounted",
+            &meanwhile(&format!(
+                "mount -t tmpfs none {DEVICES}/0000:03:00.0/nvme/nvme*/diag; {provider_reset}"
+            )),
+        )
+        .step(
+            "uncounted-other",
+            &format!(
+                "{}; umount {DEVICES}/0000:03:00.0/nvme/nvme*/diag",
+                meanwhile(&reset).replace("exit $status", "(exit $status)")
+            ),
+        )
         .step("provider", &unbind("0000:03:00.0"))
         .step("again", &again)
         .step("source", &unbind("0000:04:00.0"))
         .run(include_str!("switch.toml"));
     steps.ends("fill", 0, &[]);
-    for name in ["reset", "commands-reset", "function-reset"] {
+    for name in ["reset", "commands-reset", "function-reset", "uncounted-other"] {
         steps.ends(name, 0, &["read again and equal", "host memory   0 bytes"]);
     }
     for name in ["reset", "commands-reset"] {
         steps.ends(name, 0, &["it was reset"]);
     }
-    // What was in flight into the provider is lost with status OK: only the bytes tell.
-    steps.ends("provider-reset", 4, &["[P2P-DATA-LOST]", "the destination differs"]);
+    // What was in flight into the provider is lost with status OK; the journal has nothing of that.
+    steps.ends("resumed", 0, &["read again and equal"]);
+    let was_reset = "[P2P-REVOKED]: 0000:03:00.0 was reset";
     let gone = [
+        ("provider-reset", was_reset, "/dev/ssd2"),
+        ("journal", was_reset, "/dev/ssd2"),
+        ("uncounted", was_reset, "/dev/ssd2"),
         ("provider", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone", "/dev/ssd2"),
         ("source", "[P2P-REVOKED]: /dev/ssd1 is gone", "/dev/ssd2"),
     ];

@@ -33,7 +33,7 @@ fn steps(arch: Arch) -> Steps {
     let script = passthrough::steps(script)
         .step("ext4", "mkfs.ext4 -q /dev/ssd1; mkdir /a; mount -t ext4 /dev/ssd1 /a")
         .step("held", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes");
-    passthrough::mounted(script)
+    let script = passthrough::mounted(script)
         .step("to-ext4", "p2pdma copy /dev/ssd0 /a/f --length 8M --verify")
         .step("nested", "p2pdma copy /dev/ssd1 /a/g --length 1M")
         .step("from-ext4", "p2pdma copy /a/f /dev/ssd2 --verify")
@@ -50,8 +50,9 @@ fn steps(arch: Arch) -> Steps {
              while [ $n -lt 512 ] && kill -0 $copy 2> /dev/null; do \
              dd if=/a/f of=/dev/null bs=16k skip=$n count=1 2> /dev/null; n=$((n + 1)); \
              sleep 0.01; done; wait $copy",
-        )
-        .step("xfs", "mkfs.xfs -q /dev/ssd3; mkdir /b; mount -t xfs /dev/ssd3 /b")
+        );
+    fall_backs(script)
+        .step("xfs", "mkfs.xfs -f -q /dev/ssd3; mkdir /b; mount -t xfs /dev/ssd3 /b")
         .step("to-xfs", "p2pdma copy /dev/ssd0 /b/f --length 8M --verify --flush")
         .step("xfs-ext4", "p2pdma --platform linux copy /b/f /a/h --verify; cmp /b/f /a/h")
         .step("tmpfs", "p2pdma --platform linux copy /a/f /tmp/x")
@@ -63,6 +64,8 @@ fn steps(arch: Arch) -> Steps {
         .step("md", "umount /b; mdadm --build /dev/md0 --level=0 --raid-devices=2 /dev/ssd2 /dev/ssd3")
         .step("to-md", "p2pdma copy /dev/ssd0 /dev/md0 --length 8M --verify --yes -v")
         .step("member", "p2pdma copy /dev/ssd0 /dev/ng-ssd2 --length 1M --yes; p2pdma copy /dev/ssd0 /dev/ssd2 --length 1M --yes")
+        .step("probe-md", "p2pdma probe /dev/md0 --write --yes --state-dir /tmp/state")
+        .step("doctor-md", "p2pdma doctor 0000:06:00.0 0000:03:00.0 --state-dir /tmp/state")
         .step("from-md", "p2pdma copy /dev/md0 /dev/ssd1 --length 8M --verify --yes")
         .step(
             "mirror",
@@ -79,6 +82,25 @@ fn steps(arch: Arch) -> Steps {
         .run_on(arch, MACHINE)
 }
 
+/// Files that become shorter, and a file system that cannot let a device fill holes of files without extents, and
+/// falls back in silence.
+fn fall_backs(script: Script) -> Script {
+    script
+        .step("to-shrink", "p2pdma copy /dev/ssd0 /a/t --length 8M")
+        .step(
+            "shrinks",
+            "p2pdma copy /a/t /dev/ssd2 --block-size 4k --queue-depth 1 --progress always 2> /tmp/said & \
+             copy=$!; until [ -s /tmp/said ]; do sleep 0.02; done; truncate -s 4096 /a/t; wait $copy; \
+             status=$?; cat /tmp/said; exit $status",
+        )
+        .step(
+            "old-ext4",
+            "mkfs.ext4 -q -F -O ^extents,^64bit,^metadata_csum /dev/ssd3; mkdir /c; mount -t ext4 /dev/ssd3 /c",
+        )
+        .step("falls-back", "p2pdma copy /dev/ssd0 /c/f --length 4M")
+        .step("falls-back-json", "p2pdma copy /dev/ssd0 /c/g --length 4M --p2p=prefer -o json; umount /c")
+}
+
 #[test]
 fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
     println!("{} steps on a real kernel", copies(Arch::of_host().unwrap()));
@@ -87,7 +109,19 @@ fn what_can_be_peer_to_peer_is_and_what_cannot_is_refused_by_name() {
 /// Returns how many steps there were.
 pub(crate) fn copies(arch: Arch) -> usize {
     let steps = steps(arch);
-    for name in ["fill", "ext4", "odd-made", "xfs", "journal", "md", "mirror", "mirrored", "dm"] {
+    for name in [
+        "fill",
+        "ext4",
+        "odd-made",
+        "to-shrink",
+        "old-ext4",
+        "xfs",
+        "journal",
+        "md",
+        "mirror",
+        "mirrored",
+        "dm",
+    ] {
         steps.ends(name, 0, &[]);
     }
     let verified = [DIRECT[0], DIRECT[1], "read again and equal"];
@@ -130,6 +164,9 @@ pub(crate) fn copies(arch: Arch) -> usize {
     steps.ends("probe-json", 0, &["\"passed\": true", "\"drains\": 0"]);
     steps.ends("doctor", 0, &["probe    passed, both ways; 0 h ago on Linux"]);
     steps.ends("unchanged", 0, &[]);
+    // The array, and each of its members.
+    steps.ends("probe-md", 0, &["into it    18 transfers, every byte right"]);
+    steps.ends("doctor-md", 0, &["probe    passed, both ways; 0 h ago on Linux"]);
     steps.ends("overlap", 6, &["overlap in /dev/ssd0"]);
     steps.ends("beyond", 2, &["beyond the end of /dev/ssd1"]);
     steps.ends("larger", 2, &["do not fit into /dev/ssd1", "nothing was written"]);
@@ -141,6 +178,7 @@ pub(crate) fn copies(arch: Arch) -> usize {
     let full = steps.ends("full", 0, &["No space left", "nothing was written"]);
     assert!(!full.said.contains("partial\n"), "{}", full.said);
     steps.ends("staged", 1, &["bytes of user data passed through host memory"]);
+    falls_back(&steps);
     steps.ends("tmpfs", 3, &["[P2P-NOT-NVME-PCI]", "nothing was written"]);
     let bounced = ["bounced through host memory: 2097152 bytes", "8 blocks read again"];
     steps.ends("tmpfs-prefer", 0, &bounced);
@@ -152,4 +190,14 @@ pub(crate) fn copies(arch: Arch) -> usize {
     steps.ends("to-dm-prefer", 0, &bounced);
     passthrough::check(&steps, DIRECT);
     steps.count()
+}
+
+/// What the kernel staged is not in its page cache any more, and does not pass for peer to peer.
+fn falls_back(steps: &Steps) {
+    steps.ends("shrinks", 1, &["/a/t ended before the length that it had", "in /dev/ssd2"]);
+    steps.ends("falls-back", 1, &["bytes of user data passed through host memory", "partial"]);
+    let said = &steps.ends("falls-back-json", 0, &[]).said;
+    let document: serde_json::Value = serde_json::from_str(said).unwrap();
+    // So many bytes at least: what is counted is how often pages came in, which may be large.
+    assert!(document["host_memory_bytes"].as_u64().unwrap() >= 4096, "{document}");
 }

@@ -30,6 +30,10 @@ pub(crate) fn rows(
                 row(&format!("{by}-{name}"), pair, watched(&path, means, act));
             };
             row("preadv-host-first", &|| vector(&[&host, &part]));
+            // Of this one nothing is left in the page cache.
+            row("pwritev-host-first", &|| {
+                SharedMemory::write_file_vectored(&[&host, &part], &target.direct, 0)
+            });
             row("buffered-read", &|| part.read_file(whole.clone(), &target.buffered, 0));
             row("buffered-write", &|| part.write_file(whole.clone(), &target.buffered, 0));
         }

@@ -8,16 +8,16 @@ use p2pdma_pci::machine::{
 use p2pdma_pci::topology::{CpuVendor, IommuMode};
 
 use super::place::EXPANDERS;
-use super::{Backing, device_id};
+use super::{Backing, BadBlock, device_id};
 use crate::Arch;
 
 /// The arguments, buses before what is on them.
-pub(super) fn arguments(machine: &Machine, arch: Arch) -> Vec<String> {
+pub(super) fn arguments(machine: &Machine, arch: Arch, bad: &[BadBlock]) -> Vec<String> {
     // Without firmware the kernel numbers buses itself, and keeps some for every port that something
     // might be plugged into (`pci_scan_child_bus_extend` in drivers/pci/probe.c of Linux).
     let hotplug = if arch == Arch::X86_64 { "" } else { ",hotplug=off" };
     let nsids = BTreeMap::new();
-    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug, nsids };
+    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug, nsids, bad };
     list.add("-machine", machine_type(arch, machine.iommu));
     list.add("-cpu", &cpu(machine, arch));
     list.add("-m", &format!("{}k", machine.host.memory >> 10));
@@ -104,7 +104,7 @@ fn root_bus(index: usize) -> String {
     if index == 0 { "pcie.0".to_owned() } else { format!("pcie.{index}") }
 }
 
-fn namespace_file(function: &str, nsid: u32) -> String {
+pub(super) fn namespace_file(function: &str, nsid: u32) -> String {
     format!("{function}-ns{nsid}.img")
 }
 
@@ -118,7 +118,7 @@ fn namespace_bytes(namespace: &Namespace) -> u64 {
     namespace.size + blocks * u64::from(namespace.metadata)
 }
 
-struct Arguments {
+struct Arguments<'a> {
     list: Vec<String>,
     /// Slots have numbers of their own, across the machine (docs/pcie.txt in QEMU).
     slot: u16,
@@ -126,9 +126,11 @@ struct Arguments {
     hotplug: &'static str,
     /// Of each subsystem that controllers share, how many namespaces it has so far.
     nsids: BTreeMap<String, u32>,
+    /// Places that fail.
+    bad: &'a [BadBlock],
 }
 
-impl Arguments {
+impl Arguments<'_> {
     fn add(&mut self, option: &str, value: &str) {
         self.list.push(option.to_owned());
         self.list.push(value.to_owned());
@@ -225,8 +227,8 @@ impl Arguments {
         let node = match namespace.media {
             Media::Null => format!("null-co,node-name={drive},size={size},read-zeroes=off"),
             Media::Persistent | Media::Memory => format!(
-                "raw,node-name={drive},discard=unmap,file.driver=file,file.filename={}",
-                namespace_file(function, number)
+                "raw,node-name={drive},discard=unmap,{}",
+                self.medium(&namespace_file(function, number))
             ),
         };
         self.add("-blockdev", &format!("driver={node}"));
@@ -239,6 +241,25 @@ impl Arguments {
             text.push_str(&format!(",ms={},pi={}", namespace.metadata, namespace.protection));
         }
         self.device(&text);
+    }
+
+    /// A medium's file, with its bad places.
+    fn medium(&self, file: &str) -> String {
+        let bad: Vec<u64> =
+            self.bad.iter().filter(|bad| bad.file == file).map(|bad| bad.sector).collect();
+        if bad.is_empty() {
+            return format!("file.driver=file,file.filename={file}");
+        }
+        let mut text =
+            format!("file.driver=blkdebug,file.image.driver=file,file.image.filename={file}");
+        for (index, sector) in bad.iter().enumerate() {
+            // EIO, whenever it is touched.
+            text.push_str(&format!(
+                ",file.inject-error.{index}.event=none,file.inject-error.{index}.errno=5,\
+                 file.inject-error.{index}.sector={sector}"
+            ));
+        }
+        text
     }
 
     fn bar_memory(&mut self, name: &str, memory: BarMemory, place: &str) {

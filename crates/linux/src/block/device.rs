@@ -59,7 +59,7 @@ fn device(tree: &dyn Tree, name: &str, nvme: &[(&str, NvmeName)]) -> Result<Bloc
             Err(Failure::Missing) => Known::Unknown(Cause::Unreadable),
             answer => known(answer),
         },
-        identity: identity(tree, &folder),
+        identity: identity(tree, &folder, name),
         kind,
     };
     if tree.stamp(&folder)? != stamp {
@@ -68,9 +68,13 @@ fn device(tree: &dyn Tree, name: &str, nvme: &[(&str, NvmeName)]) -> Result<Bloc
     Ok(device)
 }
 
-fn identity(tree: &dyn Tree, folder: &str) -> Known<Option<Arc<str>>> {
-    for attribute in ["wwid", "device/wwid", "serial"] {
+/// What a device says of itself. An array has the name that stands on its members.
+fn identity(tree: &dyn Tree, folder: &str, name: &str) -> Known<Option<Arc<str>>> {
+    let attributes = if name.starts_with("md") { &["md/uuid"][..] } else { &IDENTITIES };
+    for attribute in attributes {
         match text(tree, &join(folder, attribute)) {
+            // One without metadata has no name: drivers/md/md.c shows zeroes.
+            Ok(text) if text.bytes().all(|byte| matches!(byte, b'0' | b'-')) => {}
             Ok(text) => return Known::Value(Some(Arc::from(text))),
             // Many virtual devices have an empty one.
             Err(Failure::Missing | Failure::Malformed) => {}
@@ -79,6 +83,8 @@ fn identity(tree: &dyn Tree, folder: &str) -> Known<Option<Arc<str>>> {
     }
     Known::Value(None)
 }
+
+const IDENTITIES: [&str; 3] = ["wwid", "device/wwid", "serial"];
 
 fn kind(
     tree: &dyn Tree,

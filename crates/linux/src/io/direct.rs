@@ -342,12 +342,12 @@ fn alignment(file: &File, is_block: bool) -> io::Result<Option<(u32, u32)>> {
     Ok(Some((block, block)))
 }
 
-/// The first bytes of a file, by direct I/O: what is on a device before it is overwritten. Fewer if it is
-/// shorter.
+/// Bytes of a file, by direct I/O: what is on a device before it is overwritten. Fewer if it is shorter. `position` is a
+/// multiple of its blocks.
 ///
 /// # Errors
 /// What the operating system says.
-pub fn first_bytes(file: &DirectFile, len: usize) -> io::Result<Vec<u8>> {
+pub fn bytes_at(file: &DirectFile, position: u64, len: usize) -> io::Result<Vec<u8>> {
     let whole = len.next_multiple_of(file.offset_align() as usize);
     let piece = file.longest().and_then(|longest| usize::try_from(longest).ok()).unwrap_or(whole);
     let memory = SharedMemory::anonymous(whole)?;
@@ -355,7 +355,7 @@ pub fn first_bytes(file: &DirectFile, len: usize) -> io::Result<Vec<u8>> {
     while count < whole {
         let part = memory.slice(count..whole.min(count.saturating_add(piece)));
         let part = part.map_err(io::Error::other)?;
-        match file.carry(Direction::Read, count as u64, &part)? {
+        match file.carry(Direction::Read, position.saturating_add(count as u64), &part)? {
             read if read == part.len() => count += read,
             read => {
                 count += read;

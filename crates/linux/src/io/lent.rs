@@ -15,6 +15,8 @@ use p2pdma_mem::SharedMemory;
 use p2pdma_pci::Bdf;
 use rustix::fs::MemfdFlags;
 
+use super::{Fate, Resets};
+
 /// Why the kernel lends no memory.
 #[derive(Debug, thiserror::Error)]
 pub enum LendError {
@@ -45,6 +47,12 @@ pub enum LendError {
     /// The provider's driver was unbound, or the device is gone.
     #[error("the memory of {bdf} is gone: its driver was unbound, or the device was removed")]
     Gone {
+        /// The function.
+        bdf: Bdf,
+    },
+    /// The device was reset while the memory was lent.
+    #[error("{bdf} was reset while its memory was lent: what was under way there may be lost")]
+    Reset {
         /// The function.
         bdf: Bdf,
     },
@@ -93,11 +101,12 @@ impl Pool {
     /// # Errors
     /// [`LendError`].
     pub fn lend(&self, len: usize) -> Result<LentMemory, LendError> {
+        let resets = Resets::begin(self.bdf).map_err(|error| self.error(error, len))?;
         let path = self.folder.join("allocate");
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = opened.map_err(|error| self.error(error, len))?;
         let memory = SharedMemory::map_file(&file, len).map_err(|error| self.error(error, len))?;
-        LentMemory::new(self.bdf, memory).map_err(|error| self.error(error, len))
+        LentMemory::new(self.bdf, memory, resets).map_err(|error| self.error(error, len))
     }
 
     fn error(&self, error: io::Error, wanted: usize) -> LendError {
@@ -126,12 +135,31 @@ pub struct LentMemory {
     memory: SharedMemory,
     /// A file in host memory, between which and the device's the kernel copies.
     scratch: Mutex<File>,
+    /// `None` if its device is no NVMe controller: whether that was reset is not known then.
+    resets: Option<Mutex<Resets>>,
 }
 
 impl LentMemory {
-    fn new(bdf: Bdf, memory: SharedMemory) -> io::Result<Self> {
+    fn new(bdf: Bdf, memory: SharedMemory, resets: Option<Resets>) -> io::Result<Self> {
         let file = rustix::fs::memfd_create("p2pdma-scratch", MemfdFlags::CLOEXEC)?;
-        Ok(Self { bdf, memory, scratch: Mutex::new(File::from(file)) })
+        let (scratch, resets) = (Mutex::new(File::from(file)), resets.map(Mutex::new));
+        Ok(Self { bdf, memory, scratch, resets })
+    }
+
+    /// Makes sure that what has ended up to now was in memory that was there all the time: a request that ends while
+    /// its device is reset succeeds, and its bytes are lost.
+    ///
+    /// # Errors
+    /// [`LendError::Reset`]; [`LendError::Gone`]; [`LendError::System`] if it cannot be known.
+    pub fn check_kept(&self) -> Result<(), LendError> {
+        let Some(resets) = &self.resets else { return Ok(()) };
+        let mut resets = resets.lock().unwrap_or_else(PoisonError::into_inner);
+        match resets.look() {
+            Ok(Fate::Kept) => Ok(()),
+            Ok(Fate::Reset) => Err(LendError::Reset { bdf: self.bdf }),
+            Ok(Fate::Gone) => Err(LendError::Gone { bdf: self.bdf }),
+            Err(error) => Err(self.error(error)),
+        }
     }
 
     /// Whose it is.

@@ -74,7 +74,7 @@ pub(super) fn mincore(file: &File, len: u64) -> io::Result<u64> {
     Ok(pages.saturating_mul(page()))
 }
 
-fn page() -> u64 {
+pub(super) fn page() -> u64 {
     rustix::param::page_size() as u64
 }
 

@@ -1,7 +1,9 @@
-//! The staging check: what the page cache and the block layer say about a transfer that was to be direct.
+//! The staging check: what the page cache says about a transfer that was to be direct.
 //!
 //! A full count proves nothing: the kernel stages what cannot go directly, and reports success. Staged bytes
-//! leave pages in the page cache, and bytes that came from no device are missing in its counters.
+//! pass through pages of the page cache. Some stay there and are seen afterwards; the rest was counted as it
+//! came in. What block devices and the machine as a whole count (`/sys/block/*/stat`, `/proc/vmstat`) is no
+//! proof: the former do not tell the two ways apart, and the latter has everybody's in it.
 
 use std::io;
 use std::sync::Arc;
@@ -9,39 +11,67 @@ use std::sync::Arc;
 use rustix::fs::Advice;
 
 use super::DirectFile;
+use super::insertions::Insertions;
 use super::residency::{self, Means};
 
-/// What was seen of a file, in bytes.
+/// What was seen of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
-    /// Of the file, in the page cache now or until it was pushed out lately; `None` if the kernel does not
+    /// Bytes of it in the page cache now, or until they were pushed out lately; `None` if the kernel does not
     /// tell.
     pub cached: Option<u64>,
-    /// Read from its block device so far, by anybody.
-    pub read: Option<u64>,
-    /// Written to its block device so far, by anybody.
-    pub written: Option<u64>,
+    /// Bytes of it that this process has put into the page cache since the watch began, at least so many;
+    /// `None` if that is not counted.
+    pub inserted: Option<u64>,
 }
 
 impl Seen {
-    /// How much more is in the page cache than `before`; `None` if that is not known.
+    /// How much more is in the page cache than `before`, or was put there meanwhile if that is counted: so much
+    /// at least. `None` if the page cache does not tell.
     #[must_use]
     pub fn staged_since(&self, before: &Self) -> Option<u64> {
-        Some(self.cached?.saturating_sub(before.cached?))
+        let cached = self.cached?.saturating_sub(before.cached?);
+        let inserted = self.inserted.zip(before.inserted);
+        Some(inserted.map_or(cached, |(now, before)| cached.max(now.saturating_sub(before))))
+    }
+}
+
+/// Why what is staged of a file may not be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Blind {
+    /// The page cache does not tell what it has of the file: it is somebody else's.
+    Resident,
+    /// Only root may have counted what goes into the page cache.
+    NotRoot,
+    /// This kernel does not count that: it has no tracepoints.
+    NoTracepoints,
+}
+
+impl std::fmt::Display for Blind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Resident => {
+                "the page cache does not tell what it has of a file of somebody else's"
+            }
+            Self::NotRoot => "only root may have counted what goes into the page cache",
+            Self::NoTracepoints => "this kernel does not count what goes into its page cache",
+        })
     }
 }
 
 /// Looks at a file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Watch {
     file: Arc<DirectFile>,
     /// How the page cache is asked; `None` if it does not tell.
     means: Option<Means>,
+    insertions: Result<Insertions, Blind>,
 }
 
 impl Watch {
     /// Begins to watch: what the page cache has of the file is written back and let go first, so that what is
-    /// there later was put there meanwhile.
+    /// there later was put there meanwhile. What would stay could serve a read that was to be direct, and no trace
+    /// of that would be left.
     ///
     /// # Errors
     /// What writing back says.
@@ -60,13 +90,27 @@ impl Watch {
             Means::Cachestat if residency::cachestat(file.cached())?.is_some() => Some(means),
             _ => tells(file)?.then_some(Means::Mincore),
         };
-        Ok(Self { file: Arc::clone(file), means })
+        let insertions = Insertions::of(file.cached()).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Blind::NotRoot,
+            _ => Blind::NoTracepoints,
+        });
+        Ok(Self { file: Arc::clone(file), means, insertions })
     }
 
     /// How the page cache is asked; `None` if it does not tell: what is staged is not seen.
     #[must_use]
     pub const fn means(&self) -> Option<Means> {
         self.means
+    }
+
+    /// Why something that is staged may not be seen; `None` if all is.
+    #[must_use]
+    pub fn blind(&self) -> Option<Blind> {
+        match (self.means, &self.insertions) {
+            (None, _) => Some(Blind::Resident),
+            (_, Err(blind)) => Some(*blind),
+            (Some(_), Ok(_)) => None,
+        }
     }
 
     /// The file.
@@ -80,9 +124,6 @@ impl Watch {
     /// # Errors
     /// What the operating system says.
     pub fn look(&self) -> io::Result<Seen> {
-        let (major, minor) = self.file.device();
-        let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"));
-        let (read, written) = stat.ok().and_then(|text| sectors(&text)).unzip();
         let cached = match self.means {
             None => None,
             Some(Means::Cachestat) => residency::cachestat(self.file.cached())?,
@@ -90,7 +131,9 @@ impl Watch {
                 Some(residency::mincore(self.file.cached(), self.file.size_now()?)?)
             }
         };
-        Ok(Seen { cached, read, written })
+        let pages = self.insertions.as_ref().ok().map(Insertions::count).transpose()?;
+        let inserted = pages.map(|pages| pages.saturating_mul(residency::page()));
+        Ok(Seen { cached, inserted })
     }
 }
 
@@ -101,24 +144,18 @@ fn tells(file: &DirectFile) -> io::Result<bool> {
     Ok(size == 0 || residency::mincore(file.cached(), size)? < size)
 }
 
-/// Bytes read and written: the third and seventh number, in sectors of 512 bytes
-/// (Documentation/block/stat.rst).
-fn sectors(text: &str) -> Option<(u64, u64)> {
-    let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
-    let read = numbers.nth(2)?.ok()?;
-    let written = numbers.nth(3)?.ok()?;
-    Some((read.checked_mul(512)?, written.checked_mul(512)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sectors_are_counted_in_bytes() {
-        let text = "     100        3     2048       17      200       4     4096       9   0  1  2 0 0 0 0 0 0\n";
-        assert_eq!(sectors(text), Some((2048 * 512, 4096 * 512)));
-        assert_eq!(sectors("1 2 3"), None);
-        assert_eq!(sectors(""), None);
+    fn what_came_and_went_counts_as_what_stayed_does() {
+        let seen = |cached, inserted| Seen { cached, inserted };
+        let before = seen(Some(4096), Some(4096));
+        assert_eq!(seen(Some(4096), Some(4096)).staged_since(&before), Some(0));
+        assert_eq!(seen(Some(8192), Some(4096)).staged_since(&before), Some(4096));
+        assert_eq!(seen(Some(0), Some(12288)).staged_since(&before), Some(8192));
+        assert_eq!(seen(Some(8192), None).staged_since(&before), Some(4096));
+        assert_eq!(seen(None, Some(4096)).staged_since(&before), None);
     }
 }

@@ -93,6 +93,20 @@ fn what_md_can_do_came_with_a_release() {
 }
 
 #[test]
+fn an_array_has_the_name_that_stands_on_its_members() {
+    let own = "6ffb8d4e-0000-4c21-9e11-d0a1b2c3d4e5";
+    let none = "00000000-0000-0000-0000-000000000000";
+    for (uuid, name) in [(own, Some(own)), (none, None)] {
+        let mut array = machine();
+        array.text("sys/devices/virtual/block/md127/md/uuid", &format!("{uuid}\n"));
+        let identity = array.survey().blocks.device("md127").unwrap().identity.clone();
+        assert_eq!(identity, Known::Value(name.map(Into::into)), "{uuid}");
+    }
+    let identity = machine().survey().blocks.device("md127").unwrap().identity.clone();
+    assert_eq!(identity, Known::Value(None), "before Linux has had it");
+}
+
+#[test]
 fn mounts_are_judged_by_file_system() {
     let blocks = machine().survey().blocks;
     let mounts = blocks.mounts.value().unwrap();

@@ -205,7 +205,7 @@ impl DirectClient {
         // A part of a block is moved again, with the rest of it.
         let count = count - count % self.file.offset_align() as usize;
         if at == flight.position || (count == 0 && flight.again >= PATIENCE) {
-            return Err(Error::Vanished { name: self.name(), at });
+            return Err(self.ended_early(flight, at));
         }
         flight.again = if count == 0 { flight.again + 1 } else { 0 };
         flight.position += count as u64;
@@ -213,6 +213,17 @@ impl DirectClient {
         let rest = flight.memory.slice(count..len);
         flight.memory = rest.map_err(|_| Error::Internal("more was moved than was asked for"))?;
         Ok(true)
+    }
+
+    /// Nothing moves where something should.
+    fn ended_early(&self, flight: &Flight, at: u64) -> Error {
+        let name = self.name();
+        if self.file.is_block() || flight.direction == Direction::Write {
+            return Error::Vanished { name, at };
+        }
+        // A file that is shorter than it was.
+        let reason = format!("it ends at byte {at}");
+        Error::File { name, reason, kind: std::io::ErrorKind::UnexpectedEof }
     }
 
     /// What an error of the kernel means here.
@@ -235,6 +246,11 @@ impl DirectClient {
             // A disk that is being removed has no room at all (`bio_check_eod()`, block/blk-core.c).
             _ if is(rustix::io::Errno::NOSPC) && self.file.is_block() => {
                 Error::Vanished { name, at }
+            }
+            // What the kernel makes of the controller's media errors (`blk_errors`, block/blk-core.c).
+            _ if is(rustix::io::Errno::NODATA) => {
+                let reason = format!("at byte {at}: the medium has an error there");
+                Error::File { name, reason, kind: error.kind() }
             }
             _ => {
                 let reason = format!("at byte {at}: {error}");
@@ -327,6 +343,16 @@ impl Client for DirectClient {
             reason: error.to_string(),
             kind: error.kind(),
         })
+    }
+}
+
+impl Drop for DirectClient {
+    /// Memory that a device may use is not given away: what is still under way keeps its loan for good. The kernel's
+    /// queue keeps the mapping.
+    fn drop(&mut self) {
+        for flight in self.flights.drain(..).flatten() {
+            std::mem::forget(flight.peer);
+        }
     }
 }
 

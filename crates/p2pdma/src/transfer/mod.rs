@@ -3,6 +3,7 @@
 mod extents;
 mod journal;
 mod parts;
+mod patience;
 mod pipeline;
 mod plan;
 mod policy;

@@ -1,11 +1,13 @@
 //! The data probe: a path is tested with data before it is trusted. A status proves nothing: writes can be lost,
 //! reads can yield old bytes, and the command succeeds all the same.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::Error;
 use crate::memory::PeerMemory;
-use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
+use crate::platform::{Attachment, Client, Done, Member, Op, Platform, Ticket};
+use crate::transfer::patience::Patience;
 
 /// What is probed: a client, and memory that it is said to reach.
 pub struct Probe<'a> {
@@ -21,6 +23,9 @@ pub struct Probe<'a> {
     pub at: u64,
     /// How many of its bytes from there on may be used: at least one block.
     pub len: u64,
+    /// Is asked while an operation is awaited; if it breaks off, and the operation does not end in half a second,
+    /// the probe does.
+    pub watch: &'a dyn Fn() -> ControlFlow<()>,
 }
 
 impl std::fmt::Debug for Probe<'_> {
@@ -48,41 +53,96 @@ pub struct Probed {
 const SHAPES: [(u64, u64); 6] =
     [(0, 512), (0, 4096), (512, 512), (512, 4096), (2048, 8192), (0, 64 << 10)];
 
+/// How often a client is asked for each of its paths.
+const TRIES: u32 = 8;
+
 impl Probe<'_> {
     /// Lets the client fill the memory with bytes that it also brought to host memory, and compares. Before
     /// each, the memory gets the complement of what is to come, so that bytes that never arrive are seen.
     /// Writes nothing to the client.
     ///
     /// # Errors
-    /// [`Error::DataLost`]; what the client or the memory says.
+    /// [`Error::DataLost`]; [`Error::Interrupted`], after which the client is of no more use; what the client or the
+    /// memory says.
     pub fn fills(&mut self) -> Result<Probed, Error> {
         let mut probed = Probed::default();
         for (offset, len) in self.shapes() {
-            let expected = self.by_host(len)?;
-            self.memory.write(offset, &complement(&expected))?;
-            let op = Op::Fill { from: self.at, len };
-            let attachment = self.client.attach(self.memory)?;
-            carry(self.platform, self.client, op, &attachment, offset)?;
-            let mut arrived = vec![0; expected.len()];
-            self.memory.read(offset, &mut arrived)?;
-            self.compare("filling", &expected, &arrived)?;
+            self.fill(offset, len, &mut || {})?;
             probed.fills += 1;
             probed.bytes += len;
         }
         Ok(probed)
     }
 
+    /// Lets the client fill the memory until each of its paths has carried that, as far as their counts of requests
+    /// tell, or it was tried often enough for all of them. Returns how many tries were needed for each path; `None` for
+    /// one that was never taken.
+    ///
+    /// # Errors
+    /// As [`Probe::fills`].
+    pub fn fills_by(&mut self, counts: &dyn Fn() -> Vec<u64>) -> Result<Vec<Option<u32>>, Error> {
+        let mut taken = vec![None; counts().len()];
+        let tries = u32::try_from(taken.len()).unwrap_or(u32::MAX).saturating_mul(TRIES);
+        let Some(&(offset, len)) = self.shapes().first() else { return Ok(taken) };
+        for turn in 0..tries {
+            if taken.iter().all(Option::is_some) {
+                break;
+            }
+            // Who takes paths in turns must not come to the same one each time.
+            if turn % 2 == 1 {
+                self.by_host(len)?;
+            }
+            let mut looks = Vec::with_capacity(2);
+            self.fill(offset, len, &mut || looks.push(counts()))?;
+            let [before, after] = looks.as_slice() else { continue };
+            for (path, (before, after)) in taken.iter_mut().zip(before.iter().zip(after)) {
+                if path.is_none() && after > before {
+                    *path = Some(turn + 1);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Fills a part of the memory once. `look` is called before and after.
+    fn fill(&mut self, offset: u64, len: u64, look: &mut dyn FnMut()) -> Result<(), Error> {
+        let expected = self.by_host(len)?;
+        self.memory.write(offset, &complement(&expected))?;
+        let op = Op::Fill { from: self.at, len };
+        let attachment = self.client.attach(self.memory)?;
+        look();
+        carry(self.platform, self.client, op, &attachment, offset, self.watch)?;
+        look();
+        let mut arrived = vec![0; expected.len()];
+        self.memory.read(offset, &mut arrived)?;
+        self.compare(self.name, "filling", &expected, &arrived)
+    }
+
     /// Lets the client take bytes out of the memory, reads them back to host memory, and compares. What the
     /// client had there before is put back by way of host memory, whether the bytes were right or not.
     ///
     /// # Errors
-    /// As [`Probe::fills`].
+    /// As [`Probe::fills`]; [`Error::NotPutBack`] if the client does not answer any more.
     pub fn drains(&mut self) -> Result<Probed, Error> {
+        self.drains_to(&mut [])
+    }
+
+    /// As [`Probe::drains`], and looks at each of several devices that have all of the client's bytes, too.
+    ///
+    /// # Errors
+    /// As [`Probe::drains`].
+    pub fn drains_to(&mut self, copies: &mut [Member]) -> Result<Probed, Error> {
         let mut probed = Probed::default();
         for (offset, len) in self.shapes() {
             let before = self.by_host(len)?;
-            let outcome = self.drain(offset, &complement(&before));
-            let restored = self.put_back(&before);
+            let outcome = self.drain(offset, &complement(&before), copies);
+            if matches!(outcome, Err(Error::Interrupted)) {
+                return Err(self.not_put_back(len));
+            }
+            let restored = self.put_back(&before).map_err(|error| match error {
+                Error::Interrupted => self.not_put_back(len),
+                error => error,
+            });
             // Data that were lost say more than that they could not be put back either.
             outcome.and(restored)?;
             probed.drains += 1;
@@ -92,14 +152,20 @@ impl Probe<'_> {
         Ok(probed)
     }
 
-    fn drain(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn drain(&mut self, offset: u64, data: &[u8], copies: &mut [Member]) -> Result<(), Error> {
         let len = data.len() as u64;
         self.memory.write(offset, data)?;
         let attachment = self.client.attach(self.memory)?;
         let op = Op::Drain { to: self.at, len };
-        carry(self.platform, self.client, op, &attachment, offset)?;
+        carry(self.platform, self.client, op, &attachment, offset, self.watch)?;
         let arrived = self.by_host(len)?;
-        self.compare("draining", data, &arrived)
+        self.compare(self.name, "draining", data, &arrived)?;
+        for copy in copies {
+            let at = copy.start.saturating_add(self.at);
+            let arrived = read_by_host(self.platform, &mut *copy.client, at, len, self.watch)?;
+            self.compare(&copy.name, "draining", data, &arrived)?;
+        }
+        Ok(())
     }
 
     /// Those shapes that fit the client's blocks, its room, and the memory.
@@ -119,7 +185,7 @@ impl Probe<'_> {
 
     /// The client's bytes, by way of host memory.
     fn by_host(&mut self, len: u64) -> Result<Vec<u8>, Error> {
-        read_by_host(self.platform, self.client, self.at, len)
+        read_by_host(self.platform, self.client, self.at, len, self.watch)
     }
 
     fn put_back(&mut self, data: &[u8]) -> Result<(), Error> {
@@ -127,32 +193,45 @@ impl Probe<'_> {
         let host = Arc::new(self.platform.host_memory()?.alloc(len)?);
         host.write(0, data)?;
         let attachment = self.client.attach(&host)?;
-        carry(self.platform, self.client, Op::Drain { to: self.at, len }, &attachment, 0)
+        let op = Op::Drain { to: self.at, len };
+        carry(self.platform, self.client, op, &attachment, 0, self.watch)
     }
 
-    fn compare(&self, what: &'static str, expected: &[u8], arrived: &[u8]) -> Result<(), Error> {
+    fn not_put_back(&self, len: u64) -> Error {
+        Error::NotPutBack { name: self.name.to_owned(), at: self.at, len }
+    }
+
+    fn compare(
+        &self,
+        name: &str,
+        what: &'static str,
+        expected: &[u8],
+        arrived: &[u8],
+    ) -> Result<(), Error> {
         let wrong =
             expected.iter().zip(arrived).position(|(expected, arrived)| expected != arrived);
         let Some(at) = wrong else { return Ok(()) };
         let provider = self.memory.owner().map_or("the host".to_owned(), |bdf| bdf.to_string());
-        let (name, len) = (self.name.to_owned(), expected.len() as u64);
+        let (name, len) = (name.to_owned(), expected.len() as u64);
         Err(Error::DataLost { name, provider, what, len, at: at as u64 })
     }
 }
 
-/// A client's bytes from `at` on, by way of host memory: whole blocks, in one operation.
+/// A client's bytes from `at` on, by way of host memory: whole blocks, in one operation. If `watch` breaks off, and
+/// the operation does not end in half a second, this does.
 ///
 /// # Errors
-/// What the client says; that it cannot do that many in one operation.
+/// What the client says; that it cannot do that many in one operation; [`Error::Interrupted`].
 pub fn read_by_host(
     platform: &dyn Platform,
     client: &mut dyn Client,
     at: u64,
     len: u64,
+    watch: &dyn Fn() -> ControlFlow<()>,
 ) -> Result<Vec<u8>, Error> {
     let host = Arc::new(platform.host_memory()?.alloc(len)?);
     let attachment = client.attach(&host)?;
-    carry(platform, client, Op::Fill { from: at, len }, &attachment, 0)?;
+    carry(platform, client, Op::Fill { from: at, len }, &attachment, 0, watch)?;
     let size = usize::try_from(len).map_err(|_| Error::Internal("a read beyond memory"))?;
     let mut data = vec![0; size];
     host.read(0, &mut data)?;
@@ -166,7 +245,9 @@ fn carry(
     op: Op,
     attachment: &Attachment,
     offset: u64,
+    watch: &dyn Fn() -> ControlFlow<()>,
 ) -> Result<(), Error> {
+    let mut patience = Patience::new(watch);
     let (Op::Fill { len, .. } | Op::Drain { len, .. }) = op;
     let mut done: Vec<Done> = Vec::new();
     client.submit(op, attachment, offset..offset + len, Ticket(0))?;
@@ -174,6 +255,7 @@ fn carry(
         client.poll(&mut done)?;
         match done.pop() {
             Some(done) => return done.result,
+            None if patience.is_over(platform.clock().now()) => return Err(Error::Interrupted),
             None => platform.clock().relax(),
         }
     }

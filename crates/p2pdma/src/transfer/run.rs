@@ -10,6 +10,7 @@ use crate::HostClock;
 use crate::memory::PeerMemory;
 use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
 use crate::transfer::extents::Extents;
+use crate::transfer::patience::GRACE;
 use crate::transfer::portion::{Checkpoints, Portion};
 use crate::transfer::{Next, Pipeline, Plan, Policy, Report, Shape, Stage, Step};
 use crate::{Error, Traffic};
@@ -85,11 +86,13 @@ pub struct Failed {
 
 /// Moves a job's bytes, or a [`Portion`] of them, as planned, through `memory`.
 ///
-/// `watch` is told after every round of completions; if it breaks off, what is under way ends, and the
-/// transfer fails with [`Error::Interrupted`].
+/// `watch` is told after every round of completions, and every tenth of a second; if it breaks off, what is under
+/// way ends, and the transfer fails with [`Error::Interrupted`]. What has not ended half a second later is left to
+/// its client, which keeps the memory that it uses: nothing is made durable then, because that may wait as long.
 ///
 /// # Errors
-/// The first thing that went wrong, with how far it came. Under [`Policy::Require`] also
+/// The first thing that went wrong, with how far it came. [`Error::Reset`] if the memory's device was reset
+/// meanwhile, though all operations succeeded. Under [`Policy::Require`] also
 /// [`Error::Staged`], if the platform counted user data in host memory although all went well. It counts
 /// what the whole machine does: nothing else may go through host memory meanwhile.
 pub fn run<'a>(
@@ -106,8 +109,8 @@ pub fn run<'a>(
     let mut run = Run::new(platform, &plan, ends, memory, portion).map_err(at_start)?;
     let outcome = run.drive(watch);
     // What went wrong first is what is told.
-    let outcome = outcome.and(run.tell_durable());
-    let (moved, complete) = (run.pipeline.moved(), run.moved.prefix());
+    let outcome = outcome.and(run.finish());
+    let (moved, complete) = (run.pipeline.moved(), run.kept);
     let fail = |error| Failed { error, moved, complete };
     outcome.map_err(fail)?;
     let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
@@ -145,12 +148,22 @@ struct Attached<'a> {
     fresh: bool,
 }
 
+/// How often whoever waits is asked, and the memory's device looked at: so soon a reset or an interrupt shows.
+const TURN: Duration = Duration::from_millis(100);
+
 struct Run<'a> {
     platform: &'a dyn Platform,
+    memory: Arc<PeerMemory>,
     pipeline: Pipeline,
     /// Bytes to move in all.
     len: u64,
     moved: Extents,
+    /// How many bytes from the start on were complete when the memory's device was last seen not to have been reset.
+    kept: u64,
+    /// When it was looked at.
+    looked: Instant,
+    /// When somebody wanted the transfer to end.
+    interrupted: Option<Instant>,
     job: Job,
     shape: Shape,
     source: Option<Attached<'a>>,
@@ -192,11 +205,16 @@ impl<'a> Run<'a> {
         let latency = Histogram::new_with_bounds(1, USUAL, 3);
         let mut latency = latency.map_err(|_| Error::Internal("no histogram"))?;
         latency.auto(true);
+        let (len, moved) = (parts.bytes(), Extents::new(job.len, parts.clone(), job.depth));
         Ok(Self {
             platform,
-            pipeline: Pipeline::of_parts(plan.shape, parts.clone(), job.block, job.depth),
-            len: parts.bytes(),
-            moved: Extents::new(job.len, parts, job.depth),
+            memory: Arc::clone(memory),
+            pipeline: Pipeline::of_parts(plan.shape, parts, job.block, job.depth),
+            len,
+            kept: moved.prefix(),
+            moved,
+            looked: began,
+            interrupted: None,
             job,
             shape: plan.shape,
             source: attach(ends.source, job.from)?,
@@ -225,13 +243,10 @@ impl<'a> Run<'a> {
                 now = clock.now();
                 ended = self.collect(now, true, &mut failure)?;
             }
-            if ended > 0 && failure.is_none() {
-                let progress = Progress { moved: self.pipeline.moved(), len: self.len };
-                if watch(progress).is_break() {
-                    failure = Some(Error::Interrupted);
-                } else if self.checkpoints.is_some() {
-                    failure = self.checkpoint(now).err();
-                }
+            if failure.is_none() {
+                failure = self.turn(now, ended > 0, watch).err();
+            } else if self.is_overdue(now) {
+                break;
             }
         }
         match failure {
@@ -240,20 +255,57 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes durable what is complete, if it is time.
-    fn checkpoint(&mut self, now: Instant) -> Result<(), Error> {
-        let complete = self.moved.prefix();
-        match &self.checkpoints {
-            Some(checkpoints) if checkpoints.is_due(now, complete) => self.tell_durable(),
-            _ => Ok(()),
+    /// Asks whether to go on, looks at the memory's device, and makes durable what is complete: each if it is time.
+    fn turn(
+        &mut self,
+        now: Instant,
+        ended: bool,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let is_time = now.since(self.looked) >= TURN;
+        if (ended || is_time)
+            && watch(Progress { moved: self.pipeline.moved(), len: self.len }).is_break()
+        {
+            self.interrupted = Some(now);
+            return Err(Error::Interrupted);
         }
+        if is_time {
+            self.looked = now;
+            self.look()?;
+        }
+        let is_due = |due: &Checkpoints<'_>| due.is_due(now, self.moved.prefix());
+        if ended && self.checkpoints.as_ref().is_some_and(is_due) {
+            return self.tell_durable();
+        }
+        Ok(())
+    }
+
+    /// Whether what is under way after an interrupt is awaited no longer.
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.interrupted.is_some_and(|at| now.since(at) >= GRACE)
+    }
+
+    /// How much is complete from the start on, if the memory's device was not reset. What was on its way through the
+    /// memory while it was is not complete, though it has ended well.
+    fn look(&mut self) -> Result<u64, Error> {
+        let complete = self.moved.prefix();
+        self.memory.check_kept()?;
+        self.kept = complete;
+        Ok(complete)
+    }
+
+    /// Nothing is to be moved any more.
+    fn finish(&mut self) -> Result<(), Error> {
+        let answers = self.interrupted.is_none() || self.pipeline.under_way() == 0;
+        // A device that does not answer does not flush either.
+        if answers { self.tell_durable() } else { self.look().map(drop) }
     }
 
     /// Makes durable what is complete, and tells it.
     fn tell_durable(&mut self) -> Result<(), Error> {
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         // What is complete now, and no more: what ends during the flush may have come too late for it.
-        let (complete, began) = (self.moved.prefix(), self.platform.clock().now());
+        let (complete, began) = (self.look()?, self.platform.clock().now());
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let flushed = match (&mut self.sink, &self.source) {
             (Some(sink), _) => sink.client.flush(),
             // The memory itself is the sink.

@@ -1,5 +1,6 @@
 //! Verification: both ends are read again, through host memory, and compared block by block.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
@@ -7,6 +8,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use crate::Error;
 use crate::platform::{Attachment, Client, Done, Op, Platform, Ticket};
 use crate::transfer::Job;
+use crate::transfer::patience::Patience;
 
 /// The first block that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +29,17 @@ pub struct Mismatch {
 /// contents. `None` if all are equal.
 ///
 /// The way is another than the transfer's own: through host memory, so that an error of the path, or
-/// data that never left a cache on it, shows.
+/// data that never left a cache on it, shows. If `watch` breaks off, and what is read does not come in half a second,
+/// that is the end.
 ///
 /// # Errors
-/// Whatever reading says.
+/// Whatever reading says; [`Error::Interrupted`].
 pub fn verify(
     platform: &dyn Platform,
     source: &mut dyn Client,
     sink: &mut dyn Client,
     job: Job,
+    watch: &dyn Fn() -> ControlFlow<()>,
 ) -> Result<Option<Mismatch>, Error> {
     job.check()?;
     let host = platform.host_memory()?;
@@ -49,7 +53,7 @@ pub fn verify(
         for side in &mut sides {
             side.begin(at, len)?;
         }
-        let [source, sink] = sides.each_mut().map(|side| side.finish(at, len));
+        let [source, sink] = sides.each_mut().map(|side| side.finish(at, len, watch));
         let (source, sink) = (source?, sink?);
         if source != sink {
             return Ok(Some(Mismatch { block, at, len, source, sink }));
@@ -91,12 +95,22 @@ impl<'a> Side<'a> {
     }
 
     /// Waits for the block; returns its checksum.
-    fn finish(&mut self, at: u64, len: u64) -> Result<u64, Error> {
+    fn finish(
+        &mut self,
+        at: u64,
+        len: u64,
+        watch: &dyn Fn() -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let mut patience = Patience::new(watch);
         while self.done.is_empty() {
             self.client.poll(&mut self.done)?;
-            if self.done.is_empty() {
-                self.platform.clock().relax();
+            if !self.done.is_empty() {
+                break;
             }
+            if patience.is_over(self.platform.clock().now()) {
+                return Err(Error::Interrupted);
+            }
+            self.platform.clock().relax();
         }
         for done in self.done.drain(..) {
             done.result?;

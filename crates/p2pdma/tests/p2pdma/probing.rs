@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2pdma::{Candidate, End, Error, FabricPlatform, Plan, Platform, Policy, Probe, Probed, Wish};
 
-use crate::support::{bytes, client, has_pattern, preset, write_pattern};
+use crate::support::{GO_ON, bytes, client, has_pattern, preset, write_pattern};
 
 const SPAN: u64 = 64 << 10;
 
@@ -19,7 +19,8 @@ fn probe(platform: &FabricPlatform, drains: bool) -> Result<Probed, Error> {
     let memory = Arc::new(plan.memory(platform, SPAN)?);
     let mut ssd = client(platform, "nvme1");
     let (client, name, memory) = (&mut *ssd, "nvme1", &memory);
-    let mut probe = Probe { platform, client, name, memory, at: SPAN, len: SPAN };
+    let watch = GO_ON;
+    let mut probe = Probe { platform, client, name, memory, at: SPAN, len: SPAN, watch };
     if drains { probe.drains() } else { probe.fills() }
 }
 

@@ -12,6 +12,9 @@ use p2pdma::{
 
 pub(crate) const BLOCK: u64 = 64 << 10;
 
+/// Nobody wants anything to end.
+pub(crate) const GO_ON: &dyn Fn() -> ControlFlow<()> = &|| ControlFlow::Continue(());
+
 pub(crate) fn preset(name: &str) -> FabricPlatform {
     let machine = presets::machine(name, None).unwrap();
     FabricPlatform::new(&machine, &Storage::Ephemeral, Allowlist::kernel()).unwrap()

@@ -9,7 +9,8 @@ use p2pdma::{
 };
 
 use crate::support::{
-    BLOCK, Trouble, bytes, client, has_pattern, job, machine, plan, preset, transfer, write_pattern,
+    BLOCK, GO_ON, Trouble, bytes, client, has_pattern, job, machine, plan, preset, transfer,
+    write_pattern,
 };
 
 const LEN: u64 = 4 << 20;
@@ -81,7 +82,8 @@ fn a_lossy_root_complex_succeeds_and_only_verification_tells() {
     let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
     let report = transfer(&platform, &mut *source, &mut *sink, job(0, 0, LEN), Policy::Require);
     assert!(report.is_ok(), "nothing on the bus says that the data are lost");
-    let mismatch = verify(&platform, &mut *source, &mut *sink, job(0, 0, LEN)).unwrap().unwrap();
+    let mismatch =
+        verify(&platform, &mut *source, &mut *sink, job(0, 0, LEN), GO_ON).unwrap().unwrap();
     assert_eq!((mismatch.block, mismatch.at, mismatch.len), (0, 0, BLOCK));
     assert_ne!(mismatch.source, mismatch.sink);
 }
@@ -93,14 +95,15 @@ fn verification_names_the_first_bad_block() {
         write_pattern(&platform, name, 7, LEN);
     }
     let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
-    assert_eq!(verify(&platform, &mut *source, &mut *sink, job(0, 0, LEN)).unwrap(), None);
+    assert_eq!(verify(&platform, &mut *source, &mut *sink, job(0, 0, LEN), GO_ON).unwrap(), None);
     let mut spoiler = HostClient::zero();
     let spoiled = Job { block: 4096, ..job(0, 5 * BLOCK + 8192, 4096) };
     transfer(&platform, &mut spoiler, &mut *sink, spoiled, Policy::Require).unwrap();
-    let mismatch = verify(&platform, &mut *source, &mut *sink, job(0, 0, LEN)).unwrap().unwrap();
+    let mismatch =
+        verify(&platform, &mut *source, &mut *sink, job(0, 0, LEN), GO_ON).unwrap().unwrap();
     assert_eq!((mismatch.block, mismatch.at), (5, 5 * BLOCK));
     // The same bytes in another place are as wrong.
-    let shifted = verify(&platform, &mut *source, &mut *sink, job(0, BLOCK, BLOCK)).unwrap();
+    let shifted = verify(&platform, &mut *source, &mut *sink, job(0, BLOCK, BLOCK), GO_ON).unwrap();
     assert!(shifted.is_some());
 }
 
@@ -306,7 +309,7 @@ fn numbers_without_a_meaning_are_an_error() {
         Job { from: u64::MAX, ..good },
         Job { to: 1, len: u64::MAX, ..good },
     ] {
-        let verified = verify(&platform, &mut *source, &mut *sink, bad);
+        let verified = verify(&platform, &mut *source, &mut *sink, bad, GO_ON);
         assert!(matches!(verified, Err(Error::Job { .. })), "{bad:?}");
         let wish = Wish {
             source: End::Host,

@@ -22,7 +22,7 @@ use p2pdma_devices::nvme::{
 };
 use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth};
 
-use crate::support::{bytes, client, has_pattern, job, plan, transfer, write_pattern};
+use crate::support::{GO_ON, bytes, client, has_pattern, job, plan, transfer, write_pattern};
 
 const SIZE: u64 = 256 << 10;
 const LEN: u64 = 64 << 10;
@@ -421,7 +421,7 @@ fn insertion_at_every_turn_disturbs_nothing() {
         let go_on = &mut |_| ControlFlow::Continue(());
         let report = run(&upset, plan, ends, &memory, job, go_on).unwrap();
         assert_eq!(report.bytes, LEN);
-        assert!(verify(&platform, &mut *source, &mut *sink, job).unwrap().is_none());
+        assert!(verify(&platform, &mut *source, &mut *sink, job, GO_ON).unwrap().is_none());
         outside_is_untouched(&platform, at);
         if upset.clock.turns.load(Relaxed) <= at {
             break;
@@ -437,7 +437,7 @@ fn insertion_at_every_turn_disturbs_nothing() {
         write_pattern(&platform, "other", 12, SIZE);
         let mut other = client(&platform, "other");
         transfer(&platform, &mut *other, &mut *sink, job, Policy::Require).unwrap();
-        assert!(verify(&platform, &mut *other, &mut *sink, job).unwrap().is_none());
+        assert!(verify(&platform, &mut *other, &mut *sink, job, GO_ON).unwrap().is_none());
     }
     println!("{inserted} insertions, one at every turn of the job");
     assert!(inserted > 20);

@@ -205,7 +205,7 @@ impl Bench {
             match pair.spent() {
                 None => pair.fill(case.bytes, 1, &interrupt)?,
                 // A source of this machine is as it is; the path is tested before it is trusted.
-                Some(_) => pair.probe(peer, case.block, case.bytes)?,
+                Some(_) => pair.probe(peer, case.block, case.bytes, &interrupt)?,
             }
         }
         let mut progress = out.progress("measuring", Amount::Steps(cases.len() as u64));

@@ -66,19 +66,27 @@ impl Carried<'_> {
     }
 
     /// Tests each leg to a peer's memory with data: the source's without writing to it, then the
-    /// destination's, within the range that is going to be written first.
+    /// destination's, within the range that is going to be written first. Returns the paths of multipath heads that
+    /// the kernel did not take.
     pub(super) fn probe(
         &mut self,
         platform: &dyn Platform,
         plan: &Plan,
-    ) -> std::result::Result<(), Ended> {
+    ) -> std::result::Result<Vec<Arc<str>>, Ended> {
         // A probe overwrites the memory, which here is the source.
         if plan.shape == Shape::OutOf {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let Some(part) = self.bound.scope.moved.ranges().first().cloned() else { return Ok(()) };
-        self.probe_part(platform, plan, part)
-            .map_err(|error| self.before(self.names.failure(error)))
+        let part = self.bound.scope.moved.ranges().first().cloned();
+        let Some(part) = part else { return Ok(Vec::new()) };
+        self.probe_part(platform, plan, part).map_err(|error| {
+            let left = match &error {
+                p2pdma::Error::NotPutBack { len, .. } => *len,
+                _ => 0,
+            };
+            let ended = self.before(self.names.failure(error));
+            Ended { moved: ended.moved + left, ..ended }
+        })
     }
 
     fn probe_part(
@@ -86,13 +94,16 @@ impl Carried<'_> {
         platform: &dyn Platform,
         plan: &Plan,
         part: Range<u64>,
-    ) -> std::result::Result<(), p2pdma::Error> {
-        let Bound { memory, source, sink, job, cut, .. } = &mut self.bound;
+    ) -> std::result::Result<Vec<Arc<str>>, p2pdma::Error> {
+        let mut untested = Vec::new();
+        let Bound { memory, source, sink, job, cut, members, .. } = &mut self.bound;
+        let watch = &|| self.interrupt.flow();
+        let [of_source, of_sink] = members;
         let ends = [
-            (source, Stage::Fill, job.from, &self.names.source),
-            (sink, Stage::Drain, job.to, &self.names.sink),
+            (source, Stage::Fill, job.from, &self.names.source, of_source),
+            (sink, Stage::Drain, job.to, &self.names.sink, of_sink),
         ];
-        for (client, stage, at, name) in ends {
+        for (client, stage, at, name, members) in ends {
             let peer = |leg: &&p2pdma::Leg| leg.stage == stage && leg.reach != Reach::Host;
             let Some(client) = client
                 .as_mut()
@@ -101,16 +112,24 @@ impl Carried<'_> {
                 continue;
             };
             let (at, len) = (at + part.start, part.end - part.start);
-            let mut probe = Probe { platform, client: &mut **client, name, memory, at, len };
+            let client = &mut **client;
+            let mut probe = Probe { platform, client, name, memory, at, len, watch };
             // A new file has nothing to be read yet.
             if stage == Stage::Fill || cut.is_none() {
                 probe.fills()?;
+                let taken = probe.fills_by(&|| members.counts())?;
+                untested.extend(members.untested(&taken));
             }
+            members.fills(platform, memory, watch)?;
             if stage == Stage::Drain {
-                probe.drains()?;
+                for (at, len) in members.places(at, len) {
+                    let client = &mut *probe.client;
+                    let mut probe = Probe { platform, client, name, memory, at, len, watch };
+                    probe.drains_to(&mut members.copies)?;
+                }
             }
         }
-        Ok(())
+        Ok(untested)
     }
 
     /// Lets the destination make zeroes of what are holes of the source; where it cannot, they are moved.
@@ -234,7 +253,8 @@ impl Carried<'_> {
             (Shape::OutOf, _, Some(sink)) => (&mut itself, sink),
             _ => return Err(p2pdma::Error::Internal("an end without a client").into()),
         };
-        Ok(verify(platform, &mut **source, &mut **sink, part)?)
+        let watch = &|| self.interrupt.flow();
+        Ok(verify(platform, &mut **source, &mut **sink, part, watch)?)
     }
 }
 

@@ -65,16 +65,21 @@ pub(crate) fn pieces(source: &Side, sink: &Side, request: &Request) -> Result<Pi
     Ok(Pieces { block, depth })
 }
 
+/// The most host memory that a copy takes for its blocks.
+const HOST_MEMORY: u64 = 64 << 20;
+
 impl Pieces {
     /// As many blocks under way as the chosen memory has room for.
     pub(crate) fn within(self, plan: &Plan, candidates: &[Candidate]) -> Self {
-        let Via::Peer(id) = plan.via else { return self };
         if plan.shape != Shape::Through {
             return self;
         }
-        let capacity = candidates.iter().find(|candidate| candidate.id == id);
-        let room = capacity.map_or(1, |candidate| candidate.capacity / self.block);
-        let room = u32::try_from(room).unwrap_or(u32::MAX).max(1);
+        let capacity = match plan.via {
+            Via::Peer(id) => candidates.iter().find(|candidate| candidate.id == id),
+            Via::Host => None,
+        };
+        let capacity = capacity.map_or(HOST_MEMORY, |candidate| candidate.capacity);
+        let room = u32::try_from(capacity / self.block).unwrap_or(u32::MAX).max(1);
         Self { depth: self.depth.min(room), ..self }
     }
 }

@@ -20,9 +20,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use p2pdma::linux::io::Engine;
 use p2pdma::topology::Topology;
-use p2pdma::{Candidate, LinuxPlatform, Plan, Platform, Policy, ProviderId, Storage, Wish};
+use p2pdma::{Candidate, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
+pub(crate) use run::{members, note_untested};
 pub(crate) use side::find;
 pub(crate) use signature::check_namespace;
 pub(crate) use volume::pair as block_devices;
@@ -185,7 +186,6 @@ impl Copy {
         if let (Some(source), Some(sink)) = (source.volume(), sink.volume()) {
             volume::refuse_nested(source, sink)?;
         }
-        note_unseen(context, &platform);
         if self.flush && sink.is_volatile() {
             return Err(nothing_durable(&sink.text));
         }
@@ -288,17 +288,6 @@ impl Copy {
             .map_err(|no_path| refusal::failure(&no_path, topology))?;
         let pieces = pieces.within(&plan, &candidates);
         Ok((plan, pieces))
-    }
-}
-
-/// Says of which ends nobody will notice what is staged.
-fn note_unseen(context: &Context, platform: &AnyPlatform) {
-    for path in platform.linux().map(LinuxPlatform::unseen).unwrap_or_default() {
-        context.out.note(&format!(
-            "the page cache of {} does not tell (Linux 6.5 and later, or its owner, would see): bytes that \
-             the kernel stages in host memory will not be noticed",
-            path.display()
-        ));
     }
 }
 

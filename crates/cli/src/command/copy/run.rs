@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use p2pdma::linux::io::DirectFile;
-use p2pdma::{Client, HostClient, Job, PeerMemory, Plan, Platform, Policy, Shape, Stage};
+use p2pdma::{
+    Client, HostClient, Job, LinuxPlatform, Members, PeerMemory, Plan, Platform, Policy, Shape,
+    Stage,
+};
 
 use super::carried::Carried;
 use super::document::Facts;
@@ -17,6 +20,7 @@ use super::target::{Target, Writing};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
+use crate::output::Output;
 use crate::platform::AnyPlatform;
 
 /// A copy, planned.
@@ -45,6 +49,8 @@ pub(super) struct Bound {
     pub(super) file: Option<Arc<DirectFile>>,
     /// That file is written in whole blocks, and cut to this length.
     pub(super) cut: Option<u64>,
+    /// What source and sink are made of.
+    pub(super) members: [Members; 2],
 }
 
 impl Transfer<'_> {
@@ -67,8 +73,11 @@ impl Transfer<'_> {
         }
         let mut carried = Carried { bound, names: &names, interrupt: &interrupt, shape };
         let checked = carried.check_there(platform, &there);
-        let probed =
-            if proves { checked.and_then(|()| carried.probe(platform, &plan)) } else { checked };
+        let probed = match proves {
+            true => checked.and_then(|()| carried.probe(platform, &plan)),
+            false => checked.map(|()| Vec::new()),
+        };
+        let probed = probed.map(|untested| note_untested(&context.out, &untested));
         let before = platform.traffic();
         let began = Instant::now();
         let moved = probed.and_then(|()| carried.carry(platform, plan, &context.out, &mut resume));
@@ -104,7 +113,7 @@ impl Transfer<'_> {
     /// Takes the memory, and makes a client of every end that needs one.
     fn bind(self) -> Result<(Bound, Plan, Writing)> {
         let Self { platform, source, sink, plan, pieces, lengths, scope, target, begun, .. } = self;
-        let platform = &**platform;
+        let (linux, platform) = (platform.linux(), &**platform);
         let payload = lengths.payload;
         let (from, to) = (source.offset, sink.offset);
         let memory = match plan.shape {
@@ -122,6 +131,7 @@ impl Transfer<'_> {
             Shape::OutOf => stage == Stage::Fill,
             Shape::Through => false,
         };
+        let members = [members(linux, &source)?, members(linux, &sink)?];
         let (mut from_base, mut to_base) = (from, to);
         let client = |side: Side, base: &mut u64, stage| -> Result<Option<Box<dyn Client>>> {
             if memory_is(stage) {
@@ -146,7 +156,23 @@ impl Transfer<'_> {
         let depth =
             u32::try_from(payload.div_ceil(pieces.block)).unwrap_or(u32::MAX).min(pieces.depth);
         let job = Job { from: from_base, to: to_base, len, block: pieces.block, depth };
-        Ok((Bound { memory, source, sink, job, scope, file, cut }, plan, writing))
+        let bound = Bound { memory, source, sink, job, scope, file, cut, members };
+        Ok((bound, plan, writing))
+    }
+}
+
+/// Says which paths of multipath heads were not tested with data.
+pub(crate) fn note_untested(out: &Output, paths: &[Arc<str>]) {
+    for path in paths {
+        out.note(&format!("the path {path} was not tested with data: the kernel takes others"));
+    }
+}
+
+/// What an end on this machine is made of.
+pub(crate) fn members(linux: Option<&LinuxPlatform>, side: &Side) -> Result<Members> {
+    match (linux, side.volume()) {
+        (Some(linux), Some(volume)) => Ok(linux.members(volume)?),
+        _ => Ok(Members::default()),
     }
 }
 

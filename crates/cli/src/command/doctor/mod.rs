@@ -7,7 +7,7 @@ mod text;
 use clap::Args;
 use p2pdma::doctor::{self, Finding};
 
-use crate::args::Format;
+use crate::args::{Format, State};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::csv::Csv;
@@ -29,6 +29,8 @@ pub(crate) struct Doctor {
     /// The mounted volumes only
     #[arg(long, conflicts_with = "client")]
     volumes: bool,
+    #[command(flatten)]
+    state: State,
 }
 
 impl Doctor {
@@ -39,7 +41,9 @@ impl Doctor {
             return volumes(context, &subject);
         }
         match (&self.client, &self.provider) {
-            (Some(client), Some(provider)) => pair::run(context, &subject, client, provider),
+            (Some(client), Some(provider)) => {
+                pair::run(context, &subject, [client, provider], &self.state)
+            }
             _ => whole(context, &subject),
         }
     }

@@ -9,7 +9,7 @@ use p2pdma::topology::{
 
 use super::document::{DoctorPairDocument, FindingDocument};
 use super::text;
-use crate::args::Format;
+use crate::args::{Format, State};
 use crate::command::probe;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -26,14 +26,16 @@ struct Pair<'a> {
     found: PairFindings,
     /// The name of the client, then of the provider.
     names: [String; 2],
+    /// Where probes are remembered.
+    state: &'a State,
 }
 
 /// Answers about a pair. No path is a failure, as is an answer that is not known.
 pub(super) fn run(
     context: &Context,
     subject: &Subject,
-    client: &str,
-    provider: &str,
+    [client, provider]: [&str; 2],
+    state: &State,
 ) -> Result<()> {
     let (client, provider) = (subject.find(client)?, subject.find(provider)?);
     let topology = subject.topology();
@@ -47,6 +49,7 @@ pub(super) fn run(
         verdict,
         names: [named(client), named(provider)],
         subject,
+        state,
     };
     let failure = pair.failure();
     let out = &context.out;
@@ -172,7 +175,7 @@ impl Pair<'_> {
     fn probe(&self) -> Option<String> {
         let survey = self.subject.survey().filter(|_| self.subject.is_this_machine())?;
         let (client, provider) = (self.verdict.client, self.verdict.provider);
-        Some(probe::remembered(client, provider)?.text(survey, client))
+        Some(probe::remembered(self.state, client, provider)?.text(survey, client))
     }
 
     fn fix(&self) -> Option<&Fix> {

@@ -13,13 +13,14 @@ use p2pdma::{Candidate, Client, End, Plan, Platform, Policy, Probe, Probed, Via,
 use super::copy::side::{Kind, Side};
 use super::copy::via;
 use super::copy::volume::Rules;
+use super::copy::{members, note_untested};
 use crate::args::State;
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::operand::Operand;
-use crate::output::refusal;
+use crate::output::{Output, refusal};
 use crate::platform::AnyPlatform;
 
 pub(crate) use document::ProbeDocument;
@@ -69,12 +70,14 @@ impl ProbeCommand {
         let Via::Peer(id) = plan.via else {
             return Err(p2pdma::Error::Internal("a probe of host memory").into());
         };
-        let (name, bdf) = (side.text.clone(), side.bdf());
+        let (name, bdf, end) = (side.text.clone(), side.bdf(), side.end());
         // What was there is put back before a signal ends this.
         let interrupt = Interrupt::watch()?;
-        let outcome = self.probe(&*platform, side, &plan);
-        let record = Record::new(&platform, bdf, id, &outcome);
-        record.keep(&self.state, &context.out);
+        let outcome = self.probe(&platform, side, &plan, &interrupt, &context.out);
+        // Of a volume over several devices, each of them.
+        for client in end.clients() {
+            Record::new(&platform, *client, id, &outcome).keep(&self.state, &context.out);
+        }
         let document = ProbeDocument::new(&name, bdf, id, &plan, &outcome);
         document.print(&context.out)?;
         if interrupt.raised() {
@@ -103,7 +106,16 @@ impl ProbeCommand {
             .map_err(|no_path| refusal::failure(&no_path, &topology))
     }
 
-    fn probe(&self, platform: &dyn Platform, side: Side, plan: &Plan) -> Result<Probed> {
+    fn probe(
+        &self,
+        platform: &AnyPlatform,
+        side: Side,
+        plan: &Plan,
+        interrupt: &Interrupt,
+        out: &Output,
+    ) -> Result<Probed> {
+        let mut members = members(platform.linux(), &side)?;
+        let platform: &dyn Platform = &**platform;
         let memory = Arc::new(plan.memory(platform, SPAN)?);
         let name = side.text.clone();
         let mut client: Box<dyn Client> = match side.kind {
@@ -114,14 +126,20 @@ impl ProbeCommand {
             }
         };
         let len = client.capabilities().size.min(SPAN);
-        let (name, memory) = (name.as_str(), &memory);
-        let mut probe = Probe { platform, client: &mut *client, name, memory, at: 0, len };
+        let (client, name, memory) = (&mut *client, name.as_str(), &memory);
+        let watch = &|| interrupt.flow();
+        let mut probe = Probe { platform, client, name, memory, at: 0, len, watch };
         let mut probed = probe.fills()?;
+        let taken = probe.fills_by(&|| members.counts())?;
+        note_untested(out, &members.untested(&taken));
         if self.write {
-            let out = probe.drains()?;
+            let out = probe.drains_to(&mut members.copies)?;
             probed.drains = out.drains;
             probed.bytes += out.bytes;
         }
+        let each = members.fills(platform, memory, watch)?;
+        probed.fills += each.fills;
+        probed.bytes += each.bytes;
         Ok(probed)
     }
 }

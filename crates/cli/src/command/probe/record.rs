@@ -41,11 +41,11 @@ impl Record {
     /// Of a probe on this machine; on the fabric nothing is worth remembering.
     pub(super) fn new(
         platform: &AnyPlatform,
-        client: Option<Bdf>,
+        client: Bdf,
         provider: ProviderId,
         outcome: &Result<Probed>,
     ) -> Option<Self> {
-        let (linux, client) = (platform.linux()?, client?);
+        let linux = platform.linux()?;
         let probed = outcome.as_ref().copied().unwrap_or_default();
         let when = SystemTime::now().duration_since(UNIX_EPOCH);
         Some(Self {
@@ -99,9 +99,8 @@ impl Keep for Option<Record> {
 }
 
 /// What the last probe of a pair has shown.
-pub(crate) fn remembered(client: Bdf, provider: Bdf) -> Option<Record> {
-    let state = State { state_dir: None, ephemeral: false };
-    let path = place(&state, &client.to_string(), &format!("{provider}/p2pmem"))?;
+pub(crate) fn remembered(state: &State, client: Bdf, provider: Bdf) -> Option<Record> {
+    let path = place(state, &client.to_string(), &format!("{provider}/p2pmem"))?;
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 

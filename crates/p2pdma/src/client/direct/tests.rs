@@ -40,6 +40,8 @@ enum Fault {
     NoRoom,
     /// The next wait fails.
     WaitFails,
+    /// It does not end.
+    Stalls,
 }
 
 const FAULTS: [Fault; 12] = [
@@ -63,7 +65,7 @@ impl Fault {
         match self {
             Self::Fails(errno) => errno == Errno::INTR || errno == Errno::AGAIN,
             Self::Short | Self::Odd | Self::NoRoom => true,
-            Self::AllFail(_) | Self::Nothing | Self::WaitFails => false,
+            Self::AllFail(_) | Self::Nothing | Self::WaitFails | Self::Stalls => false,
         }
     }
 
@@ -71,6 +73,10 @@ impl Fault {
     fn explains(self, error: &Error) -> bool {
         match (self, error) {
             (Self::Fails(Errno::NODEV) | Self::Nothing, Error::Vanished { .. }) => true,
+            // A source that is a file has become shorter.
+            (Self::Nothing, Error::File { name, kind, .. }) => {
+                name.ends_with("source") && *kind == io::ErrorKind::UnexpectedEof
+            }
             (Self::Fails(errno) | Self::AllFail(errno), Error::File { name, kind, .. }) => {
                 name.ends_with("source") | name.ends_with("sink")
                     && *kind == io::Error::from(errno).kind()
@@ -90,6 +96,7 @@ struct Faulty {
     /// Tokens of requests whose count is made odd.
     odd: Vec<u64>,
     wait_fails: bool,
+    stalled: Vec<Request>,
     /// Turns that are left before a copy is taken to hang.
     turns: u32,
 }
@@ -98,7 +105,8 @@ impl Faulty {
     fn new(engine: Engine, faults: &[(u64, Fault)]) -> Self {
         let queue = Queue::new(engine, 64).unwrap();
         let (faults, ended, odd) = (faults.to_vec(), VecDeque::new(), Vec::new());
-        Self { queue, faults, pushed: 0, ended, odd, wait_fails: false, turns: 100_000 }
+        let (pushed, wait_fails, stalled, turns) = (0, false, Vec::new(), 100_000);
+        Self { queue, faults, pushed, ended, odd, wait_fails, stalled, turns }
     }
 
     /// What becomes of the next request.
@@ -128,6 +136,10 @@ impl Requests for Faulty {
                 self.ended.push_back(Completion { token: request.token, result: Ok(0) });
                 return Ok(());
             }
+            Some(Fault::Stalls) => {
+                self.stalled.push(request);
+                return Ok(());
+            }
             Some(Fault::Odd) => self.odd.push(request.token),
             Some(Fault::Short) => request.memory = request.memory.slice(0..4096).unwrap(),
         }
@@ -147,6 +159,9 @@ impl Requests for Faulty {
         self.turns = self.turns.checked_sub(1).expect("the copy hangs");
         if std::mem::take(&mut self.wait_fails) {
             return Err(Errno::IO.into());
+        }
+        if !self.stalled.is_empty() && self.ended.is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
         }
         let patience = if self.ended.is_empty() { patience } else { Duration::ZERO };
         self.queue.wait(patience)
@@ -301,6 +316,36 @@ fn every_fault_at_every_request_is_got_over_or_told() {
     }
     println!("{} faults: {over} were got over, {told} were told", over + told);
     assert_eq!((over, told), (240, 312));
+}
+
+#[test]
+fn an_interrupt_ends_a_copy_whose_device_does_not_answer_and_its_memory_is_not_lent_again() {
+    let bench = Bench::new();
+    for at in [0, 5, 2 * BLOCKS - 1] {
+        std::fs::write(bench.path("source"), &bench.source).unwrap();
+        std::fs::write(bench.path("sink"), &bench.before).unwrap();
+        let faulty = Faulty::new(Engine::Uring, &[(at, Fault::Stalls)]);
+        let queue = Arc::new(SharedQueue::over(Box::new(faulty)));
+        let platform = Files(Arc::clone(&queue));
+        let mut source = bench.client("source", Access::Read, &queue);
+        let mut sink = bench.client("sink", Access::Write, &queue);
+        let memory = Arc::new(platform.host_memory().unwrap().alloc(4 * BLOCK).unwrap());
+        let job = Job { from: 0, to: 0, len: BLOCKS * BLOCK, block: BLOCK, depth: 4 };
+        let ends = Ends { source: Some(&mut source), sink: Some(&mut sink) };
+        let began = std::time::Instant::now();
+        // A signal comes when the copy has stood still for a while.
+        let watch = &mut |_| match began.elapsed() > Duration::from_millis(300) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let failed = run(&platform, bench.plan.clone(), ends, &memory, job, watch).unwrap_err();
+        assert!(matches!(failed.error, Error::Interrupted), "{failed}");
+        assert!(began.elapsed() < Duration::from_millis(1300), "{:?}", began.elapsed());
+        assert!(failed.complete <= failed.moved && failed.moved < BLOCKS * BLOCK, "{failed:?}");
+        assert_eq!(Arc::strong_count(&memory), 2, "one request has it");
+        drop((source, sink));
+        assert_eq!(Arc::strong_count(&memory), 2, "and keeps it when nobody waits any more");
+    }
 }
 
 fn faults() -> impl Strategy<Value = Vec<(u64, Fault)>> {

@@ -1,5 +1,6 @@
 //! The running Linux as a platform: the kernel keeps the drivers, and hands out memory and files.
 
+mod members;
 pub(crate) mod pool;
 pub(crate) mod queue;
 mod volume;
@@ -14,6 +15,7 @@ use p2pdma_linux::{LiveTree, Survey};
 use p2pdma_pci::topology::{Allowlist, MemoryKind, Topology};
 use p2pdma_pci::{Bdf, Clock};
 
+pub use members::{Member, Members};
 pub use volume::Footing;
 
 use crate::client::{DirectClient, Moved};
@@ -88,15 +90,6 @@ impl LinuxPlatform {
         self.queue.calls()
     }
 
-    /// The files whose page cache does not tell what is staged: no transfer with them can be shown not to have
-    /// gone through host memory.
-    #[must_use]
-    pub fn unseen(&self) -> Vec<PathBuf> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let blind = watched.iter().filter(|watched| watched.watch.means().is_none());
-        blind.map(|watched| watched.watch.file().path().to_owned()).collect()
-    }
-
     /// How requests reach the kernel.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -155,8 +148,9 @@ impl LinuxPlatform {
             reason: error.to_string(),
             kind: error.kind(),
         };
-        let footing = volume::footing(&self.survey, &file);
         let watch = Watch::begin(&file).map_err(in_file)?;
+        let mut footing = volume::footing(&self.survey, &file);
+        footing.barrier = footing.barrier.or_else(|| volume::blind_barrier(&watch));
         let before = watch.look().map_err(in_file)?;
         let moved = Arc::new(Moved::default());
         let functions = footing.end.clients().to_vec();
@@ -239,18 +233,15 @@ impl Platform for LinuxPlatform {
     }
 
     /// What this platform's clients have moved, each byte by the way of its verdict; and to host memory is
-    /// added what the page cache has of their files that it had not when they were opened. The kernel counts
-    /// nothing by link. `None` if the page cache of one of the files does not tell.
+    /// added what the page cache got of their files since they were opened. The kernel counts nothing by
+    /// link. `None` if the page cache of one of the files does not tell.
     fn traffic(&self) -> Option<Traffic> {
-        if !self.unseen().is_empty() {
-            return None;
-        }
         let mut traffic = Traffic::default();
         for watched in self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             watched.moved.add_to(&mut traffic);
             // A look that fails says nothing, and not that nothing was staged.
-            let staged = watched.watch.look().ok()?.staged_since(&watched.before);
-            traffic.host_memory = traffic.host_memory.saturating_add(staged.unwrap_or(0));
+            let staged = watched.watch.look().ok()?.staged_since(&watched.before)?;
+            traffic.host_memory = traffic.host_memory.saturating_add(staged);
         }
         traffic.root_ports = traffic.host_memory.saturating_add(traffic.peer_through_root);
         Some(traffic)

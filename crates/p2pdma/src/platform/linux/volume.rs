@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use p2pdma_linux::Survey;
 use p2pdma_linux::block::{BlockDevice, BlockKind, Mount, Passage, Stack};
-use p2pdma_linux::io::DirectFile;
+use p2pdma_linux::io::{Blind, DirectFile, Watch};
 use p2pdma_pci::topology::{Cause, ReasonCode};
 use rustix::fs::IFlags;
 
@@ -50,6 +50,17 @@ pub(super) fn footing(survey: &Survey, file: &DirectFile) -> Footing {
     let barrier = of_kernel.or(of_stack).or_else(of_file_system).or_else(nobody);
     let devices = stack.layers.iter().map(|layer| Arc::clone(&layer.device)).collect();
     Footing { end, barrier, devices }
+}
+
+/// A file whose staging would not be noticed: no transfer of it can be shown to be peer to peer.
+pub(super) fn blind_barrier(watch: &Watch) -> Option<Barrier> {
+    let blind = watch.blind()?;
+    let code = match blind {
+        Blind::Resident | Blind::NotRoot => ReasonCode::UnknownNeedRoot,
+        Blind::NoTracepoints => ReasonCode::KernelConfig,
+    };
+    let element = format!("a page cache that cannot be watched ({blind})");
+    Some(Barrier { end: watch.file().path().display().to_string(), element, code })
 }
 
 /// The block device of a number.
