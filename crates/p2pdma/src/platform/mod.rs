@@ -63,6 +63,15 @@ pub trait Platform: Send + Sync {
 
     /// What has been counted so far; `None` where nothing counts.
     fn traffic(&self) -> Option<Traffic>;
+
+    /// Whether all has arrived, as far as the platform knows of what no status tells. Transfers and verifications ask at
+    /// their end.
+    ///
+    /// # Errors
+    /// [`Error::IommuFault`]; [`Error::Recalled`].
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// A lender of memory.

@@ -109,7 +109,7 @@ pub fn run<'a>(
     let mut run = Run::new(platform, &plan, ends, memory, portion).map_err(at_start)?;
     let outcome = run.drive(watch);
     // What went wrong first is what is told.
-    let outcome = outcome.and(run.finish());
+    let outcome = outcome.and(run.finish()).and_then(|()| platform.check());
     let (moved, complete) = (run.pipeline.moved(), run.kept);
     let fail = |error| Failed { error, moved, complete };
     outcome.map_err(fail)?;
