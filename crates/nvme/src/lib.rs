@@ -24,8 +24,8 @@
 //! controller is fenced: it deleted the queue, or was reset and said so. Without such proof a dropped
 //! queue leaks its tokens and its memory; that is better than to let a device write to memory that has a
 //! new owner. Memory that serves many commands, a pool, can stay with the caller, with an index as the
-//! token; the caller then gives it back to the platform after the last [`QueuePair`] that used it was
-//! dropped, or not at all after an [`Error::Dead`].
+//! token; the caller then gives it back to the platform after the last [`QueuePair`] that used it said that it
+//! is retired ([`QueuePair::retire`]), or not at all.
 //!
 //! # Layers
 //!

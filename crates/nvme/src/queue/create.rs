@@ -58,6 +58,7 @@ impl Controller {
             vector: options.vector,
             interrupt,
             aged: shared.function.clock().now(),
+            retired: false,
         };
         let created = pair.create(&mut admin);
         // Dropping the pair takes the admin lock.

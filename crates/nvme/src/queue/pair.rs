@@ -41,6 +41,8 @@ pub struct QueuePair<T> {
     pub(super) interrupt: Option<Interrupt>,
     /// When the commands in flight last grew older.
     pub(super) aged: Instant,
+    /// Whether the controller is known not to use the queues any more, and their identifier was given back.
+    pub(super) retired: bool,
 }
 
 /// What is known of a controller's knowledge of a pair of queues.

@@ -33,6 +33,9 @@ impl<T> QueuePair<T> {
     /// is unless the controller could be stopped.
     pub fn recover(&mut self) -> Result<Recovery, Error> {
         self.shared.check_alive()?;
+        if self.retired {
+            return Err(Error::Reset { bdf: self.raw.bdf, qid: self.raw.qid });
+        }
         let usable = self.presence == Presence::Present && !self.raw.is_broken();
         if usable && self.is_current() && self.abort_all()? {
             return Ok(Recovery::Aborted);
@@ -104,8 +107,24 @@ impl<T> QueuePair<T> {
         Ok(self.raw.in_flight() == 0)
     }
 
+    /// Gives the queues up, as dropping the pair does; says whether the controller is known not to use them any more, nor
+    /// the memory that commands in flight name. If it is not, memory that the caller kept himself must not go back.
+    ///
+    /// Nothing can be submitted any more, nor recovered. What was in flight comes out of [`QueuePair::poll`] as lost,
+    /// unless the controller may still be at it.
+    pub fn retire(&mut self) -> bool {
+        let fenced = self.release();
+        if fenced && self.presence != Presence::Absent {
+            self.take_down();
+        }
+        fenced
+    }
+
     /// Gives the queues up; says whether the controller is known not to use them any more.
     pub(super) fn release(&mut self) -> bool {
+        if self.retired {
+            return true;
+        }
         let shared = Arc::clone(&self.shared);
         if self.is_current() && self.delete_alone().is_err() {
             if shared.check_alive().is_ok() {
@@ -118,6 +137,7 @@ impl<T> QueuePair<T> {
         if let Ok(mut admin) = shared.admin() {
             admin.give_queue(self.raw.qid);
         }
+        self.retired = true;
         true
     }
 

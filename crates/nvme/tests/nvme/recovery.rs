@@ -131,11 +131,37 @@ fn what_cannot_be_fenced_is_leaked() {
     queue.ring().unwrap();
     machine.device(|device| device.mischief = Mischief::always(Deed::Lost, 0));
     let before = machine.held();
+    assert!(!queue.retire() && queue.in_flight() == 1);
     drop((queue, controller));
     assert_eq!(machine.held(), before);
     machine.work();
     machine.work();
     assert_eq!((machine.strays(), machine.bus_master()), (0, false));
+}
+
+/// A queue that is retired gives its identifier back once, and what was in flight; it is of no more use.
+#[test]
+fn a_retired_queue_takes_nothing_more() {
+    for reset in [false, true] {
+        let (machine, controller) = honest();
+        let mut queue: Queue = controller.queue_pair(&QueueOptions::entries(8)).unwrap();
+        read(&controller, &mut queue);
+        if reset {
+            controller.reset().unwrap();
+        }
+        assert!(queue.retire() && queue.retire());
+        let next: Queue = controller.queue_pair(&QueueOptions::entries(8)).unwrap();
+        assert_eq!(next.qid(), queue.qid());
+        let lost = queue.poll().unwrap().unwrap().outcome.map_err(|failure| failure.cause);
+        assert!(matches!(lost, Err(Cause::Lost)), "{lost:?}");
+        assert!(matches!(queue.ring(), Err(Error::Reset { .. })));
+        assert!(matches!(queue.recover(), Err(Error::Reset { .. })));
+        drop(queue);
+        let third: Queue = controller.queue_pair(&QueueOptions::entries(8)).unwrap();
+        assert_ne!(third.qid(), next.qid(), "it was given back once");
+        drop((next, third, controller));
+        assert_eq!((machine.held(), machine.strays()), (0, 0));
+    }
 }
 
 /// A reset takes every queue: each finds out by itself, gives back what was in flight, and comes back.

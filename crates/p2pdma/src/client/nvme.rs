@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use p2pdma_nvme::{Command, Controller, Data, Namespace, QueueOptions, QueuePair, Segment};
+use p2pdma_nvme::{
+    Command, Completion, Controller, Data, Namespace, QueueOptions, QueuePair, Segment,
+};
 use p2pdma_pci::{Bdf, Duration, Iova};
 
 use crate::Error;
@@ -12,8 +14,8 @@ use crate::platform::{Attachment, Capabilities, Client, Done, Mapping, Op, Ticke
 
 /// Reads and writes a namespace through a queue pair of its own.
 ///
-/// Dropped in this order: the queue pair first, which fences the controller if need be; then the
-/// memory that its commands may still have used.
+/// When it is dropped, the queue pair is retired first, which fences the controller if need be; then goes the memory
+/// that its commands may still have used. If the controller cannot be fenced, that memory never goes back.
 pub(crate) struct NvmeClient {
     queue: QueuePair<Ticket>,
     namespace: Namespace,
@@ -56,6 +58,14 @@ impl NvmeClient {
         let shift = namespace.format().data.trailing_zeros();
         let (prepared, attached, ended) = (None, Vec::new(), Vec::new());
         Ok(Self { queue, namespace, shift, prepared, controller, attached, turns: 0, ended })
+    }
+
+    /// Keeps what ended while something else was awaited: the next poll finds it, whether or not anything else has
+    /// ended by then.
+    fn set_aside(&mut self, completion: Completion<Ticket>) {
+        let result = completion.outcome.map(drop).map_err(Error::Command);
+        self.ended.push(Done { ticket: completion.token, result });
+        self.turns = TURNS_PER_CHECK;
     }
 
     fn block(&self) -> u64 {
@@ -191,17 +201,28 @@ impl Client for NvmeClient {
 
     fn flush(&mut self) -> Result<(), Error> {
         let flush = self.namespace.flush();
+        while self.queue.in_flight() >= self.queue.capacity()
+            && let Some(completion) = self.queue.wait(LIMIT)?
+        {
+            self.set_aside(completion);
+        }
         let submitted = self.queue.submit(&flush, Data::None, FLUSH);
         submitted.map_err(|rejected| Error::Nvme(rejected.error))?;
         while let Some(completion) = self.queue.wait(LIMIT)? {
-            let result = completion.outcome.map(drop).map_err(Error::Command);
             if completion.token == FLUSH {
-                return result;
+                return completion.outcome.map(drop).map_err(Error::Command);
             }
-            // The next poll finds it, whether or not anything else has ended by then.
-            self.ended.push(Done { ticket: completion.token, result });
-            self.turns = TURNS_PER_CHECK;
+            self.set_aside(completion);
         }
         Err(Error::Internal("a flush that was not in flight"))
+    }
+}
+
+impl Drop for NvmeClient {
+    fn drop(&mut self) {
+        if !self.queue.retire() && self.queue.in_flight() > 0 {
+            // The controller may still write there: better lost than given to somebody else.
+            std::mem::forget(std::mem::take(&mut self.attached));
+        }
     }
 }

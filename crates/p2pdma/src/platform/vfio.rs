@@ -179,9 +179,10 @@ fn bars(function: &Arc<VfioFunction>) -> Result<Pools, Error> {
 
 const SMALLEST: u64 = 1 << 20;
 
-/// Only by name: nobody has said that it is for all.
+/// A controller memory buffer is for whoever comes. All else only by name: what persists is not to be overwritten
+/// unasked, and of a plain BAR nobody has said what it is.
 fn lent(kind: MemoryKind, size: u64, address: Option<BusAddr>) -> LentMemory {
-    let published = !matches!(kind, MemoryKind::Bar(_));
+    let published = kind == MemoryKind::Cmb;
     LentMemory { kind, size, behind: None, address, published }
 }
 
@@ -250,6 +251,10 @@ impl Platform for VfioPlatform {
         traffic.root_ports = traffic.host_memory.saturating_add(traffic.peer_through_root);
         Some(traffic)
     }
+
+    fn check(&self) -> Result<(), Error> {
+        self.guard.check()
+    }
 }
 
 impl fmt::Debug for VfioPlatform {
@@ -267,4 +272,16 @@ impl From<VfioError> for Error {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A map of handles: a panic elsewhere leaves it whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_controller_memory_buffers_are_lent_unasked() {
+        let kinds = [MemoryKind::Cmb, MemoryKind::Pmr, MemoryKind::Bar(BarIndex::ZERO)];
+        let published = kinds.map(|kind| lent(kind, 1 << 20, None).published);
+        assert_eq!(published, [true, false, false]);
+    }
 }

@@ -333,6 +333,8 @@ fn outside_is_untouched(platform: &FabricPlatform, index: u64) {
 struct Upset<'a> {
     platform: &'a FabricPlatform,
     clock: UpsetClock<'a>,
+    /// Whom it knows at the end to be asked back.
+    recalled: Option<Bdf>,
 }
 
 struct UpsetClock<'a> {
@@ -387,6 +389,84 @@ impl Platform for Upset<'_> {
     fn traffic(&self) -> Option<Traffic> {
         self.platform.traffic()
     }
+
+    fn check(&self) -> Result<(), Error> {
+        self.recalled.map_or(Ok(()), |bdf| Err(Error::Recalled { bdf }))
+    }
+}
+
+/// What no status tells is asked for at the end, of whoever moved the bytes and of whoever compared them.
+#[test]
+fn what_the_platform_knows_at_the_end_fails_a_transfer_and_its_verification() {
+    let platform = FabricPlatform::over(prepared(9));
+    let clock =
+        UpsetClock { clock: platform.clock(), turns: AtomicU64::new(0), at: 0, what: &|| {} };
+    let mut upset = Upset { platform: &platform, clock, recalled: None };
+    let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+    let job = short_job();
+    for recalled in [None, sink.bdf()] {
+        upset.recalled = recalled;
+        let (plan, memory) = plan(&platform, wish(&*source, &*sink, job.block), &job).unwrap();
+        let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
+        let moved = run(&upset, plan, ends, &memory, job, &mut |_| ControlFlow::Continue(()));
+        let verified = verify(&upset, &mut *source, &mut *sink, job, GO_ON);
+        match recalled {
+            None => assert!(moved.is_ok() && matches!(verified, Ok(None))),
+            Some(_) => {
+                assert!(matches!(moved.unwrap_err().error, Error::Recalled { .. }));
+                assert!(matches!(verified, Err(Error::Recalled { .. })));
+            }
+        }
+    }
+}
+
+/// A controller that is gone gives no proof that it has stopped: what its last commands name is lent to nobody any more.
+#[test]
+fn memory_of_a_client_that_cannot_be_fenced_is_not_lent_again() {
+    for pulled in [false, true] {
+        let fabric = prepared(10);
+        let platform = FabricPlatform::over(fabric.clone());
+        let source = platform.find("nvme0");
+        let lender = platform.providers().unwrap().into_iter().find(|pool| pool.bdf() == source);
+        let lender = lender.unwrap();
+        let before = lender.capacity();
+        let mut sink = client(&platform, "nvme1");
+        let memory = Arc::new(lender.alloc(4096).unwrap());
+        let attachment = sink.attach(&memory).unwrap();
+        sink.submit(Op::Drain { to: 0, len: 4096 }, &attachment, 0..4096, Ticket(0)).unwrap();
+        if pulled {
+            fabric.remove(sink.bdf().unwrap()).unwrap();
+        }
+        drop((attachment, memory));
+        assert!(lender.capacity() < before, "the client keeps it");
+        drop(sink);
+        assert_eq!(lender.capacity() < before, pulled);
+    }
+}
+
+/// A flush needs room in the queue as any command does, and loses none that ends meanwhile.
+#[test]
+fn a_client_with_a_full_queue_can_be_flushed() {
+    let platform = FabricPlatform::over(prepared(11));
+    let mut sink = client(&platform, "nvme1");
+    let memory = Arc::new(platform.host_memory().unwrap().alloc(4096).unwrap());
+    let attachment = sink.attach(&memory).unwrap();
+    let depth = u32::try_from(sink.capabilities().depth).unwrap();
+    for ticket in 0..depth {
+        let to = u64::from(ticket) * 4096 % SIZE;
+        sink.submit(Op::Drain { to, len: 4096 }, &attachment, 0..4096, Ticket(ticket)).unwrap();
+    }
+    let one_more = sink.submit(Op::Drain { to: 0, len: 4096 }, &attachment, 0..4096, Ticket(depth));
+    assert!(matches!(one_more, Err(Error::Busy)), "{one_more:?}");
+    sink.flush().unwrap();
+    let mut done = Vec::new();
+    while done.len() < depth as usize {
+        sink.poll(&mut done).unwrap();
+        platform.clock().relax();
+    }
+    let mut tickets: Vec<u32> = done.iter().map(|done| done.ticket.0).collect();
+    tickets.sort_unstable();
+    assert!(done.iter().all(|done| done.result.is_ok()) && tickets.into_iter().eq(0..depth));
 }
 
 /// A third SSD is plugged in at any turn of the job, which is not disturbed; then it takes the place of
@@ -406,7 +486,7 @@ fn insertion_at_every_turn_disturbs_nothing() {
         let what = || plug("sw0.2", "nvme2");
         let (clock, turns) = (platform.clock(), AtomicU64::new(0));
         let clock = UpsetClock { clock, turns, at, what: &what };
-        let upset = Upset { platform: &platform, clock };
+        let upset = Upset { platform: &platform, clock, recalled: None };
         let (from, to) = (source.bdf().unwrap(), sink.bdf().unwrap());
         let wish = Wish {
             source: End::Client(from),

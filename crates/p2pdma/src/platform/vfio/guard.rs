@@ -27,7 +27,7 @@ impl Guard {
         Self { vfio, log: FaultLog::from_now().ok().map(Mutex::new) }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         if let Some(bdf) = self.vfio.recalled() {
             return Err(Error::Recalled { bdf });
         }
