@@ -13,13 +13,24 @@ use signal_hook::flag;
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
 impl Interrupt {
     /// From now on the first signal is noted, and the second ends the process as it always would.
     pub(crate) fn watch() -> io::Result<Self> {
         let raised = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in SIGNALS {
             // In this order: at the first signal the flag is not yet up.
             flag::register_conditional_default(signal, Arc::clone(&raised))?;
+            flag::register(signal, Arc::clone(&raised))?;
+        }
+        Ok(Self(raised))
+    }
+
+    /// From now on every signal is noted, and none ends the process: for what must not be left half-done.
+    pub(crate) fn note() -> io::Result<Self> {
+        let raised = Arc::new(AtomicBool::new(false));
+        for signal in SIGNALS {
             flag::register(signal, Arc::clone(&raised))?;
         }
         Ok(Self(raised))
@@ -53,4 +64,21 @@ impl Interrupt {
 /// disk, instead of the process's death.
 pub(crate) fn ignore_file_limit() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_noted_survives_every_signal() {
+        let noted = Interrupt::note().unwrap();
+        assert!(!noted.raised());
+        for _ in 0..2 {
+            for signal in SIGNALS {
+                signal_hook::low_level::raise(signal).unwrap();
+                assert!(noted.raised());
+            }
+        }
+    }
 }

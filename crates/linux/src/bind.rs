@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use p2pdma_pci::Bdf;
 use p2pdma_spec::pci::class::ClassCode;
@@ -19,6 +20,8 @@ pub struct Binding {
     pub bdf: Bdf,
     /// Its driver, if it has one.
     pub driver: Option<String>,
+    /// The driver that alone may have it, if one was named (`driver_override`), and this was read where it runs.
+    pub named: Option<String>,
     /// Its IOMMU group, if an IOMMU is in charge of it.
     pub group: Option<u32>,
     /// The others of that group, with their drivers.
@@ -70,7 +73,8 @@ impl Binding {
         let members = group.map(place::members).unwrap_or_default();
         let others = members.into_iter().filter(|&member| member != bdf);
         let others = others.map(|member| (member, place::driver(member))).collect();
-        Some(Self { bdf, driver: place::driver(bdf), group, others })
+        let (driver, named) = (place::driver(bdf), place::named(bdf));
+        Some(Self { bdf, driver, named, group, others })
     }
 
     /// How a function of a survey is bound, as far as that is known.
@@ -82,7 +86,7 @@ impl Binding {
         let shares = |other: &&Function| other.bdf != bdf && own.is_some() && group(other) == own;
         let others = survey.functions.iter().filter(shares);
         let others = others.map(|other| (other.bdf, driver(other))).collect();
-        Self { bdf, driver: driver(function), group: own, others }
+        Self { bdf, driver: driver(function), named: None, group: own, others }
     }
 
     /// Whether it is bound to vfio-pci.
@@ -111,6 +115,23 @@ impl Binding {
     #[must_use]
     pub fn give(&self) -> Vec<Step> {
         if self.is_taken() { self.to(None) } else { Vec::new() }
+    }
+
+    /// The steps that bring it from how it is `now` back to this, with the driver that was named for it.
+    #[must_use]
+    pub fn back(&self, now: &Self) -> Vec<Step> {
+        let bdf = self.bdf;
+        let named = Step::Override { bdf, driver: self.named.clone() };
+        if now.driver == self.driver {
+            return vec![named];
+        }
+        // Named for vfio-pci, and not with it yet: its own driver has to find it once more before.
+        let (first, last) = match self.named.as_deref() == Some(DRIVER) {
+            true => (Step::Override { bdf, driver: None }, Some(named)),
+            false => (named, None),
+        };
+        let unbind = now.is_taken().then_some(Step::Unbind { bdf });
+        [first].into_iter().chain(unbind).chain([Step::Probe { bdf }]).chain(last).collect()
     }
 
     fn to(&self, driver: Option<String>) -> Vec<Step> {
@@ -183,11 +204,12 @@ pub fn usual(survey: &Survey) -> Vec<Binding> {
     bindings.collect()
 }
 
-/// What of this machine stands on a device: file systems, swap areas, volumes that are made of it.
+/// What of this machine stands on a device: file systems, swap areas, volumes that are made of it, network interfaces
+/// that are up.
 #[must_use]
 pub fn uses(survey: &Survey, bdf: Bdf) -> Vec<String> {
     let blocks = &survey.blocks;
-    let mut uses = Vec::new();
+    let mut uses = interfaces(Path::new("/sys/class/net"), bdf);
     if blocks.devices.value().and(blocks.mounts.value()).and(blocks.swap.value()).is_none() {
         uses.push("what stands on it cannot be read".to_owned());
     }
@@ -213,6 +235,32 @@ pub fn uses(survey: &Survey, bdf: Bdf) -> Vec<String> {
     uses
 }
 
+/// The network interfaces of a device that are up, or may be. Those of other network namespaces are not shown.
+fn interfaces(class: &Path, bdf: Bdf) -> Vec<String> {
+    let entries = std::fs::read_dir(class).into_iter().flatten().flatten();
+    let said = entries.filter_map(|entry| {
+        // Virtual ones have no device; that of a virtio interface is below the PCI function.
+        let device = entry.path().join("device").canonicalize().ok()?;
+        let mut names = device.iter().rev().filter_map(|name| name.to_str()?.parse::<Bdf>().ok());
+        let name = entry.file_name().into_string().ok()?;
+        match names.next() == Some(bdf) {
+            true => said_of(&name, std::fs::read_to_string(entry.path().join("flags"))),
+            false => None,
+        }
+    });
+    said.collect()
+}
+
+/// What is in the way of taking an interface away, by its `flags` (`IFF_UP`, include/uapi/linux/if.h).
+fn said_of(name: &str, flags: io::Result<String>) -> Option<String> {
+    const UP: u32 = 1;
+    let number = |text: String| u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok();
+    match flags.ok().and_then(number) {
+        Some(flags) => (flags & UP != 0).then(|| format!("{name} is up")),
+        None => Some(format!("whether {name} is up cannot be read")),
+    }
+}
+
 /// Whether somebody has a block device for himself: what no list of the kernel's shows, such as the second device of a
 /// file system, a mount in another namespace, a pool, a copy.
 fn is_claimed(name: &str) -> bool {
@@ -230,7 +278,53 @@ mod tests {
         let others = [("0000:03:00.1", Some("nvme")), ("0000:02:00.0", Some("pcieport"))];
         let others = others.map(|(bdf, driver)| (bdf.parse().unwrap(), driver.map(str::to_owned)));
         let driver = driver.map(str::to_owned);
-        Binding { bdf, driver, group: Some(3), others: others.into() }
+        Binding { bdf, driver, named: None, group: Some(3), others: others.into() }
+    }
+
+    #[test]
+    fn the_way_back_names_the_driver_that_was_named_before() {
+        let shell = |steps: Vec<Step>| -> Vec<String> {
+            let name =
+                |step: Step| step.to_string().replace("/sys/bus/pci/devices/0000:03:00.0/", "");
+            steps.into_iter().map(name).collect()
+        };
+        let named = |name: &str| Binding { named: Some(name.to_owned()), ..binding(Some("nvme")) };
+        let (taken, unbind) = (binding(Some(DRIVER)), "echo 0000:03:00.0 > driver/unbind");
+        let probe = "echo 0000:03:00.0 > /sys/bus/pci/drivers_probe";
+        let [free, own, vfio] =
+            ["''", "nvme", DRIVER].map(|name| format!("echo {name} > driver_override"));
+        assert_eq!(shell(binding(Some("nvme")).back(&taken)), [&free, unbind, probe]);
+        assert_eq!(shell(named("nvme").back(&taken)), [&own, unbind, probe]);
+        assert_eq!(shell(named(DRIVER).back(&taken)), [&free, unbind, probe, &vfio]);
+        // A step failed before it was taken.
+        assert_eq!(shell(named("nvme").back(&binding(Some("nvme")))), [own.as_str()]);
+        assert_eq!(shell(named("nvme").back(&binding(None))), [&own, probe]);
+    }
+
+    #[test]
+    fn interfaces_that_are_up_are_in_use() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let interface = |name: &str, device: &str, flags: Option<&str>| {
+            let (device, own) = (root.join("devices").join(device), root.join("net").join(name));
+            std::fs::create_dir_all(&device).unwrap();
+            std::fs::create_dir_all(&own).unwrap();
+            std::os::unix::fs::symlink(device, own.join("device")).unwrap();
+            flags.into_iter().for_each(|flags| std::fs::write(own.join("flags"), flags).unwrap());
+        };
+        let below = |rest: &str| format!("pci0000:00/0000:00:01.0/{rest}");
+        interface("eth0", &below("0000:03:00.0"), Some("0x1003\n"));
+        interface("eth1", &below("0000:03:00.1"), Some("0x1002\n"));
+        interface("eth2", &below("0000:03:00.2/virtio0"), Some("0x1003\n"));
+        interface("eth3", &below("0000:03:00.3"), None);
+        std::fs::create_dir_all(root.join("net/lo")).unwrap();
+        std::fs::write(root.join("net/lo/flags"), "0x9\n").unwrap();
+        let said = |bdf: &str| interfaces(&root.join("net"), bdf.parse().unwrap());
+        assert_eq!(said("0000:03:00.0"), ["eth0 is up"]);
+        assert_eq!(said("0000:03:00.1"), [""; 0]);
+        assert_eq!(said("0000:03:00.2"), ["eth2 is up"]);
+        assert_eq!(said("0000:03:00.3"), ["whether eth3 is up cannot be read"]);
+        assert_eq!(said("0000:00:01.0"), [""; 0], "the bridge above has no interface itself");
     }
 
     #[test]

@@ -51,6 +51,7 @@ fn devices_are_taken_copied_between_and_given_back() {
         .step("back", &format!("{NAMES}; p2pdma copy $C/ns1 pattern:seed=5 --length 4M"))
         .step("with", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 $C/ns1 --length 1M --verify --yes"))
         .step("fails", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 ones: --length 1M"))
+        .step("named", &format!("{NAMES}; cd /sys/bus/pci/devices/$A; echo nvme > driver_override; p2pdma bind take $A -- true; basename $(readlink driver); cat driver_override; echo > driver_override"))
         .step("after", "sleep 1; p2pdma bind status; p2pdma copy /dev/nvme0n1 null: --length 4M -q")
         .step("log", "[ $(dmesg | grep -c \"DMAR.*fault\") = $(cat /tmp/faults) ]")
         .folder(kept.path());
@@ -81,6 +82,7 @@ fn devices_are_taken_copied_between_and_given_back() {
     steps.ends("settle", 0, &["0000:05:00.0  nvme "]);
     steps.ends("back", 0, &[]);
     steps.ends("with", 0, &["8 blocks read again and equal"]);
+    steps.ends("named", 0, &["nvme\nnvme\n"]);
     steps.ends("fails", 2, &["'ones:' is not a scheme"]);
     let after = steps.ends("after", 0, &["0000:03:00.0  nvme ", "0000:05:00.0  nvme "]);
     assert!(!after.said.contains("vfio-pci"), "{}", after.said);

@@ -18,6 +18,12 @@ pub(crate) fn driver(bdf: Bdf) -> Option<String> {
     last_of_link(folder(bdf).join("driver"))
 }
 
+/// The driver that alone may have a device; the kernel shows none as "(null)".
+pub(crate) fn named(bdf: Bdf) -> Option<String> {
+    let name = std::fs::read_to_string(folder(bdf).join("driver_override")).ok()?;
+    Some(name.trim()).filter(|name| !matches!(*name, "" | "(null)")).map(str::to_owned)
+}
+
 /// The number of a device's IOMMU group.
 pub(crate) fn group(bdf: Bdf) -> Result<u32, VfioError> {
     let number = last_of_link(folder(bdf).join("iommu_group")).and_then(|name| name.parse().ok());

@@ -33,7 +33,7 @@ enum Action {
     Status(Status),
     /// Take devices from the kernel, for copies without it
     ///
-    /// What is mounted, swapped to or part of a volume is refused, and so is a device whose IOMMU group
+    /// What is mounted, swapped to, part of a volume or a network interface that is up is refused, and so is a device whose IOMMU group
     /// is shared with one that the kernel uses. If a step fails, or Ctrl-C comes, all of them go back.
     ///
     /// With a command they go back when it ends, and its exit status is this one's.
@@ -106,13 +106,13 @@ impl Take {
         if self.dry_run {
             return moves::print(&context.out, steps).map(|()| Exit::Done.into());
         }
-        let interrupt = Interrupt::watch()?;
+        let interrupt = Interrupt::note()?;
         let taken = moves::take(steps, &bindings, &interrupt);
         let [program, arguments @ ..] = self.command.as_slice() else {
             return taken.map(|()| Exit::Done.into());
         };
         taken?;
-        // Ctrl-C reaches both: the command ends by it, and this one goes on to give the devices back.
+        // Ctrl-C reaches both, however often: the command ends by it, and this one goes on to give the devices back.
         let status = Command::new(program).args(arguments).status();
         let given = moves::give_back(&bindings);
         let status = status.map_err(|error| {

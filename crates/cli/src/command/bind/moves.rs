@@ -88,18 +88,9 @@ fn restore(was: &Binding) -> Result<()> {
     let bdf = was.bdf;
     let Some(now) = Binding::of(bdf) else { return Ok(()) };
     // A step that failed may have left it with no driver, and a word on which may have it.
-    let steps = match now.is_taken() {
-        true => now.give(),
-        false if now.driver == was.driver => return clear(bdf),
-        false => vec![Step::Override { bdf, driver: None }, Step::Probe { bdf }],
-    };
-    give(steps, &[bdf])?;
+    give(was.back(&now), &[bdf])?;
     let back = Binding::of(bdf).is_none_or(|now| now.driver == was.driver);
     if back { Ok(()) } else { Err(refused(bdf, was.driver.as_deref().unwrap_or("no driver"))) }
-}
-
-fn clear(bdf: Bdf) -> Result<()> {
-    Step::Override { bdf, driver: None }.run().map_err(|error| failed(&error))
 }
 
 /// Gives devices back to the kernel's drivers.
