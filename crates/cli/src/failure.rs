@@ -88,6 +88,12 @@ impl Failure {
         self
     }
 
+    /// The same in other words.
+    fn saying(mut self, message: String) -> Self {
+        self.0.message = message;
+        self
+    }
+
     /// The same with what to do about it, unless it says that already.
     pub(crate) fn or_remedy(self, remedy: &str) -> Self {
         if self.0.remedy.is_some() { self } else { self.remedy(remedy) }
@@ -191,7 +197,7 @@ impl From<p2pdma::Error> for Failure {
             }
             E::File { kind, .. } => Self::operating_system(kind, message),
             E::Journal(error) => journal(&error, message),
-            E::Staged { .. } => Self::new(Exit::Io, "STAGED", message),
+            E::Staged { .. } | E::Uncounted => Self::new(Exit::Io, "STAGED", message),
             E::Lend(LendError::Denied { .. }) => Self::new(Exit::Permission, "P2P-PERM", message)
                 .remedy("run it as root: p2pmem/allocate is root's"),
             E::Lend(LendError::NoPool { .. }) => Self::new(Exit::NoPath, "P2P-NO-P2PMEM", message),
@@ -217,7 +223,7 @@ impl From<p2pdma::Error> for Failure {
             E::DataLost { .. } => Self::new(Exit::Mismatch, "P2P-DATA-LOST", message)
                 .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST"),
             E::Interrupted => Self::interrupted(),
-            E::NotPutBack { .. } => Self::new(Exit::Interrupted, "INTERRUPTED", message),
+            E::NotPutBack { why, .. } => Self::from(*why).saying(message),
             E::Fabric(_) | E::SharedSubsystem { .. } => Self::new(Exit::Usage, "MACHINE", message)
                 .remedy("change the machine file: the machine cannot be built as it is described"),
             E::Device(error) => device(error, message),

@@ -107,6 +107,11 @@ pub enum Error {
         /// How many bytes were counted there.
         bytes: u64,
     },
+    /// What a transfer that was to be peer to peer put into host memory could not be counted.
+    #[error(
+        "what passed through host memory could not be counted: nothing shows that no user data did"
+    )]
+    Uncounted,
     /// The journal of a copy is of no use.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -198,7 +203,7 @@ pub enum Error {
         name: String,
         /// Whose memory.
         provider: String,
-        /// "filling" or "draining".
+        /// "filling", "draining", or "reading" by way of host memory.
         what: &'static str,
         /// How many bytes were moved.
         len: u64,
@@ -208,9 +213,10 @@ pub enum Error {
     /// The transfer was broken off on request.
     #[error("interrupted")]
     Interrupted,
-    /// A data probe was broken off on request, and its client did not answer: what was there before is not put back.
+    /// A data probe wrote, and its client did not take back what was there before.
     #[error(
-        "interrupted: {name} does not answer, and has what it was tested with in {len} bytes from byte {at} on"
+        "{why}; {name} may have what it was tested with in {len} bytes from byte {at} on: what was there could not be \
+         put back"
     )]
     NotPutBack {
         /// The client.
@@ -219,6 +225,8 @@ pub enum Error {
         at: u64,
         /// How many bytes.
         len: u64,
+        /// What went wrong first.
+        why: Box<Error>,
     },
     /// A PCI function failed.
     #[error(transparent)]

@@ -122,7 +122,7 @@ impl Probe<'_> {
     /// client had there before is put back by way of host memory, whether the bytes were right or not.
     ///
     /// # Errors
-    /// As [`Probe::fills`]; [`Error::NotPutBack`] if the client does not answer any more.
+    /// As [`Probe::fills`]; [`Error::NotPutBack`] if the client took no more bytes.
     pub fn drains(&mut self) -> Result<Probed, Error> {
         self.drains_to(&mut [])
     }
@@ -136,15 +136,21 @@ impl Probe<'_> {
         for (offset, len) in self.shapes() {
             let before = self.by_host(len)?;
             let outcome = self.drain(offset, &complement(&before), copies);
-            if matches!(outcome, Err(Error::Interrupted)) {
-                return Err(self.not_put_back(len));
+            let restored = match outcome {
+                // The client is of no more use.
+                Err(Error::Interrupted) => Err(Error::Interrupted),
+                _ => self.put_back(&before),
+            };
+            if let Err(error) = restored {
+                let why = Box::new(outcome.err().unwrap_or(error));
+                return Err(Error::NotPutBack {
+                    name: self.name.to_owned(),
+                    at: self.at,
+                    len,
+                    why,
+                });
             }
-            let restored = self.put_back(&before).map_err(|error| match error {
-                Error::Interrupted => self.not_put_back(len),
-                error => error,
-            });
-            // Data that were lost say more than that they could not be put back either.
-            outcome.and(restored)?;
+            outcome?;
             probed.drains += 1;
             probed.bytes += len;
         }
@@ -162,7 +168,8 @@ impl Probe<'_> {
         self.compare(self.name, "draining", data, &arrived)?;
         for copy in copies {
             let at = copy.start.saturating_add(self.at);
-            let arrived = read_by_host(self.platform, &mut *copy.client, at, len, self.watch)?;
+            let arrived =
+                read_by_host(self.platform, &mut *copy.client, &copy.name, (at, len), self.watch)?;
             self.compare(&copy.name, "draining", data, &arrived)?;
         }
         Ok(())
@@ -185,7 +192,7 @@ impl Probe<'_> {
 
     /// The client's bytes, by way of host memory.
     fn by_host(&mut self, len: u64) -> Result<Vec<u8>, Error> {
-        read_by_host(self.platform, self.client, self.at, len, self.watch)
+        read_by_host(self.platform, self.client, self.name, (self.at, len), self.watch)
     }
 
     fn put_back(&mut self, data: &[u8]) -> Result<(), Error> {
@@ -197,10 +204,6 @@ impl Probe<'_> {
         carry(self.platform, self.client, op, &attachment, 0, self.watch)
     }
 
-    fn not_put_back(&self, len: u64) -> Error {
-        Error::NotPutBack { name: self.name.to_owned(), at: self.at, len }
-    }
-
     fn compare(
         &self,
         name: &str,
@@ -208,34 +211,57 @@ impl Probe<'_> {
         expected: &[u8],
         arrived: &[u8],
     ) -> Result<(), Error> {
-        let wrong =
-            expected.iter().zip(arrived).position(|(expected, arrived)| expected != arrived);
-        let Some(at) = wrong else { return Ok(()) };
+        let Some(at) = first_difference(expected, arrived) else { return Ok(()) };
         let provider = self.memory.owner().map_or("the host".to_owned(), |bdf| bdf.to_string());
         let (name, len) = (name.to_owned(), expected.len() as u64);
-        Err(Error::DataLost { name, provider, what, len, at: at as u64 })
+        Err(Error::DataLost { name, provider, what, len, at })
     }
 }
 
-/// A client's bytes from `at` on, by way of host memory: whole blocks, in one operation. If `watch` breaks off, and
-/// the operation does not end in half a second, this does.
+/// A client's bytes, so many from a place on, by way of host memory: whole blocks, in one operation. The memory has
+/// bytes before that nobody else writes: what never arrives is not taken for what is there. If `watch` breaks off,
+/// and the operation does not end in half a second, this does.
 ///
 /// # Errors
-/// What the client says; that it cannot do that many in one operation; [`Error::Interrupted`].
+/// [`Error::DataLost`] if a sector does not arrive; what the client says; that it cannot do that many in one
+/// operation; [`Error::Interrupted`].
 pub fn read_by_host(
     platform: &dyn Platform,
     client: &mut dyn Client,
-    at: u64,
-    len: u64,
+    name: &str,
+    (at, len): (u64, u64),
     watch: &dyn Fn() -> ControlFlow<()>,
 ) -> Result<Vec<u8>, Error> {
     let host = Arc::new(platform.host_memory()?.alloc(len)?);
     let attachment = client.attach(&host)?;
+    let poison: Vec<u8> = (0..len).map(scrambled).collect();
+    let mut data = poison.clone();
+    host.write(0, &poison)?;
     carry(platform, client, Op::Fill { from: at, len }, &attachment, 0, watch)?;
-    let size = usize::try_from(len).map_err(|_| Error::Internal("a read beyond memory"))?;
-    let mut data = vec![0; size];
     host.read(0, &mut data)?;
-    Ok(data)
+    let mut sectors = (0_u64..).step_by(SECTOR).zip(data.chunks(SECTOR).zip(poison.chunks(SECTOR)));
+    match sectors.find(|(_, (arrived, poison))| arrived == poison) {
+        None => Ok(data),
+        Some((at, _)) => {
+            let (name, provider) = (name.to_owned(), "the host".to_owned());
+            Err(Error::DataLost { name, provider, what: "reading", len, at })
+        }
+    }
+}
+
+/// What arrives as a whole or not at all.
+const SECTOR: usize = 512;
+
+/// A byte that follows no pattern which data have: of the multiples of a constant, the topmost (Knuth, The Art of
+/// Computer Programming, volume 3, §6.4).
+fn scrambled(index: u64) -> u8 {
+    let [top, ..] = (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    top
+}
+
+fn first_difference(expected: &[u8], arrived: &[u8]) -> Option<u64> {
+    let differ = expected.iter().zip(arrived).position(|(expected, arrived)| expected != arrived);
+    differ.map(|at| at as u64)
 }
 
 /// Carries one operation out.

@@ -93,8 +93,8 @@ pub struct Failed {
 /// # Errors
 /// The first thing that went wrong, with how far it came. [`Error::Reset`] if the memory's device was reset
 /// meanwhile, though all operations succeeded. Under [`Policy::Require`] also
-/// [`Error::Staged`], if the platform counted user data in host memory although all went well. It counts
-/// what the whole machine does: nothing else may go through host memory meanwhile.
+/// [`Error::Staged`], if the platform counted user data in host memory although all went well, and
+/// [`Error::Uncounted`], if it could not count. It counts what the whole machine does: nothing else may go through host memory meanwhile.
 pub fn run<'a>(
     platform: &'a dyn Platform,
     plan: Plan,
@@ -115,15 +115,13 @@ pub fn run<'a>(
     outcome.map_err(fail)?;
     let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
     let report = run.report(plan, traffic, wall.now().since(Instant::ZERO));
+    if report.plan.wish.policy != Policy::Require || !report.plan.between_devices() {
+        return Ok(report);
+    }
     match traffic {
-        Some(Traffic { host_memory, .. })
-            if host_memory > 0
-                && report.plan.between_devices()
-                && report.plan.wish.policy == Policy::Require =>
-        {
-            Err(fail(Error::Staged { bytes: host_memory }))
-        }
-        _ => Ok(report),
+        Some(Traffic { host_memory: 0, .. }) => Ok(report),
+        Some(Traffic { host_memory: bytes, .. }) => Err(fail(Error::Staged { bytes })),
+        None => Err(fail(Error::Uncounted)),
     }
 }
 
@@ -162,7 +160,7 @@ struct Run<'a> {
     kept: u64,
     /// When it was looked at.
     looked: Instant,
-    /// When somebody wanted the transfer to end.
+    /// When somebody wanted the transfer to end, or the memory's device was reset.
     interrupted: Option<Instant>,
     job: Job,
     shape: Shape,
@@ -234,6 +232,8 @@ impl<'a> Run<'a> {
         let mut now = clock.now();
         loop {
             let finished = failure.is_some() || self.start_all(now, &mut failure);
+            // Where requests are carried out one at a time, that was most of the work.
+            now = clock.now();
             let mut ended = self.collect(now, false, &mut failure)?;
             if finished && self.pipeline.under_way() == 0 {
                 break;
@@ -245,8 +245,11 @@ impl<'a> Run<'a> {
             }
             if failure.is_none() {
                 failure = self.turn(now, ended > 0, watch).err();
-            } else if self.is_overdue(now) {
-                break;
+            } else {
+                self.heed(now, watch, failure.as_ref());
+                if self.is_overdue(now) {
+                    break;
+                }
             }
         }
         match failure {
@@ -278,6 +281,21 @@ impl<'a> Run<'a> {
             return self.tell_durable();
         }
         Ok(())
+    }
+
+    /// What is under way after a failure is awaited, unless somebody wants an end, or it was on its way through a
+    /// device that was reset: its answer may not come.
+    fn heed(
+        &mut self,
+        now: Instant,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+        failure: Option<&Error>,
+    ) {
+        let progress = Progress { moved: self.pipeline.moved(), len: self.len };
+        let is_lost = matches!(failure, Some(Error::Reset { .. }));
+        if self.interrupted.is_none() && (is_lost || watch(progress).is_break()) {
+            self.interrupted = Some(now);
+        }
     }
 
     /// Whether what is under way after an interrupt is awaited no longer.

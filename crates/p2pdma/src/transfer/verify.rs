@@ -29,7 +29,8 @@ pub struct Mismatch {
 /// contents. `None` if all are equal.
 ///
 /// The way is another than the transfer's own: through host memory, so that an error of the path, or
-/// data that never left a cache on it, shows. If `watch` breaks off, and what is read does not come in half a second,
+/// data that never left a cache on it, shows. Before each read the memory gets bytes that are others for each end, so
+/// that a read which succeeds and brings nothing shows, too. If `watch` breaks off, and what is read does not come in half a second,
 /// that is the end.
 ///
 /// # Errors
@@ -44,8 +45,8 @@ pub fn verify(
     job.check()?;
     let host = platform.host_memory()?;
     let mut sides = [
-        Side::new(platform, source, host.as_ref(), job.from, job.block)?,
-        Side::new(platform, sink, host.as_ref(), job.to, job.block)?,
+        Side::new(platform, source, host.as_ref(), job.from, job.block, POISONS[0])?,
+        Side::new(platform, sink, host.as_ref(), job.to, job.block, POISONS[1])?,
     ];
     for block in 0..job.len.div_ceil(job.block) {
         let at = block * job.block;
@@ -62,12 +63,17 @@ pub fn verify(
     platform.check().map(|()| None)
 }
 
+/// What memory has before a block of the source, and of the sink, is read into it.
+const POISONS: [u8; 2] = [0xa5, 0x5a];
+
 /// An end that is read again.
 struct Side<'a> {
     platform: &'a dyn Platform,
     client: &'a mut dyn Client,
     attachment: Attachment,
     base: u64,
+    /// What the memory has before a block is read.
+    poison: u8,
     buffer: Vec<u8>,
     done: Vec<Done>,
 }
@@ -79,17 +85,21 @@ impl<'a> Side<'a> {
         host: &dyn crate::platform::Provider,
         base: u64,
         block: u64,
+        poison: u8,
     ) -> Result<Self, Error> {
         let memory = Arc::new(host.alloc(block)?);
         let attachment = client.attach(&memory)?;
         let size = usize::try_from(block).map_err(|_| Error::Internal("a block beyond memory"))?;
-        Ok(Self { platform, client, attachment, base, buffer: vec![0; size], done: Vec::new() })
+        let (buffer, done) = (vec![0; size], Vec::new());
+        Ok(Self { platform, client, attachment, base, poison, buffer, done })
     }
 
     /// Starts to read a block. Where the job ends within one of the client's own blocks, that is read
     /// to its end, and what is beyond the job is not looked at.
     fn begin(&mut self, at: u64, len: u64) -> Result<(), Error> {
         let len = len.next_multiple_of(self.client.capabilities().block);
+        self.buffer.fill(self.poison);
+        self.attachment.memory.write(0, &self.buffer)?;
         let op = Op::Fill { from: self.base + at, len };
         self.client.submit(op, &self.attachment, 0..len, Ticket(0))
     }

@@ -122,7 +122,7 @@ pub(crate) fn check_namespace(
         while at < end {
             let len = (end - at).min(can.max_transfer);
             let go_on = &|| ControlFlow::Continue(());
-            bytes.extend(p2pdma::read_by_host(platform, client, at, len, go_on)?);
+            bytes.extend(p2pdma::read_by_host(platform, client, name, (at, len), go_on)?);
             at += len;
         }
         Ok::<_, p2pdma::Error>(bytes)

@@ -129,7 +129,8 @@ impl ProbeCommand {
         let (client, name, memory) = (&mut *client, name.as_str(), &memory);
         let watch = &|| interrupt.flow();
         let mut probe = Probe { platform, client, name, memory, at: 0, len, watch };
-        let mut probed = probe.fills()?;
+        let alike = members.answer_alike();
+        let mut probed = if alike { probe.fills()? } else { Probed::default() };
         let taken = probe.fills_by(&|| members.counts())?;
         note_untested(out, &members.untested(&taken));
         if self.write {

@@ -85,7 +85,12 @@ impl LinuxPlatform {
         let device = self.survey.blocks.device(array);
         let slaves = device.and_then(|device| device.slaves.value()).map_or(&[][..], |all| all);
         let mut copies = Vec::new();
-        for slave in slaves {
+        // A spare, a faulty member, and one that is being filled have not all of it (Documentation/admin-guide/md.rst).
+        let is_whole = |slave: &&Arc<str>| {
+            let state = attribute(array, &format!("dev-{slave}/state"));
+            state.is_some_and(|state| state.split(',').any(|word| word == "in_sync"))
+        };
+        for slave in slaves.iter().filter(is_whole) {
             // In sectors of 512 bytes (Documentation/admin-guide/md.rst).
             let start = number(array, &format!("dev-{slave}/offset"));
             if let Some(start) = start.and_then(|sectors| sectors.checked_mul(512)) {
@@ -133,6 +138,13 @@ impl Members {
         Ok(sum)
     }
 
+    /// Whether what is read twice of the volume is the same. Copies need not be equal where nothing was written
+    /// (md(4)), and a request goes to any of them: then each is to be read by itself.
+    #[must_use]
+    pub const fn answer_alike(&self) -> bool {
+        self.copies.is_empty()
+    }
+
     /// Where to write in a range of the volume, so that each device is written to: where each place begins, and what
     /// is left of the range there.
     #[must_use]
@@ -166,9 +178,13 @@ fn requests(device: &str) -> Option<u64> {
 }
 
 /// A number that an array tells of itself.
-fn number(array: &str, attribute: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/sys/class/block/{array}/md/{attribute}"));
-    text.ok()?.trim().parse().ok()
+fn number(array: &str, name: &str) -> Option<u64> {
+    attribute(array, name)?.parse().ok()
+}
+
+fn attribute(array: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/sys/class/block/{array}/md/{name}"));
+    Some(text.ok()?.trim().to_owned())
 }
 
 #[cfg(test)]
