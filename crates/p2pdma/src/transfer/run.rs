@@ -94,7 +94,8 @@ pub struct Failed {
 /// The first thing that went wrong, with how far it came. [`Error::Reset`] if the memory's device was reset
 /// meanwhile, though all operations succeeded. Under [`Policy::Require`] also
 /// [`Error::Staged`], if the platform counted user data in host memory although all went well, and
-/// [`Error::Uncounted`], if it could not count. It counts what the whole machine does: nothing else may go through host memory meanwhile.
+/// [`Error::Uncounted`], if it could not count. It counts what the whole machine does: nothing else may go through
+/// host memory meanwhile.
 pub fn run<'a>(
     platform: &'a dyn Platform,
     plan: Plan,
@@ -228,11 +229,11 @@ impl<'a> Run<'a> {
 
     fn drive(&mut self, watch: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), Error> {
         let (clock, mut failure) = (self.platform.clock(), None);
-        // One look at the clock per round, not per operation.
+        // A look at the clock before each part of a round, not per operation.
         let mut now = clock.now();
         loop {
             let finished = failure.is_some() || self.start_all(now, &mut failure);
-            // Where requests are carried out one at a time, that was most of the work.
+            // Where requests are carried out one at a time, starting them was most of the work.
             now = clock.now();
             let mut ended = self.collect(now, false, &mut failure)?;
             if finished && self.pipeline.under_way() == 0 {

@@ -30,8 +30,8 @@ pub struct Mismatch {
 ///
 /// The way is another than the transfer's own: through host memory, so that an error of the path, or
 /// data that never left a cache on it, shows. Before each read the memory gets bytes that are others for each end, so
-/// that a read which succeeds and brings nothing shows, too. If `watch` breaks off, and what is read does not come in half a second,
-/// that is the end.
+/// that a read which succeeds and brings nothing shows, too. If `watch` breaks off, and what is read does not come in
+/// half a second, that is the end.
 ///
 /// # Errors
 /// Whatever reading says; [`Error::Interrupted`].
