@@ -18,6 +18,8 @@ pub(crate) struct Script {
     unplugs: Vec<(&'static str, &'static str)>,
     programs: Vec<PathBuf>,
     folder: Option<PathBuf>,
+    /// How long the guest may take.
+    limit: Duration,
     /// Of first namespaces: the controller, and the byte.
     bad: Vec<(&'static str, u64)>,
 }
@@ -63,7 +65,8 @@ impl Script {
     fn beginning(text: &str) -> Self {
         let text = format!("{text}{STEP}");
         let (packages, modules, unplugs, programs, bad) = Default::default();
-        Self { text, packages, modules, unplugs, programs, folder: None, bad }
+        let limit = Duration::from_secs(400);
+        Self { text, packages, modules, unplugs, programs, folder: None, limit, bad }
     }
 
     /// Brings examples along, which are called by their names.
@@ -75,6 +78,11 @@ impl Script {
     /// Keeps the files behind media and memory in this folder.
     pub(crate) fn folder(self, folder: &Path) -> Self {
         Self { folder: Some(folder.to_owned()), ..self }
+    }
+
+    /// Lets the guest take so long.
+    pub(crate) fn limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     pub(crate) fn packages(mut self, names: &[&'static str]) -> Self {
@@ -127,7 +135,7 @@ impl Script {
         job = self.packages.iter().fold(job, |job, name| job.package(name));
         job = self.modules.iter().fold(job, |job, name| job.module(name));
         job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
-        let (limit, folder) = (Duration::from_secs(400), self.folder);
+        let (limit, folder) = (self.limit, self.folder);
         let settings = Settings { limit, folder, ..Settings::default() };
         let outcome = run(&provisions, &plan, &job, &settings, &mut ());
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
