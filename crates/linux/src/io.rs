@@ -26,7 +26,7 @@ pub use lent::{LendError, LentMemory, Pool};
 pub use namespace::Unfit;
 pub use passthrough::{CommandError, identify_controller};
 pub use processor::{context_switches, processor_time};
-pub use resets::{Fate, Resets};
+pub use resets::{Fate, Resets, is_leaving};
 pub use residency::Means;
 pub use ring::{Completion, Direction, Engine, Queue, Request, register};
 pub use watch::{Blind, Seen, Watch};

@@ -84,19 +84,39 @@ impl Resets {
 
     fn find(&self) -> io::Result<Fate> {
         // The state first: whoever is live again has left the trace.
-        match std::fs::read_to_string(self.folder.join("state")) {
-            Ok(state) if state.trim() == "live" => {}
-            // "deleting", "deleting (no IO)", "dead" (`nvme_sysfs_show_state()`, drivers/nvme/host/sysfs.c).
-            Ok(state) if state.starts_with("de") => return Ok(Fate::Gone),
-            Ok(_) => return Ok(Fate::Reset),
-            Err(error) if is_gone(&error) => return Ok(Fate::Gone),
-            Err(error) => return Err(error),
+        match state(&self.folder)? {
+            Fate::Kept => {}
+            other => return Ok(other),
         }
         let was_reset = match &self.trace {
             Trace::Count(before) => count(&self.folder)? != Some(*before),
             Trace::Event { socket, device } => came(socket, device)?,
         };
         Ok(if was_reset { Fate::Reset } else { Fate::Kept })
+    }
+}
+
+/// Whether a function has no NVMe controller any more, or its driver is letting go of it: what is under way then fails as
+/// if the medium did (EIO), while the block device is still there. The state changes first (`nvme_remove()`,
+/// drivers/nvme/host/pci.c).
+#[must_use]
+pub fn is_leaving(bdf: Bdf) -> bool {
+    match controller(bdf) {
+        Ok(Some(folder)) => matches!(state(&folder), Ok(Fate::Gone)),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+/// What the driver says of a controller at present.
+fn state(folder: &Path) -> io::Result<Fate> {
+    match std::fs::read_to_string(folder.join("state")) {
+        Ok(state) if state.trim() == "live" => Ok(Fate::Kept),
+        // "deleting", "deleting (no IO)", "dead" (`nvme_sysfs_show_state()`, drivers/nvme/host/sysfs.c).
+        Ok(state) if state.starts_with("de") => Ok(Fate::Gone),
+        Ok(_) => Ok(Fate::Reset),
+        Err(error) if is_gone(&error) => Ok(Fate::Gone),
+        Err(error) => Err(error),
     }
 }
 
@@ -212,6 +232,11 @@ mod tests {
         assert_eq!(resets.look().unwrap(), Fate::Kept);
         std::fs::remove_file(folder.path().join("state")).unwrap();
         assert_eq!(resets.look().unwrap(), Fate::Gone);
+    }
+
+    #[test]
+    fn a_function_without_a_controller_is_no_more() {
+        assert!(is_leaving("ffff:ff:1f.7".parse().unwrap()));
     }
 
     #[test]

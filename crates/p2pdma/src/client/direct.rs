@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use p2pdma_linux::io::{CommandError, Completion, DirectFile, Direction, Request};
+use p2pdma_linux::io::{CommandError, Completion, DirectFile, Direction, Request, is_leaving};
 use p2pdma_mem::SharedMemory;
 use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::{Route, Topology};
@@ -229,11 +229,17 @@ impl DirectClient {
     /// What an error of the kernel means here.
     fn failure(&self, flight: &Flight, error: &std::io::Error) -> Error {
         let (name, at) = (self.name(), flight.position);
-        if let Some(status) = CommandError::of(error) {
-            return Error::Status { name, at, status };
-        }
         let errno = error.raw_os_error().unwrap_or(0);
         let is = |known: rustix::io::Errno| errno == known.raw_os_error();
+        let status = CommandError::of(error);
+        // What is under way at a device that is taken away fails like this before anything else tells.
+        let fails = status.is_some() || is(rustix::io::Errno::IO);
+        if fails && self.functions.iter().copied().any(is_leaving) {
+            return Error::Vanished { name, at };
+        }
+        if let Some(status) = status {
+            return Error::Status { name, at, status };
+        }
         let owner = flight.peer.owner();
         match owner {
             Some(provider) if is(rustix::io::Errno::FAULT) => Error::Revoked { provider },
