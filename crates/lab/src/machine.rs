@@ -37,7 +37,15 @@ pub struct Plan {
     arch: Arch,
     placed: Vec<Placed>,
     notes: Vec<Note>,
+    extras: Extras,
+}
+
+/// What a plan adds to the machine that it is of.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Extras {
     bad: Vec<BadBlock>,
+    /// Controllers have room for all of their transfers with other devices' memory.
+    roomy: bool,
 }
 
 /// A place of a medium that can neither be read nor written: EIO of QEMU's file (blkdebug).
@@ -58,8 +66,8 @@ impl Plan {
         let (mut refusals, notes) = check::check(machine, arch);
         match place::place(machine, arch) {
             Ok(placed) if refusals.is_empty() => {
-                let (machine, bad) = (machine.clone(), Vec::new());
-                return Ok(Self { machine, arch, placed, notes, bad });
+                let (machine, extras) = (machine.clone(), Extras::default());
+                return Ok(Self { machine, arch, placed, notes, extras });
             }
             Ok(_) => {}
             Err(refusal) => refusals.push(refusal),
@@ -72,7 +80,17 @@ impl Plan {
     #[must_use]
     pub fn bad_at(mut self, function: &str, namespace: u32, at: u64) -> Self {
         let file = devices::namespace_file(function, namespace);
-        self.bad.push(BadBlock { file, sector: at / 512 });
+        self.extras.bad.push(BadBlock { file, sector: at / 512 });
+        self
+    }
+
+    /// The same with room for as many transfers with other devices' memory as controllers have under way. By default QEMU has
+    /// 4096 bytes for all of a controller, and one waits for another; when a queue is deleted that has one which waits,
+    /// as in a reset or a removal, QEMU stops for ever: nothing ends that one (`dma_aio_cancel` in system/dma-helpers.c).
+    /// Transfers overlap in another way then.
+    #[must_use]
+    pub fn roomy(mut self) -> Self {
+        self.extras.roomy = true;
         self
     }
 
@@ -116,7 +134,7 @@ impl Plan {
     /// relative to the folder that QEMU runs in.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        devices::arguments(&self.machine, self.arch, &self.bad)
+        devices::arguments(&self.machine, self.arch, &self.extras)
     }
 
     /// The kernel's arguments: IOMMU mode and access control.

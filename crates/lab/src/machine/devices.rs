@@ -8,16 +8,19 @@ use p2pdma_pci::machine::{
 use p2pdma_pci::topology::{CpuVendor, IommuMode};
 
 use super::place::EXPANDERS;
-use super::{Backing, BadBlock, device_id};
+use super::{Backing, Extras, device_id};
 use crate::Arch;
 
+/// Bytes of a controller's transfers with other devices' memory, all together (QEMU 9.1): the most that it takes.
+const ROOM: &str = ",x-max-bounce-buffer-size=4294967295";
+
 /// The arguments, buses before what is on them.
-pub(super) fn arguments(machine: &Machine, arch: Arch, bad: &[BadBlock]) -> Vec<String> {
+pub(super) fn arguments(machine: &Machine, arch: Arch, extras: &Extras) -> Vec<String> {
     // Without firmware the kernel numbers buses itself, and keeps some for every port that something
     // might be plugged into (`pci_scan_child_bus_extend` in drivers/pci/probe.c of Linux).
     let hotplug = if arch == Arch::X86_64 { "" } else { ",hotplug=off" };
     let nsids = BTreeMap::new();
-    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug, nsids, bad };
+    let mut list = Arguments { list: Vec::new(), slot: 0, hotplug, nsids, extras };
     list.add("-machine", machine_type(arch, machine.iommu));
     list.add("-cpu", &cpu(machine, arch));
     list.add("-m", &format!("{}k", machine.host.memory >> 10));
@@ -126,8 +129,7 @@ struct Arguments<'a> {
     hotplug: &'static str,
     /// Of each subsystem that controllers share, how many namespaces it has so far.
     nsids: BTreeMap<String, u32>,
-    /// Places that fail.
-    bad: &'a [BadBlock],
+    extras: &'a Extras,
 }
 
 impl Arguments<'_> {
@@ -189,9 +191,10 @@ impl Arguments<'_> {
         // MDTS is a power of two of pages of 4 KiB, 0 is no limit; MQES is zero-based.
         let mdts = nvme.max_transfer.map_or(0, |bytes| (bytes >> 12).max(1).ilog2());
         let entries = nvme.queue_entries.saturating_sub(1);
+        let room = if self.extras.roomy { ROOM } else { "" };
         let mut text = format!(
             "nvme,id={id},serial={serial},{place},max_ioqpairs={queues},msix_qsize={vectors},\
-             mdts={mdts},mqes={entries}{subsystem}"
+             mdts={mdts},mqes={entries}{room}{subsystem}"
         );
         if let Some(cmb) = &nvme.cmb {
             text.push_str(&format!(",cmb_size_mb={}", cmb.size >> 20));
@@ -246,7 +249,7 @@ impl Arguments<'_> {
     /// A medium's file, with its bad places.
     fn medium(&self, file: &str) -> String {
         let bad: Vec<u64> =
-            self.bad.iter().filter(|bad| bad.file == file).map(|bad| bad.sector).collect();
+            self.extras.bad.iter().filter(|bad| bad.file == file).map(|bad| bad.sector).collect();
         if bad.is_empty() {
             return format!("file.driver=file,file.filename={file}");
         }
