@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use p2pdma::machine::Machine;
 use p2pdma_lab::machine::Plan;
-use p2pdma_lab::{Arch, Job, Options, Settings, run};
+use p2pdma_lab::{Arch, Job, Observer, Options, Settings, Step, Stream, run};
 
 /// A script for a guest.
 pub(crate) struct Script {
@@ -20,8 +20,39 @@ pub(crate) struct Script {
     folder: Option<PathBuf>,
     /// How long the guest may take.
     limit: Duration,
+    /// Whether QEMU's controllers can be taken away while they are at work.
+    roomy: bool,
     /// Of first namespaces: the controller, and the byte.
     bad: Vec<(&'static str, u64)>,
+}
+
+/// What a guest says, each piece with the second in which it came: where it stood, if it was stopped.
+struct Said {
+    begin: Instant,
+    timed: String,
+}
+
+impl Said {
+    fn new() -> Self {
+        Self { begin: Instant::now(), timed: String::new() }
+    }
+
+    fn add(&mut self, what: &str) {
+        let second = self.begin.elapsed().as_secs();
+        what.lines().for_each(|line| writeln!(self.timed, "{second} s: {line}").unwrap());
+    }
+}
+
+impl Observer for Said {
+    fn step(&mut self, step: &Step) {
+        self.add(&step.to_string());
+    }
+
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        if stream != Stream::Serial {
+            self.add(&String::from_utf8_lossy(bytes));
+        }
+    }
 }
 
 /// What a step said, and its status.
@@ -46,6 +77,15 @@ for disk in /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1; do
 done
 ";
 
+/// The time in hundredths of a second, and what a piece of work that is always the same takes at the moment.
+pub(crate) const CLOCK: &str = "now() { cut -d\" \" -f1 /proc/uptime | tr -d .; }; \
+     work() { since=$(now); for n in 1 2 3 4 5 6 7 8 9 10; do now > /dev/null; done; echo work $(($(now) - since)); }";
+/// The least that this work takes: in an emulated guest of a machine that has nothing else to do.
+const IDLE: u32 = 30;
+/// What goes on for so many hundredths of a second hangs, however slow the guest is: the kernel gives a device up after
+/// thirty seconds.
+const HANGS: u32 = 1000;
+
 /// A step says so before and after; everything it says is on standard output.
 const STEP: &str = "\
 step() { echo \"@ $1\"; shift; sh -c \"$*\" 2>&1; echo \"= $?\"; }
@@ -65,8 +105,9 @@ impl Script {
     fn beginning(text: &str) -> Self {
         let text = format!("{text}{STEP}");
         let (packages, modules, unplugs, programs, bad) = Default::default();
-        let limit = Duration::from_secs(400);
-        Self { text, packages, modules, unplugs, programs, folder: None, limit, bad }
+        // Some take a minute, and five on a machine that has other things to do.
+        let limit = Duration::from_secs(1200);
+        Self { text, packages, modules, unplugs, programs, folder: None, limit, roomy: false, bad }
     }
 
     /// Brings examples along, which are called by their names.
@@ -83,6 +124,11 @@ impl Script {
     /// Lets the guest take so long.
     pub(crate) fn limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
+    }
+
+    /// Devices are reset or taken away while they are at work.
+    pub(crate) fn roomy(self) -> Self {
+        Self { roomy: true, ..self }
     }
 
     pub(crate) fn packages(mut self, names: &[&'static str]) -> Self {
@@ -128,6 +174,7 @@ impl Script {
         let machine = Machine::parse(&machine, "a test's machine").unwrap();
         let plan = Plan::new(&machine, arch).unwrap();
         let plan = self.bad.iter().fold(plan, |plan, (name, at)| plan.bad_at(name, 1, *at));
+        let plan = if self.roomy { plan.roomy() } else { plan };
         let provisions = Options::new(plan.arch()).provide(&mut ());
         let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
         let mut job = Job::script(&self.text).program(command(arch));
@@ -137,8 +184,9 @@ impl Script {
         job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
         let (limit, folder) = (self.limit, self.folder);
         let settings = Settings { limit, folder, ..Settings::default() };
-        let outcome = run(&provisions, &plan, &job, &settings, &mut ());
-        let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
+        let mut said = Said::new();
+        let outcome = run(&provisions, &plan, &job, &settings, &mut said);
+        let outcome = outcome.unwrap_or_else(|error| panic!("{error}\n{}", said.timed));
         let (out, err) = (outcome.out, String::from_utf8_lossy(&outcome.err).into_owned());
         assert!(err.is_empty(), "{err}");
         Steps::of(&String::from_utf8_lossy(&out))
@@ -176,6 +224,22 @@ fn command(arch: Arch) -> PathBuf {
     let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     folder.join(toolchain.target()).join("guest/p2pdma")
+}
+
+impl Ended {
+    /// A number that it says behind a word, the last time.
+    pub(crate) fn number(&self, word: &str) -> u32 {
+        let line =
+            self.said.lines().rev().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no {word}: {}", self.said))
+    }
+
+    /// So many hundredths of a second, and as many times more as the guest is slower at the moment than one whose machine
+    /// has nothing else to do: `work` tells.
+    pub(crate) fn allows(&self, hundredths: u32) -> u32 {
+        (hundredths * self.number("work").max(IDLE) / IDLE).min(HANGS)
+    }
 }
 
 impl Steps {

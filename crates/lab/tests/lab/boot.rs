@@ -71,6 +71,11 @@ fn provisions() -> Provisions {
     Options::new(Arch::X86_64).provide(&mut ()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// A guest may take as long as it does on a machine that has other things to do.
+fn patient() -> Settings<'static> {
+    Settings { limit: Duration::from_secs(600), ..Settings::default() }
+}
+
 #[test]
 fn a_job_runs_and_everything_is_where_the_plan_says() {
     let plan = plan();
@@ -78,7 +83,7 @@ fn a_job_runs_and_everything_is_where_the_plan_says() {
                   echo oops >&2; /job/given; exit 42";
     let job = Job::script(script).file("/bin/echo", "/job/given").environment("A", "b c");
     let job = job.module("vfio-pci");
-    let outcome = run(&provisions(), &plan, &job, &Settings::default(), &mut ()).unwrap();
+    let outcome = run(&provisions(), &plan, &job, &patient(), &mut ()).unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(outcome.status, 42, "{outcome:?}");
     assert_eq!(text(&outcome.err).lines().next(), Some("oops"));
@@ -102,7 +107,7 @@ fn a_job_runs_and_everything_is_where_the_plan_says() {
 #[test]
 fn a_kernel_that_panics_is_told_with_its_reason() {
     let job = Job::script("echo c >/proc/sysrq-trigger; sleep 60");
-    let error = run(&provisions(), &plan(), &job, &Settings::default(), &mut ()).unwrap_err();
+    let error = run(&provisions(), &plan(), &job, &patient(), &mut ()).unwrap_err();
     let Error::Panic { stage: Stage::Job, message, serial } = error else { panic!("{error}") };
     assert!(message.contains("sysrq"), "{message}");
     assert!(serial.contains("Kernel Offset"), "{serial}");
@@ -130,7 +135,7 @@ impl Observer for Boots {
 
 #[test]
 fn a_guest_that_does_not_come_up_is_booted_again_once() {
-    let settings = Settings { boot_limit: Duration::from_millis(300), ..Settings::default() };
+    let settings = Settings { boot_limit: Duration::from_millis(300), ..patient() };
     let mut boots = Boots::default();
     let job = Job::script("echo up; exit 3");
     let outcome = run(&provisions(), &plan(), &job, &settings, &mut boots).unwrap();
@@ -175,7 +180,7 @@ fn what_qemu_complains_about_is_told() {
 fn a_path_that_leads_out_of_the_guest_is_refused() {
     for target in ["relative", "/a/../../b", "/", "/a//b"] {
         let job = Job::script("true").file("/bin/true", target);
-        let error = run(&provisions(), &plan(), &job, &Settings::default(), &mut ()).unwrap_err();
+        let error = run(&provisions(), &plan(), &job, &patient(), &mut ()).unwrap_err();
         assert!(matches!(error, Error::GuestPath { .. }), "{error}");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn boot(plan: &Plan, job: &Job) -> Outcome {
     let provisions = Options::new(plan.arch()).provide(&mut ());
     let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
     let settings = Settings {
-        limit: Duration::from_secs(240),
+        limit: Duration::from_secs(900),
         // Without it the log takes ten lines of ours in five seconds (kernel/printk/printk.c).
         kernel_arguments: vec!["printk.devkmsg=on".to_owned()],
         ..Settings::default()

@@ -32,7 +32,7 @@ pub(crate) fn rows(kind: &str, kernel_arguments: &[&str]) -> String {
     let provisions = Options::new(plan.arch()).provide(&mut ());
     let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
     let settings = Settings {
-        limit: Duration::from_secs(240),
+        limit: Duration::from_secs(900),
         kernel_arguments: kernel_arguments.iter().map(|&word| word.to_owned()).collect(),
         ..Settings::default()
     };
