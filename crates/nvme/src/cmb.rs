@@ -11,7 +11,7 @@ use p2pdma_spec::nvme::registers::{Cap, offset};
 
 use crate::registers::Registers;
 use crate::shared::Shared;
-use crate::{Error, PAGE, Segment};
+use crate::{Error, PAGE, Segment, Unbroken};
 
 /// The buffer, enabled.
 #[derive(Debug)]
@@ -250,6 +250,12 @@ impl Cmb {
     #[expect(clippy::len_without_is_empty, reason = "a buffer that exists is not empty")]
     pub fn len(&self) -> u64 {
         self.memory.len
+    }
+
+    /// Tells later whether the controller was reset since now.
+    #[must_use]
+    pub fn unbroken(&self) -> Unbroken {
+        Unbroken::since_now(&self.shared)
     }
 
     /// Bytes that are free, in whatever pieces.

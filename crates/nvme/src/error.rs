@@ -155,6 +155,12 @@ pub enum Error {
         /// The queue.
         qid: u16,
     },
+    /// The controller was reset since somebody began to rely on the bytes in its memory.
+    #[error("{bdf} was reset")]
+    WasReset {
+        /// The controller.
+        bdf: Bdf,
+    },
     /// As many commands are in flight as the queue can hold.
     #[error("queue {qid} of {bdf} is full: {capacity} commands are in flight")]
     QueueFull {

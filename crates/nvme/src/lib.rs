@@ -61,6 +61,7 @@ mod reset;
 mod sgl;
 mod shared;
 mod time;
+mod unbroken;
 #[cfg(test)]
 #[path = "../tests/nvme/support/walk.rs"]
 mod walk;
@@ -75,6 +76,7 @@ pub use nvm::{Command, write_ranges};
 pub use options::{Options, Placement, QueueOptions};
 pub use pmr::{Pmr, PmrWindow};
 pub use queue::{CommandId, Completion, QueuePair, Recovery};
+pub use unbroken::Unbroken;
 
 /// The memory page of this driver in bytes: the smallest that the specification knows (CC.MPS 0), which
 /// every controller that it opens supports.

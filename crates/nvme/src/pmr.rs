@@ -11,7 +11,7 @@ use p2pdma_spec::nvme::registers::{Cap, offset};
 use crate::registers::Registers;
 use crate::shared::Shared;
 use crate::time::Deadline;
-use crate::{Error, Segment};
+use crate::{Error, Segment, Unbroken};
 
 /// The region, enabled: all of its BAR.
 #[derive(Debug)]
@@ -138,6 +138,12 @@ impl Pmr {
     /// [`Error::Gone`].
     pub fn status(&self) -> Result<Pmrsts, Error> {
         status(&self.shared.registers)
+    }
+
+    /// Tells later whether the controller was reset since now.
+    #[must_use]
+    pub fn unbroken(&self) -> Unbroken {
+        Unbroken::since_now(&self.shared)
     }
 
     /// Its size in bytes: that of its BAR.

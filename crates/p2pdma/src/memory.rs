@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use p2pdma_linux::io::LentMemory;
 use p2pdma_mem::SharedMemory;
-use p2pdma_nvme::Pmr;
+use p2pdma_nvme::{Error as NvmeError, Pmr, Unbroken};
 use p2pdma_pci::topology::MemoryKind;
 use p2pdma_pci::{Bar, Bdf, DmaBuffer, Iova, Lease};
 
@@ -39,6 +39,8 @@ pub struct PeerMemory {
     len: u64,
     /// The region that it is part of, if it keeps what is put there.
     pmr: Option<Pmr>,
+    /// Tells whether its device was reset since it was lent, if that is a controller of ours.
+    unbroken: Option<Unbroken>,
     _lease: Lease,
 }
 
@@ -67,12 +69,18 @@ pub(crate) enum Backing {
 
 impl PeerMemory {
     pub(crate) fn new(backing: Backing, len: u64, lease: Lease) -> Self {
-        Self { backing, len, pmr: None, _lease: lease }
+        Self { backing, len, pmr: None, unbroken: None, _lease: lease }
     }
 
     /// The same, as part of a persistent memory region.
     pub(crate) fn of_region(self, pmr: Option<Pmr>) -> Self {
-        Self { pmr, ..self }
+        let unbroken = pmr.as_ref().map(Pmr::unbroken);
+        Self { pmr, unbroken, ..self }
+    }
+
+    /// The same, in a controller memory buffer.
+    pub(crate) fn of_buffer(self, unbroken: Unbroken) -> Self {
+        Self { unbroken: Some(unbroken), ..self }
     }
 
     pub(crate) fn backing(&self) -> &Backing {
@@ -113,15 +121,19 @@ impl PeerMemory {
         }
     }
 
-    /// Makes sure that what has ended up to now did not end while its device was reset.
+    /// Makes sure that what has ended up to now did not end while its device was reset. Of a controller of ours that
+    /// is one read of a register; a plain BAR tells nothing.
     ///
     /// # Errors
-    /// [`Error::Reset`]; what keeps that from being known.
+    /// [`Error::Reset`], [`Error::Revoked`]; what keeps that from being known.
     pub(crate) fn check_kept(&self) -> Result<(), Error> {
         match &self.backing {
             Backing::Lent { memory, .. } => Ok(memory.check_kept()?),
-            // Of what a driver of ours has, that driver knows.
-            Backing::Bar { .. } | Backing::Host(_) | Backing::Process(_) => Ok(()),
+            Backing::Bar { bar, .. } => match &self.unbroken {
+                Some(unbroken) => unbroken.check().map_err(|error| broken(bar.owner(), &error)),
+                None => Ok(()),
+            },
+            Backing::Host(_) | Backing::Process(_) => Ok(()),
         }
     }
 
@@ -182,6 +194,14 @@ impl PeerMemory {
 
     fn outside(&self, offset: u64, len: usize) -> Error {
         Error::OutsideMemory { offset, len: len as u64, size: self.len }
+    }
+}
+
+/// What became of the device whose memory it is.
+fn broken(provider: Bdf, error: &NvmeError) -> Error {
+    match error {
+        NvmeError::Gone { .. } | NvmeError::Pci(_) => Error::Revoked { provider },
+        _ => Error::Reset { provider },
     }
 }
 

@@ -153,6 +153,19 @@ fn data_in_the_buffer() {
     assert_eq!(machine.strays(), 0);
 }
 
+/// Whoever relies on bytes in the memory is told of every reset since.
+#[test]
+fn a_reset_breaks_what_was_unbroken() {
+    let (_, controller) = with(|_| {});
+    let (cmb, pmr) = (controller.cmb().unwrap(), controller.pmr().unwrap());
+    let [of_buffer, of_region] = [cmb.unbroken(), pmr.unbroken()];
+    assert_eq!([of_buffer.check(), of_region.check()], [Ok(()), Ok(())]);
+    controller.reset().unwrap();
+    let reset = Err(Error::WasReset { bdf: controller.bdf() });
+    assert_eq!([of_buffer.check(), of_region.check()], [reset.clone(), reset]);
+    assert_eq!(cmb.unbroken().check(), Ok(()), "as of now");
+}
+
 #[test]
 fn regions_that_cannot_be() {
     let pmrcap = |change: fn(Pmrcap) -> Pmrcap| {

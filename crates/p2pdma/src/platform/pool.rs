@@ -41,7 +41,8 @@ impl Provider for CmbPool {
         let own = buffer.segment().iova;
         let offset = self.0.range().start + (own.0 - self.0.iova().0);
         let backing = Backing::Bar { bar: self.0.bar().clone(), offset, own: Some(own) };
-        Ok(PeerMemory::new(backing, len, Arc::new(buffer)))
+        let unbroken = self.0.unbroken();
+        Ok(PeerMemory::new(backing, len, Arc::new(buffer)).of_buffer(unbroken))
     }
 
     fn part(&self, range: Range<u64>) -> Result<PeerMemory, Error> {

@@ -109,7 +109,8 @@ pub fn run<'a>(
     let (before, wall) = (platform.traffic(), HostClock::new());
     let mut run = Run::new(platform, &plan, ends, memory, portion).map_err(at_start)?;
     let outcome = run.drive(watch);
-    // What went wrong first is what is told.
+    // What went wrong first is what is told: of a command that failed, perhaps what the memory's device went through.
+    let outcome = outcome.map_err(|error| run.cause(error));
     let outcome = outcome.and(run.finish()).and_then(|()| platform.check());
     let (moved, complete) = (run.pipeline.moved(), run.kept);
     let fail = |error| Failed { error, moved, complete };
@@ -311,6 +312,14 @@ impl<'a> Run<'a> {
         self.memory.check_kept()?;
         self.kept = complete;
         Ok(complete)
+    }
+
+    /// Why an operation failed.
+    fn cause(&self, error: Error) -> Error {
+        match error {
+            Error::Command(_) | Error::Nvme(_) => self.memory.check_kept().err().unwrap_or(error),
+            other => other,
+        }
     }
 
     /// Nothing is to be moved any more.

@@ -10,11 +10,11 @@ use p2pdma::fabric::{
     Builder, Endpoint, Fabric, Fault, FaultKind, FunctionConfig, HostBridgeConfig, PortConfig,
     Reset, Site,
 };
-use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus, Topology};
+use p2pdma::topology::{CpuVendor, Host, Link, LinkStatus, MemoryKind, Topology};
 use p2pdma::{
     Attachment, Bdf, Capabilities, Client, Clock, Done, Durable, Duration, End, Ends, Error,
-    FabricPlatform, HostClient, Instant, Job, Op, Parts, PeerMemory, Platform, Policy, Portion,
-    Provider, Ticket, Traffic, Wish, run, verify,
+    FabricPlatform, Failed, HostClient, Instant, Job, Op, Parts, PeerMemory, Platform, Policy,
+    Portion, Provider, ProviderId, Ticket, Traffic, Wish, run, verify,
 };
 use p2pdma_devices::nvme::{
     CacheConfig, CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController,
@@ -29,12 +29,17 @@ const LEN: u64 = 64 << 10;
 
 /// Two SSDs with volatile write caches below one switch; the first has a buffer.
 fn machine(seed: u64) -> Fabric {
+    machine_of(&["nvme0", "nvme1"], seed)
+}
+
+/// SSDs below one switch, as [`ssd`] makes them.
+fn machine_of(names: &[&str], seed: u64) -> Fabric {
     let mut builder = Builder::new(Host::new(CpuVendor::Intel, 6), 64 << 20);
     let port = |name: &str| PortConfig { name: name.to_owned(), link: link(), acs: None };
     let bridge = builder.host_bridge(HostBridgeConfig::default());
     let root = builder.root_port(bridge, port("rp0")).unwrap();
     let ports = builder.switch(root, "sw0", ["sw0.0", "sw0.1", "sw0.2"].map(port).into()).unwrap();
-    for (port, name) in ports.into_iter().zip(["nvme0", "nvme1"]) {
+    for (port, name) in ports.into_iter().zip(names) {
         let (config, model) = ssd(name, seed);
         builder.endpoint(port, config, model);
     }
@@ -84,7 +89,10 @@ fn strike(fabric: &Fabric, victim: &str, index: u64, kind: FaultKind) -> (bool, 
 
 /// The machine with a pattern on each namespace, durable.
 fn prepared(seed: u64) -> Fabric {
-    let fabric = machine(seed);
+    with_patterns(machine(seed))
+}
+
+fn with_patterns(fabric: Fabric) -> Fabric {
     let platform = FabricPlatform::over(fabric.clone());
     for (name, seed) in [("nvme0", 10), ("nvme1", 11)] {
         write_pattern(&platform, name, seed, SIZE);
@@ -117,6 +125,48 @@ fn resets_at_every_event_end_in_success_or_a_typed_error() {
     }
     println!("{struck} resets, one at every event of the job");
     assert!(struck > 60);
+}
+
+/// The job through the memory of a third SSD, which is reset at event `index`: whether it was, and how the job ended.
+fn strike_lender(fabric: &Fabric, index: u64, kind: Reset) -> (bool, Result<(), Failed>) {
+    let platform = FabricPlatform::over(fabric.clone());
+    let lender = fabric.find("nvme2").unwrap();
+    let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+    let job = Job { block: 4096, ..short_job() };
+    let via = Some(ProviderId { bdf: lender, kind: MemoryKind::Cmb });
+    let wish = Wish { via, ..wish(&*source, &*sink, job.block) };
+    let (plan, memory) = plan(&platform, wish, &job).unwrap();
+    fabric.inject(Fault { site: Site::Event(lender), index, kind: FaultKind::Reset(kind) });
+    let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
+    let moved = run(&platform, plan, ends, &memory, job, &mut |_| ControlFlow::Continue(()));
+    (fabric.faults().iter().all(|fault| fault.fired.is_some()), moved.map(drop))
+}
+
+/// A lender that is reset behind the back of its driver loses what was on its way, and no status says so.
+#[test]
+fn a_reset_of_a_lender_at_every_event_is_noticed() {
+    let (mut struck, mut silent) = (0, 0);
+    for kind in [Reset::FunctionLevel, Reset::Hot] {
+        for index in 0.. {
+            let fabric = with_patterns(machine_of(&["nvme0", "nvme1", "nvme2"], 14));
+            let lender = fabric.find("nvme2").unwrap();
+            let (fired, moved) = strike_lender(&fabric, index, kind);
+            if !fired {
+                moved.unwrap();
+                break;
+            }
+            struck += 1;
+            let failed =
+                moved.expect_err("what passes a lender that was reset is not to be relied on");
+            let (Error::Reset { provider } | Error::Revoked { provider }) = failed.error else {
+                panic!("event {index}: {failed:?}");
+            };
+            assert_eq!(provider, lender);
+            silent += u64::from(failed.moved == LEN);
+        }
+    }
+    println!("{struck} resets of a lender; in {silent} of them every operation had succeeded");
+    assert!(struck > 40 && silent > 3, "{struck} {silent}");
 }
 
 #[test]
