@@ -11,6 +11,7 @@ use p2pdma_pci::{Bdf, Duration, Iova};
 use crate::Error;
 use crate::memory::{Backing, PeerMemory};
 use crate::platform::{Attachment, Capabilities, Client, Done, Mapping, Op, Ticket};
+use crate::transfer::GRACE;
 
 /// Reads and writes a namespace through a queue pair of its own.
 ///
@@ -116,6 +117,17 @@ impl NvmeClient {
         }
         Ok(())
     }
+
+    /// Lets what is under way end, for a moment: nobody counts it any more. A queue that is deleted with commands in it
+    /// is a way that controllers seldom go, and on which QEMU's can stop for ever (decision 0010).
+    fn settle(&mut self) {
+        let clock = self.controller.function().clock();
+        let began = clock.now();
+        let mut left = GRACE;
+        while let Ok(Some(_)) = self.queue.wait(left) {
+            left = GRACE - clock.now().since(began);
+        }
+    }
 }
 
 /// The commands for operations of `len` bytes: a whole number of blocks.
@@ -220,6 +232,7 @@ impl Client for NvmeClient {
 
 impl Drop for NvmeClient {
     fn drop(&mut self) {
+        self.settle();
         if !self.queue.retire() && self.queue.in_flight() > 0 {
             // The controller may still write there: better lost than given to somebody else.
             std::mem::forget(std::mem::take(&mut self.attached));

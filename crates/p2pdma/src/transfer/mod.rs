@@ -16,6 +16,7 @@ mod wish;
 
 pub use journal::{Journal, JournalError, Labels};
 pub use parts::Parts;
+pub(crate) use patience::GRACE;
 pub use pipeline::{Next, Pipeline, Shape, Stage, Step, Unexpected};
 pub use plan::{Candidate, Leg, NoPath, Plan, Reach, Rejected, Via, Why};
 pub use policy::{ParsePolicyError, Policy};

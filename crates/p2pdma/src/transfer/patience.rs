@@ -6,7 +6,7 @@ use p2pdma_pci::{Duration, Instant};
 
 /// How long after an interrupt what is under way may take to end. A device that does not answer may take the
 /// kernel's whole limit, 30 seconds.
-pub(super) const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// Awaits an operation.
 pub(super) struct Patience<'a> {
