@@ -117,13 +117,14 @@ impl Binding {
         if self.is_taken() { self.to(None) } else { Vec::new() }
     }
 
-    /// The steps that bring it from how it is `now` back to this, with the driver that was named for it.
+    /// The steps that bring it from how it is `now` back to this, with the driver that was named for it; to none, if it
+    /// had none.
     #[must_use]
     pub fn back(&self, now: &Self) -> Vec<Step> {
         let bdf = self.bdf;
         let named = Step::Override { bdf, driver: self.named.clone() };
         if now.driver == self.driver {
-            return vec![named];
+            return if now.named == self.named { Vec::new() } else { vec![named] };
         }
         // Named for vfio-pci, and not with it yet: its own driver has to find it once more before.
         let (first, last) = match self.named.as_deref() == Some(DRIVER) {
@@ -131,7 +132,9 @@ impl Binding {
             false => (named, None),
         };
         let unbind = now.is_taken().then_some(Step::Unbind { bdf });
-        [first].into_iter().chain(unbind).chain([Step::Probe { bdf }]).chain(last).collect()
+        // Whoever had no driver gets none, though one may fit.
+        let probe = self.driver.is_some().then_some(Step::Probe { bdf });
+        [first].into_iter().chain(unbind).chain(probe).chain(last).collect()
     }
 
     fn to(&self, driver: Option<String>) -> Vec<Step> {
@@ -296,9 +299,13 @@ mod tests {
         assert_eq!(shell(binding(Some("nvme")).back(&taken)), [&free, unbind, probe]);
         assert_eq!(shell(named("nvme").back(&taken)), [&own, unbind, probe]);
         assert_eq!(shell(named(DRIVER).back(&taken)), [&free, unbind, probe, &vfio]);
+        // It had none.
+        assert_eq!(shell(binding(None).back(&taken)), [&free, unbind]);
         // A step failed before it was taken.
         assert_eq!(shell(named("nvme").back(&binding(Some("nvme")))), [own.as_str()]);
         assert_eq!(shell(named("nvme").back(&binding(None))), [&own, probe]);
+        // The first one did.
+        assert_eq!(shell(named("nvme").back(&named("nvme"))), [""; 0]);
     }
 
     #[test]

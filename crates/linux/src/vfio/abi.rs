@@ -58,6 +58,8 @@ pub(super) const DMA_WRITE: u32 = 1 << 1;
 pub(super) const GET_DMA_BUF: u32 = (1 << 16) | 11;
 /// Interrupts are told by eventfds, and this sets them.
 pub(super) const IRQ_EVENTFD_TRIGGER: u32 = (1 << 2) | (1 << 5);
+/// The IOMMU says which sizes of pages it maps (`VFIO_IOMMU_INFO_PGSIZES`).
+pub(super) const IOMMU_PAGE_SIZES: u32 = 1 << 0;
 /// A capability: which parts of a region can be mapped.
 pub(super) const CAP_SPARSE_MMAP: u16 = 1;
 /// A capability of the IOMMU: which addresses it takes.

@@ -1,7 +1,7 @@
 //! What can be wrong with vfio, or with a device under it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use p2pdma_pci::Bdf;
 
@@ -68,6 +68,16 @@ pub enum VfioError {
     /// The kernel's vfio has no type 1 IOMMU: another architecture's, or the module is missing.
     #[error("this kernel's vfio has no type 1 IOMMU")]
     NoType1,
+    /// The IOMMU maps no pages as small as the driver's, or the kernel has none.
+    #[error(
+        "the smallest pages that are mapped for {bdf} have {least} bytes, and the driver's have 4096"
+    )]
+    Pages {
+        /// The device.
+        bdf: Bdf,
+        /// Bytes of the smallest.
+        least: u64,
+    },
     /// The IOMMU takes no addresses that are free.
     #[error("the IOMMU leaves no addresses for DMA beside those of the machine's BARs")]
     NoAddresses,
@@ -82,3 +92,14 @@ pub enum VfioError {
         source: io::Error,
     },
 }
+
+impl VfioError {
+    /// Whether it is about the file that all groups share, and not about a group or device.
+    #[must_use]
+    pub fn is_of_container(&self) -> bool {
+        matches!(self, Self::Denied { path } if path == Path::new(CONTAINER))
+    }
+}
+
+/// The file that all groups share.
+pub(super) const CONTAINER: &str = "/dev/vfio/vfio";

@@ -13,6 +13,7 @@ use p2pdma_pci::{Bdf, Error, Iova};
 
 use super::abi::{self, DmaMap, DmaUnmap, GroupStatus, IommuInfo, request};
 use super::device::Device;
+use super::error::CONTAINER;
 use super::mapping::Mapping;
 use super::{MapAccess, VfioError, place};
 
@@ -49,7 +50,7 @@ pub(super) struct Group {
 
 impl Space {
     pub(super) fn new(topology: Arc<Topology>, avoid: Vec<Range<u64>>) -> Result<Self, VfioError> {
-        let path = "/dev/vfio/vfio";
+        let path = CONTAINER;
         let opened = OpenOptions::new().read(true).write(true).open(path);
         let container = opened.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => VfioError::Denied { path: path.into() },
@@ -143,6 +144,7 @@ impl Space {
             what: "asking for the addresses of the IOMMU",
             source,
         })?;
+        check_pages(bdf, &info)?;
         let ranges = abi::capability(&bytes, info.cap_offset, abi::CAP_IOVA_RANGE).map(abi::pairs);
         // A kernel that does not say (before 5.6) takes all but the interrupts' window.
         let ranges = ranges.unwrap_or_else(|| vec![(1 << 32, (1 << 39) - 1)]);
@@ -261,6 +263,14 @@ impl Descriptor {
 
 impl abi::Argument for Descriptor {}
 
+/// Refuses an IOMMU that maps no pages as small as these, or a kernel whose own are larger (`vfio_update_pgsize_bitmap()`,
+/// drivers/vfio/vfio_iommu_type1.c): what is mapped here begins and ends with pages of the NVMe driver's.
+fn check_pages(bdf: Bdf, info: &IommuInfo) -> Result<(), VfioError> {
+    let said = info.flags & abi::IOMMU_PAGE_SIZES != 0 && info.iova_pgsizes != 0;
+    let least = if said { 1 << info.iova_pgsizes.trailing_zeros() } else { PAGE };
+    if least > PAGE { Err(VfioError::Pages { bdf, least }) } else { Ok(()) }
+}
+
 /// The longest run of whole pages within inclusive ranges that touches nothing to be avoided.
 fn longest(ranges: &[(u64, u64)], avoid: &[Range<u64>]) -> Option<Range<u64>> {
     let mut avoid = avoid.to_vec();
@@ -288,6 +298,25 @@ fn longest(ranges: &[(u64, u64)], avoid: &[Range<u64>]) -> Option<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_iommu_of_larger_pages_is_refused() {
+        let bdf: Bdf = "0000:03:00.0".parse().unwrap();
+        let least = |flags, iova_pgsizes| {
+            let info = IommuInfo { flags, iova_pgsizes, ..IommuInfo::sized() };
+            match check_pages(bdf, &info) {
+                Ok(()) => None,
+                Err(VfioError::Pages { bdf: named, least }) => Some(least).filter(|_| named == bdf),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let said = abi::IOMMU_PAGE_SIZES;
+        assert_eq!(least(said, 0x4020_1000), None, "4 KiB, 2 MiB, 1 GiB");
+        assert_eq!(least(said, 0x0200_4000), Some(16 << 10));
+        assert_eq!(least(said, 0x2001_0000), Some(64 << 10));
+        assert_eq!(least(0, 0x0200_4000), None, "a kernel that does not say");
+        assert_eq!(least(said, 0), None);
+    }
 
     #[test]
     fn addresses_are_the_longest_run_without_a_bar() {

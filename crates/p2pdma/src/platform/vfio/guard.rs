@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use p2pdma_linux::FaultLog;
 use p2pdma_linux::vfio::Vfio;
+use p2pdma_linux::{FaultLog, IommuFault};
 use p2pdma_pci::Bdf;
 
 use crate::Error;
@@ -28,16 +28,23 @@ impl Guard {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        if let Some(bdf) = self.vfio.recalled() {
-            return Err(Error::Recalled { bdf });
-        }
-        let Some(log) = &self.log else { return Ok(()) };
-        let faults = log.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Other processes have devices, too.
-        match faults.into_iter().find(|fault| self.vfio.is_open(fault.bdf)) {
-            Some(fault) => Err(Error::IommuFault(fault)),
-            None => Ok(()),
-        }
+        let log = self.log.as_ref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
+        let faults = log.map(|mut log| log.take()).unwrap_or_default();
+        judge(self.vfio.recalled(), &faults, |bdf| self.vfio.is_open(bdf))
+    }
+}
+
+/// Lost bytes are worse than a device that is to go.
+fn judge(
+    recalled: Option<Bdf>,
+    faults: &[IommuFault],
+    is_open: impl Fn(Bdf) -> bool,
+) -> Result<(), Error> {
+    // Other processes have devices, too.
+    match (faults.iter().find(|fault| is_open(fault.bdf)), recalled) {
+        (Some(fault), _) => Err(Error::IommuFault(*fault)),
+        (None, Some(bdf)) => Err(Error::Recalled { bdf }),
+        (None, None) => Ok(()),
     }
 }
 
@@ -92,5 +99,25 @@ impl Client for Guarded {
     fn flush(&mut self) -> Result<(), Error> {
         self.client.flush()?;
         self.guard.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pdma_pci::Iova;
+
+    use super::*;
+
+    #[test]
+    fn what_became_of_own_devices_alone_ends_a_transfer() {
+        let [own, other] = [0x0300, 0x0400].map(|id| Bdf::from_requester(0, id));
+        let fault = |bdf| IommuFault { bdf, iova: Iova(0x1000), write: true };
+        let judged = |recalled, faults: &[IommuFault]| judge(recalled, faults, |bdf| bdf == own);
+        assert!(matches!(judged(None, &[]), Ok(())));
+        assert!(matches!(judged(None, &[fault(other)]), Ok(())));
+        let lost = judged(None, &[fault(other), fault(own), fault(other)]);
+        assert!(matches!(lost, Err(Error::IommuFault(fault)) if fault.bdf == own));
+        assert!(matches!(judged(Some(own), &[fault(other)]), Err(Error::Recalled { .. })));
+        assert!(matches!(judged(Some(own), &[fault(own)]), Err(Error::IommuFault(_))));
     }
 }
