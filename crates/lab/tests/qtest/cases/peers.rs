@@ -1,6 +1,7 @@
 //! From one controller to the other, through a memory of either: peer to peer.
 
 use p2pdma_nvme::{Error, Segment};
+use p2pdma_pci::topology::ReasonCode;
 
 use super::bench::{Bench, pattern};
 use crate::machine::Machine;
@@ -56,5 +57,6 @@ pub(crate) fn refused_between_root_ports(machine: &dyn Machine) -> String {
     buffer.write(0, &pattern(1, 4096)).unwrap();
     let refused = buffer.map_peer(far.function()).unwrap_err();
     let Error::Pci(p2pdma_pci::Error::Refused(refusal)) = refused else { panic!("{refused}") };
+    assert_eq!(refusal.code, ReasonCode::RootNotAllowed);
     refusal.code.to_string()
 }
