@@ -182,13 +182,16 @@ impl From<p2pdma::Error> for Failure {
         use p2pdma::Error as E;
         let message = without_code(&error.to_string());
         let own_memory = error.is_own_memory_refused();
+        let no_room = error.is_out_of_dma_space();
         match error {
             E::NoPath(no_path) => Self::new(Exit::NoPath, &no_path.code.to_string(), message),
             E::Refused(refusal) => Self::new(Exit::NoPath, &refusal.code.to_string(), message),
             E::PoolEmpty { .. } => Self::new(Exit::NoPath, "P2P-POOL-EMPTY", message)
                 .remedy("a smaller --block-size or --queue-depth needs less"),
             E::NoProvider(_) => Self::new(Exit::NoPath, "P2P-NO-P2PMEM", message),
-            E::NoNamespace { .. } | E::NotNvme { .. } => Self::new(Exit::Usage, "OPERAND", message),
+            E::NoNamespace { .. } => Self::new(Exit::Usage, "OPERAND", message),
+            E::NotNvme { .. } => Self::new(Exit::Usage, "OPERAND", message)
+                .remedy("name an SSD: p2pdma topo shows the devices"),
             E::OutsideMemory { .. } | E::Alignment { .. } => Self::usage(message),
             E::Mismatch { .. } => Self::new(Exit::Mismatch, "MISMATCH", message),
             E::File { name, kind: io::ErrorKind::UnexpectedEof, .. } => {
@@ -227,6 +230,8 @@ impl From<p2pdma::Error> for Failure {
             E::Fabric(_) | E::SharedSubsystem { .. } => Self::new(Exit::Usage, "MACHINE", message)
                 .remedy("change the machine file: the machine cannot be built as it is described"),
             E::Device(error) => device(error, message),
+            E::Pci(_) | E::Nvme(_) if no_room => Self::new(Exit::Io, "DEVICE", message)
+                .remedy("raise that limit, or ask for less with --block-size and --queue-depth"),
             E::Internal(_) => Self::new(Exit::Io, "INTERNAL", message)
                 .remedy("this is a defect of p2pdma: please report it, with the command line"),
             _ => Self::new(Exit::Io, "DEVICE", message),
@@ -240,10 +245,14 @@ fn vfio(error: &VfioError, message: String) -> Failure {
     match error {
         E::Absent => Failure::new(Exit::Io, "VFIO", message)
             .remedy("modprobe vfio-pci, on a kernel that has it and a machine with an IOMMU"),
-        E::Denied { path } => Failure::new(Exit::Permission, "P2P-PERM", message).remedy(format!(
-            "run it as root, or let root give you the group: chown $USER {}",
-            path.display()
-        )),
+        E::Denied { path } => {
+            let path = path.display();
+            let remedy = match error.is_of_container() {
+                true => format!("run it as root, or let root open it to all, as is usual: chmod 666 {path}"),
+                false => format!("run it as root, or let root give you the group: chown $USER {path}"),
+            };
+            Failure::new(Exit::Permission, "P2P-PERM", message).remedy(remedy)
+        }
         E::NotBound { bdf, .. } => Failure::new(Exit::Refused, "VFIO-NOT-BOUND", message)
             .remedy(format!("p2pdma bind take {bdf}")),
         E::NoDevice { .. } => Failure::new(Exit::Usage, "OPERAND", message),
@@ -254,11 +263,13 @@ fn vfio(error: &VfioError, message: String) -> Failure {
         E::Busy { .. } => Failure::new(Exit::Refused, "VFIO-BUSY", message)
             .remedy("end the other process: fuser -v /dev/vfio/*"),
         E::Unsafe { .. } => Failure::new(Exit::Io, "VFIO", message).remedy(
-            "switch interrupt remapping on in the firmware; allow_unsafe_interrupts=1 of              vfio_iommu_type1 does without, and lets devices forge interrupts",
+            "switch interrupt remapping on in the firmware; allow_unsafe_interrupts=1 of vfio_iommu_type1 does without, and lets devices forge interrupts",
         ),
         E::NoType1 => {
             Failure::new(Exit::Io, "VFIO", message).remedy("modprobe vfio_iommu_type1")
         }
+        E::Pages { .. } => Failure::new(Exit::Io, "VFIO", message)
+            .remedy("boot a kernel whose pages have 4 KiB: those of arm64 come with 4, 16 or 64"),
         _ => Failure::new(Exit::Io, "VFIO", message),
     }
 }

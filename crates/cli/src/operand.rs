@@ -225,11 +225,19 @@ impl Operand {
 
     /// Whether it is of a device that is bound to vfio-pci at present.
     pub(crate) fn is_under_vfio(&self) -> bool {
+        self.place().is_some_and(p2pdma::linux::vfio::is_bound)
+    }
+
+    /// Whether it is a namespace of a controller.
+    pub(crate) fn is_namespace(&self) -> bool {
+        matches!(self, Self::Device(DevicePart { part: Part::Namespace(_), .. }))
+    }
+
+    /// The device of this machine that it is a part of, if that was named by its address.
+    pub(crate) fn place(&self) -> Option<Bdf> {
         match self {
-            Self::Device(DevicePart { device: Device::At(bdf), .. }) => {
-                p2pdma::linux::vfio::is_bound(*bdf)
-            }
-            _ => false,
+            Self::Device(DevicePart { device: Device::At(bdf), .. }) => Some(*bdf),
+            _ => None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::args::PlatformName;
 use crate::context::{self, Context};
 use crate::failure::{Failure, Result};
 use crate::operand::Operand;
+use crate::output::Output;
 
 /// The machine that a transfer is on.
 pub(crate) enum AnyPlatform {
@@ -33,11 +34,35 @@ impl Deref for AnyPlatform {
     }
 }
 
+/// Whose memory a transfer may go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lenders {
+    /// Everybody's: the nearest is chosen.
+    All,
+    /// That of a device.
+    One(Bdf),
+    /// Nobody's.
+    None,
+}
+
+impl Lenders {
+    /// Those of an option, of which `auto` is everybody.
+    pub(crate) fn of(option: &str) -> Self {
+        match Operand::parse(option.as_ref()) {
+            _ if option == "auto" => Self::All,
+            Ok(operand) => operand.place().map_or(Self::None, Self::One),
+            // It is refused where the memory is looked for.
+            Err(_) => Self::None,
+        }
+    }
+}
+
 impl AnyPlatform {
     /// The machine that operands are of: the fabric's with its scheme or an option, else this one.
     pub(crate) fn of(
         context: &Context,
         operands: &[&Operand],
+        lenders: Lenders,
         engine: Engine,
         storage: impl FnOnce() -> Result<Storage>,
     ) -> Result<Self> {
@@ -54,7 +79,8 @@ impl AnyPlatform {
         let is_free = global.platform == PlatformName::Auto && !fabric_said;
         let taken = operands.iter().any(|operand| is_free && operand.is_under_vfio());
         if global.platform == PlatformName::Vfio || taken {
-            return Self::under_vfio(context, of_fabric.or(block));
+            Self::only_vfio(context, of_fabric.or(block))?;
+            return Self::under_vfio(context, operands, lenders);
         }
         if global.platform == PlatformName::Linux {
             context::only_fabric("--platform linux", global)?;
@@ -69,15 +95,36 @@ impl AnyPlatform {
         Ok(Self::Linux(Box::new(platform)))
     }
 
-    /// The devices that are bound to vfio-pci; `other` is an operand that is none.
-    fn under_vfio(context: &Context, other: Option<&&Operand>) -> Result<Self> {
+    /// Refuses an operand that is none of a device bound to vfio-pci.
+    fn only_vfio(context: &Context, other: Option<&&Operand>) -> Result<()> {
         context::only_fabric("--platform vfio", &context.global)?;
         if let Some(operand) = other {
             let of = if operand.is_of_fabric() { "the software fabric" } else { "the kernel" };
             return Err(two_machines(operand, of, "what vfio has"));
         }
+        Ok(())
+    }
+
+    /// The devices that are bound to vfio-pci, as far as they are named or may be chosen.
+    fn under_vfio(context: &Context, operands: &[&Operand], lenders: Lenders) -> Result<Self> {
         let platform = VfioPlatform::new(context.allowlist()?)?;
+        let mut named: Vec<Bdf> = operands.iter().filter_map(|operand| operand.place()).collect();
+        let platform = match lenders {
+            Lenders::All => platform,
+            Lenders::One(lender) => {
+                named.push(lender);
+                platform.only(&named)
+            }
+            Lenders::None => platform.only(&named),
+        };
         Ok(Self::Vfio(Box::new(platform)))
+    }
+
+    /// Tells of devices that could have lent memory, and did not come up.
+    pub(crate) fn tell_closed(&self, out: &Output) {
+        if let Self::Vfio(platform) = self {
+            tell_closed(platform, out);
+        }
     }
 
     /// This machine by its kernel, if it is that.
@@ -86,6 +133,13 @@ impl AnyPlatform {
             Self::Linux(platform) => Some(platform),
             Self::Fabric(_) | Self::Vfio(_) => None,
         }
+    }
+}
+
+/// Tells of devices under vfio that could have lent memory, and did not come up.
+pub(crate) fn tell_closed(platform: &VfioPlatform, out: &Output) {
+    for (bdf, reason) in platform.closed() {
+        out.note(&format!("{bdf} lends nothing: {reason}"));
     }
 }
 

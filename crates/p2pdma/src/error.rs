@@ -278,6 +278,18 @@ impl Error {
         }
     }
 
+    /// Whether there is no room, or no leave, for another mapping that a device could reach.
+    #[must_use]
+    pub fn is_out_of_dma_space(&self) -> bool {
+        use p2pdma_pci::Error::NoDmaSpace;
+        match self {
+            Self::Pci(error) | Self::Nvme(p2pdma_nvme::Error::Pci(error)) => {
+                matches!(error, NoDmaSpace { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a controller does not take its own memory as the data of an NVMe command of ours: some do not
     /// where the kernel describes it by SGLs, as it does for such commands (`nvme_pci_use_sgls()`,
     /// drivers/nvme/host/pci.c).

@@ -18,5 +18,6 @@ mod refusals;
 mod revocation;
 mod speed;
 mod vfio;
+mod vfio_answers;
 mod vfio_recall;
 mod volumes;

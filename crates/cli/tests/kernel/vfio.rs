@@ -112,12 +112,14 @@ fn moved(steps: &Steps) {
 /// The same, and then the library's examples.
 fn with_examples(script: Script, take: &str) -> Script {
     script
-        .examples(&["identify", "cmb_copy", "pmr_persist", "errant_dma"])
+        .examples(&["identify", "cmb_copy", "pmr_persist", "errant_dma", "interrupts"])
         .step("again", take)
         .step("identify", &format!("{NAMES}; identify $A; identify $B"))
         .step("cmb-copy", &format!("{NAMES}; cmb_copy $A $C"))
         .step("persist", &format!("{NAMES}; pmr_persist $B && pmr_persist $B"))
+        .step("interrupts", &format!("{NAMES}; interrupts $A"))
         .step("errant", &format!("{NAMES}; errant_dma $A"))
+        .step("faulty", &format!("{NAMES}; {FAULTY}"))
         .step(
             "into-flushed",
             &format!(
@@ -125,6 +127,12 @@ fn with_examples(script: Script, take: &str) -> Script {
             ),
         )
 }
+
+/// The line that the kernel wrote of A's last refused write comes again while a copy is under way, of that copy's sink.
+const FAULTY: &str = "p2pdma copy $A/ns1 $C/ns1 --length 128M --via $A/cmb --yes --progress always > /tmp/said 2>&1 & copy=$!; \
+     line=$(dmesg | grep -F \"DMAR: [DMA Write\" | tail -1); line=\"DMAR:${line#*DMAR:}\"; \
+     until [ -s /tmp/said ]; do sleep 0.05; done; \
+     echo \"${line%%\\[0000:*}[$C]${line#*\\[0000:*]}\" > /dev/kmsg; wait $copy; status=$?; cat /tmp/said; exit $status";
 
 /// What the library's examples, and a controller that is told wrong addresses, say.
 fn examples(steps: &Steps) {
@@ -135,6 +143,13 @@ fn examples(steps: &Steps) {
     steps.ends("identify", 0, &memories);
     steps.ends("cmb-copy", 0, &["copied 524288 bytes from 0000:03:00.0 to 0000:05:00.0"]);
     steps.ends("persist", 0, &["this is time 1\nthis is time 2\n"]);
+    steps.ends("interrupts", 0, &["100 reads, 100 interrupts of vector 1\n"]);
+    let said = [
+        "the IOMMU refused a write to 0x",
+        " by 0000:05:00.0: bytes are lost",
+        "help: the kernel's log",
+    ];
+    steps.ends("faulty", 1, &said);
     // QEMU's controller says that all went well, even of what it could not read: the IOMMU alone knows better.
     let stopped = ["read-never-mapped", "read-unmapped-again", "read-mapped-to-read"];
     let stopped =

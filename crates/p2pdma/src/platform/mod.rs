@@ -55,6 +55,14 @@ pub trait Platform: Send + Sync {
     /// If there is no such controller or namespace, or it does not come up.
     fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error>;
 
+    /// Makes sure that a device can be used, where it is this process that has to open it.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn check_device(&self, _at: Bdf) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The clock by which transfers are timed.
     fn clock(&self) -> &dyn Clock;
 

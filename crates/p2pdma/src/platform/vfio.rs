@@ -23,7 +23,8 @@ use guard::{Guard, Guarded};
 /// The devices of this machine that are bound to vfio-pci when the platform is made.
 ///
 /// Each is opened when it is first asked for, and reset before it is trusted; all share one address space of the
-/// IOMMU. Memory that they lend is known once they are open: asking for the topology opens them all.
+/// IOMMU. Memory that they lend is known once they are open: asking for the topology opens them all, or those that
+/// [`VfioPlatform::only`] left.
 pub struct VfioPlatform {
     vfio: Vfio,
     /// As it was read.
@@ -33,6 +34,8 @@ pub struct VfioPlatform {
     /// Bound to vfio-pci.
     devices: Vec<Bdf>,
     opened: Mutex<BTreeMap<Bdf, Opened>>,
+    /// Those that did not come up when all were opened, and why.
+    closed: Mutex<BTreeMap<Bdf, String>>,
     /// With what the devices lend.
     topology: OnceLock<Arc<Topology>>,
     moved: Arc<Moved>,
@@ -70,15 +73,28 @@ impl VfioPlatform {
             survey.system.release.value().map_or_else(|| "?".to_owned(), ToString::to_string);
         let vfio = Vfio::new(Arc::clone(&bare), windows(&survey))?;
         let guard = Arc::new(Guard::new(vfio.clone()));
-        let (opened, topology, moved) = Default::default();
+        let (opened, closed, topology, moved) = Default::default();
         let clock = HostClock::new();
-        Ok(Self { vfio, bare, release, devices, opened, topology, moved, guard, clock })
+        Ok(Self { vfio, bare, release, devices, opened, closed, topology, moved, guard, clock })
+    }
+
+    /// The same without all devices but these: whoever knows what he wants has no other one opened and reset.
+    #[must_use]
+    pub fn only(self, wanted: &[Bdf]) -> Self {
+        let devices = self.devices.into_iter().filter(|bdf| wanted.contains(bdf)).collect();
+        Self { devices, ..self }
     }
 
     /// The devices that are bound to vfio-pci.
     #[must_use]
     pub fn devices(&self) -> &[Bdf] {
         &self.devices
+    }
+
+    /// Devices that were opened to see what they lend and did not come up, with the reasons.
+    #[must_use]
+    pub fn closed(&self) -> Vec<(Bdf, String)> {
+        lock(&self.closed).iter().map(|(bdf, reason)| (*bdf, reason.clone())).collect()
     }
 
     /// The release of the kernel.
@@ -100,10 +116,14 @@ impl VfioPlatform {
     /// # Errors
     /// If there is no such controller, or it does not come up.
     pub fn controller(&self, at: Bdf) -> Result<Controller, Error> {
-        if let Some(controller) = self.open(at)?.controller {
+        let node = self.bare.find(at).map(|id| self.bare.node(id));
+        // What is none need not be opened, nor be bound to vfio-pci, to be told.
+        let other = node.filter(|node| node.class != ClassCode::NVME);
+        if other.is_none()
+            && let Some(controller) = self.open(at)?.controller
+        {
             return Ok(controller);
         }
-        let node = self.bare.find(at).map(|id| self.bare.node(id));
         let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
         Err(Error::NotNvme { bdf: at, name })
     }
@@ -124,9 +144,14 @@ impl VfioPlatform {
         Ok(device)
     }
 
-    /// All devices that come up, open.
+    /// All devices that come up, open. Those that do not are not tried again.
     fn all(&self) -> Vec<Opened> {
-        self.devices.iter().filter_map(|&bdf| self.open(bdf).ok()).collect()
+        let mut closed = lock(&self.closed);
+        let open = |&bdf: &Bdf| match closed.contains_key(&bdf) {
+            true => None,
+            false => self.open(bdf).map_err(|error| closed.insert(bdf, error.to_string())).ok(),
+        };
+        self.devices.iter().filter_map(open).collect()
     }
 
     fn with_memory(&self) -> Result<Topology, Error> {
@@ -218,9 +243,18 @@ impl Platform for VfioPlatform {
     }
 
     fn host_memory(&self) -> Result<Arc<dyn Provider>, Error> {
-        let device = self.all().into_iter().next();
-        let device = device.ok_or(Error::Internal("no device is bound to vfio-pci"))?;
-        Ok(Arc::new(HostPool(device.function)))
+        let mut reason = Error::Internal("no device is bound to vfio-pci");
+        for &bdf in &self.devices {
+            match self.open(bdf) {
+                Ok(device) => return Ok(Arc::new(HostPool(device.function))),
+                Err(error) => reason = error,
+            }
+        }
+        Err(reason)
+    }
+
+    fn check_device(&self, at: Bdf) -> Result<(), Error> {
+        self.open(at).map(drop)
     }
 
     fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error> {

@@ -31,7 +31,7 @@ use crate::interrupt::Interrupt;
 use crate::operand::{DevicePart, Operand, Part};
 use crate::output::progress::Amount;
 use crate::output::{Output, units};
-use crate::platform::AnyPlatform;
+use crate::platform::{self, AnyPlatform, Lenders};
 use baseline::Baseline;
 use document::SystemDocument;
 use measure::Case;
@@ -90,7 +90,7 @@ impl Bench {
             named.map(|text| Operand::parse(text)).collect::<std::result::Result<Vec<_>, _>>()?;
         let operands: Vec<&Operand> = ends.iter().collect();
         let kept = || Ok(Storage::Ephemeral);
-        match AnyPlatform::of(context, &operands, Engine::Uring, kept)? {
+        match AnyPlatform::of(context, &operands, Lenders::All, Engine::Uring, kept)? {
             AnyPlatform::Fabric(platform) => self.on_the_fabric(context, &platform),
             AnyPlatform::Linux(platform) => self.on_this_machine(context, &platform, &operands),
             AnyPlatform::Vfio(platform) => self.under_vfio(context, &platform, &operands),
@@ -113,6 +113,7 @@ impl Bench {
             return Err(Failure::refused("OVERLAP", message).remedy("name two"));
         }
         let mut pair = Pair::under_vfio(platform, places)?;
+        platform::tell_closed(platform, &context.out);
         pair.check_sink(&destination.to_string(), self.yes)?;
         self.agreed(destination)?;
         let [source_devices, destination_devices] =

@@ -3,13 +3,15 @@
 mod moves;
 mod status;
 
-use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitCode, ExitStatus};
 
 use clap::{Args, Subcommand};
 use p2pdma::Bdf;
 use p2pdma::linux::bind::{self, Binding};
 use p2pdma::linux::{LiveTree, Survey};
+use signal_hook::consts::SIGINT;
 
 pub(crate) use status::{BindDocument, BindingDocument};
 
@@ -36,7 +38,8 @@ enum Action {
     /// What is mounted, swapped to, part of a volume or a network interface that is up is refused, and so is a device whose IOMMU group
     /// is shared with one that the kernel uses. If a step fails, or Ctrl-C comes, all of them go back.
     ///
-    /// With a command they go back when it ends, and its exit status is this one's.
+    /// With a command they go back when it ends, and its exit status is this one's: of one that a signal ended, 128 and
+    /// its number.
     Take(Take),
     /// Give devices back to the kernel's drivers
     Give(Give),
@@ -120,9 +123,23 @@ impl Take {
             Failure::usage(message).remedy("name a program behind '--'")
         })?;
         given?;
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Ok(code.map_or_else(|| Exit::Interrupted.into(), ExitCode::from))
+        Ok(ended(context, program, status))
     }
+}
+
+/// How a command ended, as a shell has it: of one that a signal ended, 128 and the signal's number.
+fn ended(context: &Context, program: &OsStr, status: ExitStatus) -> ExitCode {
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, signal) => {
+            let signal = signal.unwrap_or(SIGINT);
+            if signal != SIGINT {
+                context.out.note(&format!("{} was ended by signal {signal}", program.display()));
+            }
+            128 + signal
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(Exit::Io.status()))
 }
 
 impl Give {

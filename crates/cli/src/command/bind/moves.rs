@@ -1,5 +1,7 @@
 //! What is checked before devices are moved, and how they are.
 
+use std::io::ErrorKind;
+
 use p2pdma::Bdf;
 use p2pdma::linux::Survey;
 use p2pdma::linux::bind::{Binding, Step, StepError, uses};
@@ -69,8 +71,8 @@ pub(super) fn take(steps: Vec<Step>, before: &[Binding], interrupt: &Interrupt) 
         None => Ok(()),
     });
     done.map_err(|failure| match give_back(before) {
-        Ok(()) => failure.append("all devices have their drivers back"),
-        Err(also) => failure.append(&format!("and not all went back: {}", also.parts().1)),
+        Ok(()) => failure.append("; all devices have their drivers back"),
+        Err(also) => failure.append(&format!("; and not all went back: {}", also.parts().1)),
     })
 }
 
@@ -108,5 +110,13 @@ fn refused(bdf: Bdf, driver: &str) -> Failure {
 }
 
 fn failed(error: &StepError) -> Failure {
-    Failure::operating_system(error.source.kind(), error.to_string())
+    let message = error.to_string();
+    match (&error.step, error.source.kind()) {
+        (Step::Load, _) => Failure::new(Exit::Io, "VFIO", message)
+            .remedy("load vfio-pci as this machine's kernel has it; not every kernel does"),
+        (_, kind @ ErrorKind::PermissionDenied) => Failure::operating_system(kind, message)
+            .remedy("run it as root: which driver has a device is root's to say"),
+        (_, kind) => Failure::operating_system(kind, message)
+            .or_remedy("the kernel's log may say why: dmesg | tail"),
+    }
 }

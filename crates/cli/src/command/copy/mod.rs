@@ -33,7 +33,7 @@ use crate::context::{self, Context};
 use crate::failure::{Failure, Result};
 use crate::operand::Operand;
 use crate::output::refusal;
-use crate::platform::AnyPlatform;
+use crate::platform::{AnyPlatform, Lenders};
 use document::Facts;
 use job::{Pieces, Request};
 use resume::Resume;
@@ -173,7 +173,8 @@ impl Copy {
             true => Ok(Storage::Ephemeral),
             false => context::storage(&self.state),
         };
-        let platform = AnyPlatform::of(context, &ends, self.engine.into(), storage)?;
+        let lenders = self.lenders(&ends);
+        let platform = AnyPlatform::of(context, &ends, lenders, self.engine.into(), storage)?;
         let partial = resume.as_ref().map_or(Ok(None), Resume::partial)?;
         // Only where a file is can tell whether it can be reached directly.
         let early = platform.linux().is_some() || resume.is_some();
@@ -196,7 +197,9 @@ impl Copy {
         let lengths = job::lengths(&source, &sink, &request)?;
         job::refuse_overlap(&source, &sink, lengths.payload)?;
         let topology = platform.topology()?;
-        let (plan, pieces) = self.plan(&*platform, &topology, &source, &sink, pieces)?;
+        let planned = self.plan(&*platform, &topology, &source, &sink, pieces);
+        platform.tell_closed(&context.out);
+        let (plan, pieces) = planned?;
         context.out.detail(&refusal::plan(&plan, &topology));
         if let Some(resume) = &mut resume {
             let machine = context.global.machine_name();
@@ -230,6 +233,12 @@ impl Copy {
             begun,
         };
         transfer.run(context, &facts, self.verify, flush)
+    }
+
+    /// Whose memory may be needed: that of others between namespaces alone.
+    fn lenders(&self, ends: &[&Operand]) -> Lenders {
+        let between = ends.iter().all(|end| end.is_namespace()) && self.p2p != PolicyName::Off;
+        if self.via == "auto" && !between { Lenders::None } else { Lenders::of(&self.via) }
     }
 
     fn request(&self) -> Request {

@@ -265,6 +265,8 @@ pub(crate) fn memory(platform: &dyn Platform, part: &DevicePart) -> Result<Provi
     if let Some(kind) = kind.filter(|kind| kinds.contains(kind)) {
         return Ok(ProviderId { bdf, kind });
     }
+    // Perhaps because the device is not to be had.
+    platform.check_device(bdf)?;
     let message = match part.part {
         Part::P2pmem => format!("{part}: p2pmem is what the Linux kernel lends"),
         Part::Memory if kinds.len() > 1 => format!("{part}: the device has several memories"),

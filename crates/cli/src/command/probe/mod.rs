@@ -21,7 +21,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::operand::Operand;
 use crate::output::{Output, refusal};
-use crate::platform::AnyPlatform;
+use crate::platform::{AnyPlatform, Lenders};
 
 pub(crate) use document::ProbeDocument;
 use record::Keep as _;
@@ -60,13 +60,16 @@ impl ProbeCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
         let operand = Operand::parse(&self.client)?;
         let storage = || context::storage(&self.state);
-        let platform = AnyPlatform::of(context, &[&operand], Engine::Uring, storage)?;
+        let lenders = Lenders::of(&self.memory);
+        let platform = AnyPlatform::of(context, &[&operand], lenders, Engine::Uring, storage)?;
         let rules = Rules { require: true, yes: self.yes };
         let side = match self.write {
             true => Side::sink(&platform, &operand, None, 0, rules)?,
             false => Side::source(&platform, &operand, None, 0, rules)?,
         };
-        let plan = self.plan(&*platform, &side)?;
+        let plan = self.plan(&*platform, &side);
+        platform.tell_closed(&context.out);
+        let plan = plan?;
         let Via::Peer(id) = plan.via else {
             return Err(p2pdma::Error::Internal("a probe of host memory").into());
         };
