@@ -15,6 +15,8 @@ use p2pdma_nvme::{Controller, Options, QueueOptions, Segment};
 use p2pdma_pci::{Bdf, Duration};
 
 const READS: u32 = 100;
+/// Of a read.
+const BYTES: u32 = 4096;
 const VECTOR: u16 = 1;
 /// A command that was not over within this is lost.
 const LIMIT: Duration = Duration::from_millis(5_000);
@@ -23,8 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bdf: Bdf = std::env::args().nth(1).ok_or("which device?")?.parse()?;
     let vfio = Vfio::new(Arc::new(Survey::live()?.topology), Vec::new())?;
     let controller = Controller::open(Arc::new(vfio.open(bdf)?), Options::default())?;
-    let read = controller.namespace(1)?.read(0, 1)?;
-    let buffer = controller.alloc_dma(4096)?;
+    let namespace = controller.namespace(1)?;
+    let read = namespace.read(0, BYTES / namespace.format().data)?;
+    let buffer = controller.alloc_dma(BYTES as usize)?;
     let options = QueueOptions { vector: Some(VECTOR), ..QueueOptions::entries(8) };
     let mut queue = controller.queue_pair(&options)?;
     let before = counted(bdf)?;
