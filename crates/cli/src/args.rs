@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use p2pdma::linux::io::Engine;
 use p2pdma::machine::parse_size;
 use p2pdma::topology::IommuMode;
 
@@ -223,6 +224,39 @@ pub(crate) struct State {
     /// Keep nothing: namespaces begin as zeroes and end with the command
     #[arg(long, conflicts_with = "state_dir")]
     pub(crate) ephemeral: bool,
+}
+
+/// How requests reach the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Many under way at once, a system call for several
+    IoUring,
+    /// pread(2) and pwrite(2), one at a time
+    Sync,
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::IoUring => Self::Uring,
+            EngineName::Sync => Self::Synchronous,
+        }
+    }
+}
+
+/// How requests reach the kernel, on this machine.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct EngineOption {
+    /// How requests reach the kernel: io-uring, or one at a time
+    #[arg(long, value_name = "ENGINE", default_value = "io-uring")]
+    pub(crate) engine: EngineName,
+}
+
+impl EngineOption {
+    /// Its name, as it is said.
+    pub(crate) fn name(self) -> Option<String> {
+        Some(self.engine.to_possible_value()?.get_name().to_owned())
+    }
 }
 
 /// Reads a size that is not zero.

@@ -9,7 +9,7 @@ use p2pdma::linux::io::{DirectFile, context_switches, processor_time};
 use p2pdma::topology::Topology;
 use p2pdma::{
     Barrier, Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, LinuxPlatform,
-    Mismatch, Plan, Platform, Policy, Probe, Report, VfioPlatform, Via, Volume, Wish,
+    Members, Mismatch, Plan, Platform, Policy, Probe, Report, VfioPlatform, Via, Volume, Wish,
 };
 
 use crate::command::copy;
@@ -29,6 +29,8 @@ pub(crate) struct Pair<'a> {
     barrier: Option<Barrier>,
     source: Box<dyn Client>,
     sink: Box<dyn Client>,
+    /// What source and sink are made of.
+    members: [Members; 2],
     /// Who moves the other parts, if several threads do.
     workers: Vec<Worker>,
 }
@@ -80,6 +82,9 @@ impl Spent {
     }
 }
 
+/// How much memory a probe uses.
+const SPAN: u64 = 64 << 10;
+
 /// A namespace: where its controller is, and its number.
 pub(crate) type Place = (Bdf, u32);
 
@@ -109,6 +114,7 @@ impl<'a> Pair<'a> {
             barrier: None,
             source: platform.namespace(from, source)?,
             sink: platform.namespace(to, sink)?,
+            members: Default::default(),
             workers: Vec::new(),
         })
     }
@@ -118,8 +124,10 @@ impl<'a> Pair<'a> {
         platform: &'a LinuxPlatform,
         [source, sink]: [Volume; 2],
     ) -> Result<Self> {
+        let members = [platform.members(&source)?, platform.members(&sink)?];
         Ok(Self {
             platform,
+            members,
             machine: Machine::Linux(platform, [source.file, sink.file]),
             topology: platform.topology()?,
             candidates: Candidate::all(platform)?,
@@ -221,28 +229,31 @@ impl<'a> Pair<'a> {
         filled.map(drop).map_err(|failed| failed.error.into())
     }
 
-    /// Tests both legs of a plan with data, in the first `len` bytes of both ends. What is in the sink is put
-    /// back.
+    /// Tests both legs of a plan with data, in the first `len` bytes of both ends and in what they are made of. What is in
+    /// the sink is put back. Returns the paths of multipath heads that the kernel did not take.
     pub(crate) fn probe(
         &mut self,
         plan: &Plan,
         block: u64,
         len: u64,
         interrupt: &Interrupt,
-    ) -> Result<()> {
+    ) -> Result<Vec<Arc<str>>> {
         let watch = &|| interrupt.flow();
-        let (platform, memory) = (self.platform, Arc::new(plan.memory(self.platform, block)?));
-        let ends = [(&mut self.source, &self.from, false), (&mut self.sink, &self.to, true)];
-        for (client, end, drains) in ends {
+        // Enough for every alignment that is tried, if the memory has it.
+        let size = self.room(plan).map_or(SPAN, |room| room.min(SPAN)).max(block);
+        let (platform, memory) = (self.platform, &Arc::new(plan.memory(self.platform, size)?));
+        let [of_source, of_sink] = &mut self.members;
+        let ends = [
+            (&mut self.source, &self.from, of_source, false),
+            (&mut self.sink, &self.to, of_sink, true),
+        ];
+        let mut untested = Vec::new();
+        for (client, end, members, drains) in ends {
             let (client, name) = (&mut **client, &*end.to_string());
-            let memory = &memory;
             let mut probe = Probe { platform, client, name, memory, at: 0, len, watch };
-            probe.fills()?;
-            if drains {
-                probe.drains()?;
-            }
+            untested.extend(members.probe(&mut probe, true, drains)?.1);
         }
-        Ok(())
+        Ok(untested)
     }
 
     /// Moves bytes as planned, each thread a part of them; breaks off if somebody wants to.

@@ -21,9 +21,9 @@ fn then(act: &str) -> String {
 }
 
 /// A copy, and the most memory that it had.
-fn watched(len: &str) -> String {
+fn watched(options: &str) -> String {
     format!(
-        "p2pdma copy /dev/ssd0 /dev/ssd2 --length {len} --yes -q & copy=$!; \
+        "p2pdma copy /dev/ssd0 /dev/ssd2 {options} --yes -q & copy=$!; \
          while kill -0 $copy 2> /dev/null; do \
          grep -s VmHWM /proc/$copy/status > /tmp/now && cp /tmp/now /tmp/peak; sleep 0.05; done; \
          wait $copy && cat /tmp/peak"
@@ -139,8 +139,9 @@ fn script() -> Steps {
         )
         .step("source", "p2pdma copy /dev/ssd0 pattern:seed=5 --length 2M")
         .step("stalled", &format!("{CLOCK}; {STALLED}"))
-        .step("short", &watched("4M"))
-        .step("long", &watched("96M"))
+        .step("short", &watched("--length 4M"))
+        .step("long", &watched("--length 96M"))
+        .step("bounced", &watched("--length 96M --block-size 16M --p2p=off --verify"))
         .run(MACHINE)
 }
 
@@ -169,13 +170,15 @@ fn what_is_broken_off_goes_on_and_what_fails_is_told() {
     let stalled = steps.ends("stalled", 130, &["\"code\": \"INTERRUPTED\""]);
     let took = stalled.number("took");
     assert!(took < stalled.allows(200), "{took} hundredths of a second");
-    let [short, long] = ["short", "long"].map(|name| peak(&steps, name));
+    let [short, long, bounced] = ["short", "long", "bounced"].map(|name| peak(&steps, name));
     println!(
         "{} steps on a real kernel; at most {short} and {long} KiB of memory for 4 and 96 MiB",
         steps.count()
     );
     // What is lent is mapped, and counts: 1 MiB.
     assert!(long <= 65 << 10 && long <= short + 4096, "{short} and {long} KiB");
+    // Four blocks of 16 MiB: two under way, and one of each end to be compared.
+    assert!(bounced <= short + (65 << 10), "{short} and {bounced} KiB");
 }
 
 fn goes_on(steps: &Steps) {

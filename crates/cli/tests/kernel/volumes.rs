@@ -10,6 +10,32 @@ const MACHINE: &str = include_str!("switch.toml");
 /// What a copy between devices says that was peer to peer.
 const DIRECT: [&str; 2] = ["peer to peer, via 0000:03:00.0/p2pmem", "host memory   0 bytes"];
 
+/// Steps without io_uring, and with a destination that is swapped to. `/dev/ssd1` is as it was.
+fn refused_by_kernel(script: Script) -> Script {
+    script
+        .step("no-uring", "echo 2 > /proc/sys/kernel/io_uring_disabled; p2pdma probe /dev/ssd1")
+        .step("probe-sync", "p2pdma probe /dev/ssd1 --write --engine sync")
+        .step(
+            "bench-sync",
+            "p2pdma bench /dev/ssd1 /dev/ssd2 --bytes 1M --rounds 1 --block-size 128k --queue-depth 2 \
+             --threads 2 --yes --engine sync -o json",
+        )
+        .step("uring", "echo 0 > /proc/sys/kernel/io_uring_disabled")
+        .step("swap", "mkswap /dev/ssd3 && swapon /dev/ssd3")
+        .step("swapped", "p2pdma copy /dev/ssd0 /dev/ssd3 --length 1M --yes")
+        .step("ng-swapped", "p2pdma copy /dev/ng-ssd1 /dev/ng-ssd3 --length 1M --yes")
+        .step("swapoff", "swapoff /dev/ssd3; dd if=/dev/zero of=/dev/ssd3 bs=4k count=2 2> /dev/null")
+}
+
+fn check_refused_by_kernel(steps: &Steps) {
+    steps.ends("no-uring", 5, &["--engine sync does without"]);
+    steps.ends("probe-sync", 0, &["6 transfers, every byte right"]);
+    steps.ends("bench-sync", 0, &["\"engine\": \"sync\"", "\"threads\": 2"]);
+    steps.ends("swap", 0, &[]);
+    steps.ends("swapped", 6, &["/dev/ssd3 is in use", "swapped to"]);
+    steps.ends("ng-swapped", 6, &["/dev/ng-ssd3 is in use", "swapped to"]);
+}
+
 fn steps(arch: Arch) -> Steps {
     let script = Script::new(4)
         .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup"])
@@ -31,7 +57,7 @@ fn steps(arch: Arch) -> Steps {
         .step("probe-json", "p2pdma probe 0000:05:00.0/ns1 0000:03:00.0/p2pmem -o json")
         .step("doctor", "p2pdma doctor 0000:04:00.0 0000:03:00.0")
         .step("unchanged", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 1M");
-    let script = passthrough::steps(script)
+    let script = passthrough::steps(refused_by_kernel(script))
         .step("ext4", "mkfs.ext4 -q /dev/ssd1; mkdir /a; mount -t ext4 /dev/ssd1 /a")
         .step("held", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 1M --yes");
     let script = passthrough::mounted(script)
@@ -159,6 +185,7 @@ pub(crate) fn copies(arch: Arch) -> usize {
         steps.ends(name, 0, &["device to host"]);
     }
     steps.ends("engine", 0, &verified);
+    check_refused_by_kernel(&steps);
     steps.ends("lent", 0, &DIRECT);
     steps.ends("dry", 0, &["would copy", DIRECT[0]]);
     steps.ends("odd", 0, &["5000 bytes", "padded with 120 zero bytes"]);

@@ -48,6 +48,14 @@ pub struct Probed {
     pub bytes: u64,
 }
 
+impl std::ops::AddAssign for Probed {
+    fn add_assign(&mut self, more: Self) {
+        self.fills += more.fills;
+        self.drains += more.drains;
+        self.bytes += more.bytes;
+    }
+}
+
 /// Lengths to try, and where in memory they begin: one block, a page, several pages, and what lies across
 /// pages.
 const SHAPES: [(u64, u64); 6] =

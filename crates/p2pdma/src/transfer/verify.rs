@@ -63,6 +63,9 @@ pub fn verify(
     platform.check().map(|()| None)
 }
 
+/// So many bytes of a block are looked at at a time: beside the two blocks themselves no more memory is taken.
+const PIECE: u64 = 64 << 10;
+
 /// What memory has before a block of the source, and of the sink, is read into it.
 const POISONS: [u8; 2] = [0xa5, 0x5a];
 
@@ -89,8 +92,7 @@ impl<'a> Side<'a> {
     ) -> Result<Self, Error> {
         let memory = Arc::new(host.alloc(block)?);
         let attachment = client.attach(&memory)?;
-        let size = usize::try_from(block).map_err(|_| Error::Internal("a block beyond memory"))?;
-        let (buffer, done) = (vec![0; size], Vec::new());
+        let (buffer, done) = (vec![0; usize::try_from(block.min(PIECE)).unwrap_or(0)], Vec::new());
         Ok(Self { platform, client, attachment, base, poison, buffer, done })
     }
 
@@ -99,7 +101,9 @@ impl<'a> Side<'a> {
     fn begin(&mut self, at: u64, len: u64) -> Result<(), Error> {
         let len = len.next_multiple_of(self.client.capabilities().block);
         self.buffer.fill(self.poison);
-        self.attachment.memory.write(0, &self.buffer)?;
+        for (at, len) in pieces(len) {
+            self.attachment.memory.write(at, self.buffer.get(..len).unwrap_or_default())?;
+        }
         let op = Op::Fill { from: self.base + at, len };
         self.client.submit(op, &self.attachment, 0..len, Ticket(0))
     }
@@ -125,12 +129,19 @@ impl<'a> Side<'a> {
         for done in self.done.drain(..) {
             done.result?;
         }
-        let size = usize::try_from(len).map_err(|_| Error::Internal("a block beyond memory"))?;
-        let data = self.buffer.get_mut(..size).ok_or(Error::Internal("a block beyond memory"))?;
-        self.attachment.memory.read(0, data)?;
         let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
         digest.update(&at.to_le_bytes());
-        digest.update(data);
+        for (at, len) in pieces(len) {
+            let data = self.buffer.get_mut(..len).unwrap_or_default();
+            self.attachment.memory.read(at, data)?;
+            digest.update(data);
+        }
         Ok(digest.finalize())
     }
+}
+
+/// A block in pieces: where each begins, and its length.
+fn pieces(len: u64) -> impl Iterator<Item = (u64, usize)> {
+    let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
+    (0..len).step_by(piece).map(move |at| (at, usize::try_from((len - at).min(PIECE)).unwrap_or(0)))
 }

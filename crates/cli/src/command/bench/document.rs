@@ -86,6 +86,9 @@ pub(crate) struct SystemDocument {
     pub(super) kernel: String,
     /// A digest of the topology, by this version of the command.
     pub(super) topology: u64,
+    /// How requests reached the kernel: `io-uring`, or one at a time, `sync`; null under vfio, and if it is not known.
+    #[serde(default)]
+    pub(super) engine: Option<String>,
     /// What tells the devices below the source from all others: WWIDs or the like.
     pub(super) source_devices: Vec<String>,
     /// The same of the destination.
@@ -105,6 +108,9 @@ impl SystemDocument {
                 "the baseline is of Linux {}, this is {}",
                 then.kernel, self.kernel
             ));
+        }
+        if self.engine != then.engine && then.engine.is_some() {
+            return Some("the baseline is of another engine".to_owned());
         }
         let text = "the baseline is of another topology, or of another version of this command";
         (self.topology != then.topology).then(|| text.to_owned())

@@ -8,7 +8,7 @@ use super::blocks::BlocksDocument;
 use super::document::{PathDocument, RowDocument};
 use super::interference::{self, Application, Beside};
 use super::spread::Spread;
-use crate::command::copy::ModelledDocument;
+use crate::command::copy::{HOST_MEMORY, ModelledDocument};
 use crate::command::pair::{Pair, Spent};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
@@ -63,6 +63,16 @@ impl Case {
             );
             return Err(Failure::usage(message)
                 .remedy("a smaller --block-size or --queue-depth needs less"));
+        }
+        if needed > HOST_MEMORY && pair.spent().is_some() {
+            let message = format!(
+                "{under_way} blocks of {} need {} of host memory on the bounce: more than {}",
+                units::bytes(self.block),
+                units::bytes(needed),
+                units::bytes(HOST_MEMORY)
+            );
+            return Err(Failure::usage(message)
+                .remedy("a smaller --block-size, --queue-depth or --threads needs less"));
         }
         Ok([peer, pair.plan(Policy::Off, self.block)?])
     }

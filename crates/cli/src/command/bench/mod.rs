@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use p2pdma::linux::io::Engine;
 use p2pdma::machine::Machine;
 use p2pdma::topology::Topology;
 use p2pdma::{FabricPlatform, LinuxPlatform, Plan, Platform, Storage, VfioPlatform, Volume};
@@ -74,6 +73,8 @@ pub(crate) struct Bench {
     /// Let a program use host memory meanwhile, and measure what it gets done; on this machine
     #[arg(long)]
     interference: bool,
+    #[command(flatten)]
+    engine: args::EngineOption,
     /// An earlier run to compare with: what it printed with -o json
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -90,7 +91,8 @@ impl Bench {
             named.map(|text| Operand::parse(text)).collect::<std::result::Result<Vec<_>, _>>()?;
         let operands: Vec<&Operand> = ends.iter().collect();
         let kept = || Ok(Storage::Ephemeral);
-        match AnyPlatform::of(context, &operands, Lenders::All, Engine::Uring, kept)? {
+        let engine = self.engine.engine.into();
+        match AnyPlatform::of(context, &operands, Lenders::All, engine, kept)? {
             AnyPlatform::Fabric(platform) => self.on_the_fabric(context, &platform),
             AnyPlatform::Linux(platform) => self.on_this_machine(context, &platform, &operands),
             AnyPlatform::Vfio(platform) => self.under_vfio(context, &platform, &operands),
@@ -119,7 +121,9 @@ impl Bench {
         let [source_devices, destination_devices] =
             places.map(|(at, _)| vec![platform.serial(at).unwrap_or_else(|| at.to_string())]);
         let (kernel, topology) = (platform.release().to_owned(), probe::digest(&pair.topology));
-        let system = SystemDocument { kernel, topology, source_devices, destination_devices };
+        let engine = None;
+        let system =
+            SystemDocument { kernel, topology, engine, source_devices, destination_devices };
         let ends = [source.to_string(), destination.to_string()];
         let name = "this machine, under vfio".to_owned();
         self.all(context, pair, |bytes| BenchDocument::new(name, ends, Some(system), bytes))
@@ -146,8 +150,10 @@ impl Bench {
         };
         let volumes = copy::block_devices(platform, [source, destination], self.yes)?;
         self.agreed(destination)?;
-        let (ends, system) =
-            ([source.to_string(), destination.to_string()], system(platform, &volumes));
+        let (ends, system) = (
+            [source.to_string(), destination.to_string()],
+            system(platform, &volumes, self.engine.name()),
+        );
         let pair = Pair::of_this_machine(platform, volumes)?;
         let name = "this machine".to_owned();
         self.all(context, pair, |bytes| BenchDocument::new(name, ends, Some(system), bytes))
@@ -206,7 +212,10 @@ impl Bench {
             match pair.spent() {
                 None => pair.fill(case.bytes, 1, &interrupt)?,
                 // A source of this machine is as it is; the path is tested before it is trusted.
-                Some(_) => pair.probe(peer, case.block, case.bytes, &interrupt)?,
+                Some(_) => {
+                    let untested = pair.probe(peer, case.block, case.bytes, &interrupt)?;
+                    copy::note_untested(out, &untested);
+                }
             }
         }
         let mut progress = out.progress("measuring", Amount::Steps(cases.len() as u64));
@@ -348,14 +357,18 @@ fn document(
 }
 
 /// What figures of this machine depend on.
-fn system(platform: &LinuxPlatform, volumes: &[Volume; 2]) -> SystemDocument {
+fn system(
+    platform: &LinuxPlatform,
+    volumes: &[Volume; 2],
+    engine: Option<String>,
+) -> SystemDocument {
     let survey = platform.survey();
     let [source_devices, destination_devices] = volumes.each_ref().map(|volume| {
         let clients = volume.footing.end.clients().iter();
         clients.map(|at| probe::identity(survey, *at).unwrap_or_else(|| at.to_string())).collect()
     });
     let (kernel, topology) = (probe::release(survey), probe::digest(&survey.topology));
-    SystemDocument { kernel, topology, source_devices, destination_devices }
+    SystemDocument { kernel, topology, engine, source_devices, destination_devices }
 }
 
 /// The least common multiple, unless it is too large for any namespace.

@@ -115,21 +115,8 @@ impl Carried<'_> {
             let client = &mut **client;
             let mut probe = Probe { platform, client, name, memory, at, len, watch };
             // A new file has nothing to be read yet.
-            if stage == Stage::Fill || cut.is_none() {
-                if members.answer_alike() {
-                    probe.fills()?;
-                }
-                let taken = probe.fills_by(&|| members.counts())?;
-                untested.extend(members.untested(&taken));
-            }
-            members.fills(platform, memory, watch)?;
-            if stage == Stage::Drain {
-                for (at, len) in members.places(at, len) {
-                    let client = &mut *probe.client;
-                    let mut probe = Probe { platform, client, name, memory, at, len, watch };
-                    probe.drains_to(&mut members.copies)?;
-                }
-            }
+            let fills = stage == Stage::Fill || cut.is_none();
+            untested.extend(members.probe(&mut probe, fills, stage == Stage::Drain)?.1);
         }
         Ok(untested)
     }

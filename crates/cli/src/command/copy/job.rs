@@ -65,8 +65,10 @@ pub(crate) fn pieces(source: &Side, sink: &Side, request: &Request) -> Result<Pi
     Ok(Pieces { block, depth })
 }
 
-/// The most host memory that a copy takes for its blocks.
-const HOST_MEMORY: u64 = 64 << 20;
+/// The most host memory that blocks take, those that are under way and those that are compared.
+pub(crate) const HOST_MEMORY: u64 = 64 << 20;
+/// Verification has a block of each end.
+const COMPARED: u64 = 2;
 
 impl Pieces {
     /// As many blocks under way as the chosen memory has room for.
@@ -78,7 +80,8 @@ impl Pieces {
             Via::Peer(id) => candidates.iter().find(|candidate| candidate.id == id),
             Via::Host => None,
         };
-        let capacity = capacity.map_or(HOST_MEMORY, |candidate| candidate.capacity);
+        let host = HOST_MEMORY.saturating_sub(COMPARED * self.block);
+        let capacity = capacity.map_or(host, |candidate| candidate.capacity);
         let room = u32::try_from(capacity / self.block).unwrap_or(u32::MAX).max(1);
         Self { depth: self.depth.min(room), ..self }
     }

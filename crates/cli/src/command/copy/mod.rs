@@ -18,11 +18,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
-use p2pdma::linux::io::Engine;
 use p2pdma::topology::Topology;
 use p2pdma::{Candidate, Plan, Platform, Policy, ProviderId, Storage, Wish};
 
 pub(crate) use document::{CopyDocument, ModelledDocument};
+pub(crate) use job::HOST_MEMORY;
 pub(crate) use run::{members, note_untested};
 pub(crate) use side::find;
 pub(crate) use signature::check_namespace;
@@ -77,9 +77,8 @@ pub(crate) struct Copy {
     /// Keep a journal of what is durable in FILE; if there is one, go on from there
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "ephemeral")]
     resume: Option<PathBuf>,
-    /// How requests reach the kernel: io-uring, or one at a time
-    #[arg(long, value_name = "ENGINE", default_value = "io-uring")]
-    engine: EngineName,
+    #[command(flatten)]
+    engine: args::EngineOption,
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -114,24 +113,6 @@ SRC and DST, one of them a device:
 
 A file whose length is no multiple of the namespace's block is padded with zeroes on its way in, and
 cut again by --length on its way out. A file is written beside its place and takes it when complete.";
-
-/// How requests reach the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EngineName {
-    /// Many under way at once, a system call for several
-    IoUring,
-    /// pread(2) and pwrite(2), one at a time
-    Sync,
-}
-
-impl From<EngineName> for Engine {
-    fn from(name: EngineName) -> Self {
-        match name {
-            EngineName::IoUring => Self::Uring,
-            EngineName::Sync => Self::Synchronous,
-        }
-    }
-}
 
 /// Whether a transfer between devices is peer to peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -173,8 +154,8 @@ impl Copy {
             true => Ok(Storage::Ephemeral),
             false => context::storage(&self.state),
         };
-        let lenders = self.lenders(&ends);
-        let platform = AnyPlatform::of(context, &ends, lenders, self.engine.into(), storage)?;
+        let (lenders, engine) = (self.lenders(&ends), self.engine.engine.into());
+        let platform = AnyPlatform::of(context, &ends, lenders, engine, storage)?;
         let partial = resume.as_ref().map_or(Ok(None), Resume::partial)?;
         // Only where a file is can tell whether it can be reached directly.
         let early = platform.linux().is_some() || resume.is_some();

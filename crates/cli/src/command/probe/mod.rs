@@ -7,14 +7,13 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::{Args, ValueHint};
-use p2pdma::linux::io::Engine;
 use p2pdma::{Candidate, Client, End, Plan, Platform, Policy, Probe, Probed, Via, Wish};
 
 use super::copy::side::{Kind, Side};
 use super::copy::via;
 use super::copy::volume::Rules;
 use super::copy::{members, note_untested};
-use crate::args::State;
+use crate::args::{EngineOption, State};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -44,6 +43,8 @@ pub(crate) struct ProbeCommand {
     #[arg(short, long, requires = "write")]
     yes: bool,
     #[command(flatten)]
+    engine: EngineOption,
+    #[command(flatten)]
     state: State,
 }
 
@@ -60,8 +61,8 @@ impl ProbeCommand {
     pub(crate) fn run(&self, context: &mut Context) -> Result<()> {
         let operand = Operand::parse(&self.client)?;
         let storage = || context::storage(&self.state);
-        let lenders = Lenders::of(&self.memory);
-        let platform = AnyPlatform::of(context, &[&operand], lenders, Engine::Uring, storage)?;
+        let (lenders, engine) = (Lenders::of(&self.memory), self.engine.engine.into());
+        let platform = AnyPlatform::of(context, &[&operand], lenders, engine, storage)?;
         let rules = Rules { require: true, yes: self.yes };
         let side = match self.write {
             true => Side::sink(&platform, &operand, None, 0, rules)?,
@@ -132,18 +133,8 @@ impl ProbeCommand {
         let (client, name, memory) = (&mut *client, name.as_str(), &memory);
         let watch = &|| interrupt.flow();
         let mut probe = Probe { platform, client, name, memory, at: 0, len, watch };
-        let alike = members.answer_alike();
-        let mut probed = if alike { probe.fills()? } else { Probed::default() };
-        let taken = probe.fills_by(&|| members.counts())?;
-        note_untested(out, &members.untested(&taken));
-        if self.write {
-            let out = probe.drains_to(&mut members.copies)?;
-            probed.drains = out.drains;
-            probed.bytes += out.bytes;
-        }
-        let each = members.fills(platform, memory, watch)?;
-        probed.fills += each.fills;
-        probed.bytes += each.bytes;
+        let (probed, untested) = members.probe(&mut probe, true, self.write)?;
+        note_untested(out, &untested);
         Ok(probed)
     }
 }

@@ -117,11 +117,38 @@ impl LinuxPlatform {
 const SPAN: u64 = 64 << 10;
 
 impl Members {
-    /// Tests the way of each device into memory, at its beginning. Writes nothing to them.
+    /// Tests the ways of a volume with data, and those of each of its devices: into memory, if there is something to be read,
+    /// and out of it where the volume is written. Returns the paths of a multipath head that the kernel did not take, too.
     ///
     /// # Errors
-    /// As [`Probe::fills`].
-    pub fn fills(
+    /// As [`Probe::fills`] and [`Probe::drains`].
+    pub fn probe(
+        &mut self,
+        volume: &mut Probe<'_>,
+        fills: bool,
+        drains: bool,
+    ) -> Result<(Probed, Vec<Arc<str>>), Error> {
+        let (mut probed, mut untested) = (Probed::default(), Vec::new());
+        if fills {
+            if self.answer_alike() {
+                probed += volume.fills()?;
+            }
+            let taken = volume.fills_by(&|| self.counts())?;
+            untested = self.untested(&taken);
+        }
+        let (platform, memory, watch) = (volume.platform, volume.memory, volume.watch);
+        probed += self.fills(platform, memory, watch)?;
+        let places = if drains { self.places(volume.at, volume.len) } else { Vec::new() };
+        for (at, len) in places {
+            let (client, name) = (&mut *volume.client, volume.name);
+            let mut place = Probe { platform, client, name, memory, at, len, watch };
+            probed += place.drains_to(&mut self.copies)?;
+        }
+        Ok((probed, untested))
+    }
+
+    /// Tests the way of each device into memory, at its beginning. Writes nothing to them.
+    fn fills(
         &mut self,
         platform: &dyn Platform,
         memory: &Arc<PeerMemory>,
@@ -131,24 +158,20 @@ impl Members {
         for Member { name, client, .. } in &mut self.devices {
             let len = client.capabilities().size.min(SPAN);
             let client = &mut **client;
-            let probed = Probe { platform, client, name, memory, at: 0, len, watch }.fills()?;
-            sum.fills += probed.fills;
-            sum.bytes += probed.bytes;
+            sum += Probe { platform, client, name, memory, at: 0, len, watch }.fills()?;
         }
         Ok(sum)
     }
 
     /// Whether what is read twice of the volume is the same. Copies need not be equal where nothing was written
     /// (md(4)), and a request goes to any of them: then each is to be read by itself.
-    #[must_use]
-    pub const fn answer_alike(&self) -> bool {
+    const fn answer_alike(&self) -> bool {
         self.copies.is_empty()
     }
 
     /// Where to write in a range of the volume, so that each device is written to: where each place begins, and what
     /// is left of the range there.
-    #[must_use]
-    pub fn places(&self, at: u64, len: u64) -> Vec<(u64, u64)> {
+    fn places(&self, at: u64, len: u64) -> Vec<(u64, u64)> {
         let Some(stride) = self.stride.filter(|stride| *stride > 0) else { return vec![(at, len)] };
         let places = (0..self.devices.len() as u64).map(|index| index.saturating_mul(stride));
         let within = places.filter(|place| *place < len);
@@ -156,15 +179,13 @@ impl Members {
     }
 
     /// The paths that a probe found to be taken never ([`Probe::fills_by`]).
-    #[must_use]
-    pub fn untested(&self, taken: &[Option<u32>]) -> Vec<Arc<str>> {
+    fn untested(&self, taken: &[Option<u32>]) -> Vec<Arc<str>> {
         let never = self.paths.iter().zip(taken).filter(|(_, taken)| taken.is_none());
         never.map(|(path, _)| Arc::clone(path)).collect()
     }
 
     /// How many requests each path has carried.
-    #[must_use]
-    pub fn counts(&self) -> Vec<u64> {
+    fn counts(&self) -> Vec<u64> {
         self.paths.iter().map(|path| requests(path).unwrap_or(0)).collect()
     }
 }
