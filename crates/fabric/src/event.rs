@@ -19,6 +19,8 @@ pub(crate) struct EventQueue<E> {
     present: VecDeque<E>,
     near: Wheel<E>,
     far: BinaryHeap<Reverse<Far<E>>>,
+    /// When the first of the far ones happens; never if there is none.
+    far_at: Instant,
     /// How many events have been far.
     made: u64,
 }
@@ -38,6 +40,7 @@ impl<E> EventQueue<E> {
             present: VecDeque::new(),
             near: Wheel::new(),
             far: BinaryHeap::new(),
+            far_at: Instant::NEVER,
             made: 0,
         }
     }
@@ -69,26 +72,28 @@ impl<E> EventQueue<E> {
     fn push_far(&mut self, at: Instant, event: E) {
         self.made += 1;
         self.far.push(Reverse(Far { at, made: self.made, event }));
+        self.far_at = self.far_at.min(at);
     }
 
-    /// When the first of the far ones happens; never if there is none.
-    #[inline]
-    fn far_at(&self) -> Instant {
-        self.far.peek().map_or(Instant::NEVER, |Reverse(far)| far.at)
+    #[cold]
+    fn pop_far(&mut self) -> Option<E> {
+        let first = self.far.pop().map(|Reverse(far)| far.event);
+        self.far_at = self.far.peek().map_or(Instant::NEVER, |Reverse(far)| far.at);
+        first
     }
 
-    /// When the next event happens.
+    /// When the next event happens; never if there is none. That is not before the present.
     #[inline]
-    pub(crate) fn next_at(&self) -> Option<Instant> {
-        let later = self.near.first().min(self.far_at());
-        let at = if self.present.is_empty() { later } else { self.now };
-        (at < Instant::NEVER).then_some(at.max(self.now))
+    pub(crate) fn next_at(&self) -> Instant {
+        let later = self.near.first().min(self.far_at);
+        if self.present.is_empty() { later } else { self.now }
     }
 
     /// Takes the next event and moves the present to it.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<E> {
-        let (near, far) = (self.near.first(), self.far_at());
-        let first = near.min(far);
+        let near = self.near.first();
+        let first = near.min(self.far_at);
         // One that is due was made before the present began, hence before everything that is for the
         // present.
         if first > self.now
@@ -99,15 +104,15 @@ impl<E> EventQueue<E> {
         if first == Instant::NEVER {
             return None;
         }
-        self.now = self.now.max(first);
+        self.now = first;
         // Of two for one instant, the far one was made when that was too far away for the other.
-        if near < far { self.near.pop() } else { self.far.pop().map(|Reverse(far)| far.event) }
+        if near < self.far_at { self.near.pop() } else { self.pop_far() }
     }
 
     /// Moves the present forward; never past an event that waits.
+    #[inline]
     pub(crate) fn advance(&mut self, to: Instant) {
-        let limit = self.next_at().unwrap_or(to);
-        self.now = self.now.max(to.min(limit));
+        self.now = self.now.max(to.min(self.next_at()));
     }
 
     /// Forgets every waiting event, as a power cut does.
@@ -115,6 +120,7 @@ impl<E> EventQueue<E> {
         self.present.clear();
         self.near = Wheel::new();
         self.far.clear();
+        self.far_at = Instant::NEVER;
     }
 }
 
@@ -153,10 +159,10 @@ mod tests {
         let mut queue = EventQueue::new();
         queue.push(at(10), || ());
         queue.advance(at(50));
-        assert_eq!((queue.now(), queue.next_at()), (at(10), Some(at(10))));
+        assert_eq!((queue.now(), queue.next_at()), (at(10), at(10)));
         assert_eq!(queue.pop(), Some(()));
         queue.advance(at(50));
-        assert_eq!((queue.now(), queue.next_at()), (at(50), None));
+        assert_eq!((queue.now(), queue.next_at()), (at(50), Instant::NEVER));
     }
 
     /// Close together, about a turn of the wheel apart, and far beyond.
@@ -177,7 +183,7 @@ mod tests {
                 model.push((when, made));
                 for _ in 0..pops {
                     model.sort();
-                    let next = model.first().map(|(when, _)| *when);
+                    let next = model.first().map_or(Instant::NEVER, |(when, _)| *when);
                     prop_assert_eq!(queue.next_at(), next);
                     let expected = (!model.is_empty()).then(|| model.remove(0));
                     prop_assert_eq!(queue.pop(), expected.map(|(_, made)| made));

@@ -155,10 +155,8 @@ pub(crate) fn index(function: usize) -> u32 {
 /// The bytes of a register write; almost always a doorbell.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    Small {
-        len: u8,
-        bytes: [u8; 8],
-    },
+    /// At most 8 bytes, as a little-endian number.
+    Small { len: u8, word: u64 },
     /// Rare, and one word here, so that the many small ones make small events.
     #[expect(clippy::box_collection, reason = "a box of a slice has two words")]
     Large(Box<Vec<u8>>),
@@ -169,24 +167,23 @@ impl Payload {
         Self::small(data).unwrap_or_else(|| Self::Large(Box::new(data.to_vec())))
     }
 
-    /// At most 8 bytes.
     #[inline(always)]
     pub(crate) fn small(data: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 8];
         if let Ok(word) = <[u8; 4]>::try_from(data) {
-            bytes[..4].copy_from_slice(&word);
-            return Some(Self::Small { len: 4, bytes });
+            return Some(Self::Small { len: 4, word: u32::from_le_bytes(word).into() });
         }
         let len = u8::try_from(data.len()).ok().filter(|&len| len <= 8)?;
+        let mut bytes = [0; 8];
         bytes[..data.len()].copy_from_slice(data);
-        Some(Self::Small { len, bytes })
+        Some(Self::Small { len, word: u64::from_le_bytes(bytes) })
     }
 
-    #[inline]
-    fn bytes(&self) -> &[u8] {
+    /// Shows the bytes.
+    #[inline(always)]
+    fn show(&self, see: impl FnOnce(&[u8])) {
         match self {
-            Self::Small { len, bytes } => &bytes[..usize::from(*len & 15).min(8)],
-            Self::Large(bytes) => bytes,
+            Self::Small { len, word } => see(&word.to_le_bytes()[..usize::from(*len).min(8)]),
+            Self::Large(bytes) => see(bytes),
         }
     }
 }
@@ -254,7 +251,7 @@ impl State {
                 target.posted = target.posted.saturating_sub(u32::from(from_host));
                 if let Some(index) = target.bars.get(usize::from(bar)).map(|bar| bar.index) {
                     self.run(function as usize, epoch, |endpoint, port| {
-                        endpoint.mmio_write(index, offset, data.bytes(), port);
+                        data.show(|bytes| endpoint.mmio_write(index, offset, bytes, port));
                     });
                 }
             }
@@ -280,11 +277,8 @@ impl State {
     pub(crate) fn relax(&mut self) {
         self.answer_bells();
         let began = self.now();
-        let is_within =
-            |state: &Self, span| state.events.next_at().is_some_and(|at| at.since(began) <= span);
-        if !is_within(self, LONGEST_IDLE) {
-            self.idle = (self.idle + self.idle).max(Duration::from_nanos(1)).min(LONGEST_IDLE);
-            return self.events.advance(began + self.idle);
+        if self.events.next_at() > began + LONGEST_IDLE {
+            return self.idle_on();
         }
         self.noticed = false;
         for _ in 0..MOST_UNNOTICED {
@@ -292,10 +286,16 @@ impl State {
             if self.noticed {
                 return self.look();
             }
-            if !is_within(self, LONGEST_UNNOTICED) {
+            if self.events.next_at() > began + LONGEST_UNNOTICED {
                 return;
             }
         }
+    }
+
+    /// Nothing happens for a while.
+    fn idle_on(&mut self) {
+        self.idle = (self.idle + self.idle).max(Duration::from_nanos(1)).min(LONGEST_IDLE);
+        self.events.advance(self.now() + self.idle);
     }
 
     /// The processor looks at what a device has just written, which its caches do not have: meanwhile the
@@ -303,7 +303,7 @@ impl State {
     fn look(&mut self) {
         let until = self.now() + self.machine.model(|model| model.host_memory);
         for _ in 0..MOST_UNSEEN {
-            if self.events.next_at().is_none_or(|at| at > until) {
+            if self.events.next_at() > until {
                 return self.events.advance(until);
             }
             self.step();

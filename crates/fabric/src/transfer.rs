@@ -140,7 +140,7 @@ impl State {
         })
     }
 
-    /// The same for a write into plain memory, or into a register.
+    /// The same for a write into plain memory.
     #[inline(always)]
     fn write_straight(
         &mut self,
@@ -155,23 +155,45 @@ impl State {
         let (generation, len) = (self.machine.generation, data.len() as u64);
         let flavour = attributes.flavour();
         let way = self.routes.way(requester, generation, Access::Write, (at, len), flavour)?;
-        let (target, offset) = (way.target, way.offset(at));
-        let (taken, small) = match target {
+        let offset = way.offset(at);
+        let taken = match way.target {
             Target::Host => {
                 self.noticed = true;
-                (self.machine.host_memory.write(offset, data), None)
+                self.machine.host_memory.write(offset, data)
             }
-            Target::Memory { .. } => (way.write_memory(offset, data), None),
-            Target::Registers { .. } => {
-                let small = Payload::small(data);
-                (small.is_some(), small)
-            }
-            _ => (false, None),
+            Target::Memory { .. } => way.write_memory(offset, data),
+            _ => false,
         };
         if !taken {
             return None;
         }
         way.count(attributes.class, len);
+        let now = self.events.now();
+        Some(match &mut self.channels {
+            None => now,
+            Some(channels) => {
+                way.time_write(&mut self.machine.wires(), channels, now, (offset, len))
+            }
+        })
+    }
+
+    /// The processor's write into a register, which goes a known way as a whole: a doorbell. False if it is none
+    /// of these; then nothing has happened.
+    #[inline(always)]
+    pub(crate) fn ring(&mut self, at: u64, data: &[u8]) -> bool {
+        if self.tapped {
+            return false;
+        }
+        let Some(payload) = Payload::small(data) else { return false };
+        let (generation, len) = (self.machine.generation, data.len() as u64);
+        let flavour = Attributes::CONTROL.flavour();
+        let host = Requester::HOST;
+        let Some(way) = self.routes.way(host, generation, Access::Write, (at, len), flavour) else {
+            return false;
+        };
+        let Target::Registers { function, bar } = way.target else { return false };
+        let offset = way.offset(at);
+        way.count(Attributes::CONTROL.class, len);
         let now = self.events.now();
         let done = match &mut self.channels {
             None => now,
@@ -179,10 +201,8 @@ impl State {
                 way.time_write(&mut self.machine.wires(), channels, now, (offset, len))
             }
         };
-        if let (Target::Registers { function, bar }, Some(data)) = (target, small) {
-            self.post((function, bar), (offset, done), data, requester == Requester::HOST);
-        }
-        Some(done)
+        self.post((function, bar), (offset, done), payload, true);
+        true
     }
 
     /// Reads, piece by piece where a request crosses from one route to another.

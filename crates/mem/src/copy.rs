@@ -25,8 +25,14 @@ pub(crate) unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
         // SAFETY: the caller's promise, passed on.
         return unsafe { x86::copy_long(source, target, len) };
     }
+    // A loop takes longer to set up than two words take: completions have as many.
     // SAFETY: the caller's promise, passed on.
-    unsafe { copy_words(source, target, len) }
+    unsafe {
+        match len {
+            16 => copy_words(source, target, 16),
+            _ => copy_words(source, target, len),
+        }
+    }
 }
 
 /// Copies 64 bytes.
@@ -49,7 +55,7 @@ pub(crate) unsafe fn copy_line(source: *const u8, target: *mut u8) {
 ///
 /// # Safety
 /// As [`copy`].
-#[inline]
+#[inline(always)]
 unsafe fn copy_words(source: *const u8, target: *mut u8, len: usize) {
     let words = if (source as usize | target as usize).is_multiple_of(8) { len / 8 } else { 0 };
     for word in 0..words {

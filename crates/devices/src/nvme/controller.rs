@@ -219,16 +219,22 @@ impl NvmeController {
     }
 
     /// A reset of the subsystem that another controller, or this one, was told to do.
+    #[inline]
     fn notice_reset(&mut self) {
         let resets = self.subsystem.signals().resets();
         if self.resets != resets {
             self.resets = resets;
-            self.engine.reset();
-            self.registers.reset();
-            self.registers.reset_admin_queues();
-            self.registers.csts.set_nssro(true);
-            self.disable_memories();
+            self.reset_with_others();
         }
+    }
+
+    #[cold]
+    fn reset_with_others(&mut self) {
+        self.engine.reset();
+        self.registers.reset();
+        self.registers.reset_admin_queues();
+        self.registers.csts.set_nssro(true);
+        self.disable_memories();
     }
 
     fn disable_memories(&mut self) {

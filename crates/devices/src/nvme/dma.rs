@@ -56,11 +56,29 @@ pub(crate) struct OwnMemory {
 struct Windows {
     cmb: Window,
     pmr: Window,
+    /// Both lie between these addresses.
+    start: u64,
+    end: u64,
+}
+
+impl Windows {
+    fn new(cmb: Window, pmr: Window) -> Self {
+        let used = || [cmb, pmr].into_iter().filter(|window| window.len > 0);
+        let start = used().map(|window| window.base).min().unwrap_or(u64::MAX);
+        let end = used().map(|window| window.base.saturating_add(window.len)).max().unwrap_or(0);
+        Self { cmb, pmr, start, end }
+    }
+
+    /// Whether a run of memory may touch one of them; if not, it does not.
+    #[inline]
+    fn are_near(&self, at: u64, len: u64) -> bool {
+        at < self.end && self.start < at.saturating_add(len)
+    }
 }
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { cmb: Window::NONE, pmr: Window::NONE }
+        Self::new(Window::NONE, Window::NONE)
     }
 }
 
@@ -91,8 +109,8 @@ impl OwnMemory {
 
     /// Reads the registers again, after one of them changed.
     pub(crate) fn refresh(&mut self) {
-        self.windows.cmb = self.cmb.as_ref().map_or(Window::NONE, Cmb::window);
-        self.windows.pmr = self.pmr.as_ref().map_or(Window::NONE, Pmr::window);
+        let cmb = self.cmb.as_ref().map_or(Window::NONE, Cmb::window);
+        self.windows = Windows::new(cmb, self.pmr.as_ref().map_or(Window::NONE, Pmr::window));
     }
 
     pub(crate) fn cmb_window(&self) -> Window {
@@ -103,14 +121,9 @@ impl OwnMemory {
         self.windows.pmr
     }
 
-    #[inline]
-    fn is_mapped(&self) -> bool {
-        (self.windows.cmb.len | self.windows.pmr.len) != 0
-    }
-
     /// Where an address leads, and for how many of `len` bytes.
     fn locate(&self, at: u64, len: u64) -> (Place, u64) {
-        let Windows { cmb, pmr } = &self.windows;
+        let Windows { cmb, pmr, .. } = &self.windows;
         if let Some(offset) = cmb.offset(at) {
             (Place::Cmb(offset), len.min(cmb.len - offset))
         } else if let Some(offset) = pmr.offset(at) {
@@ -123,7 +136,7 @@ impl OwnMemory {
     /// Whether a run of memory may be used like this.
     #[inline]
     pub(crate) fn check(&self, at: u64, len: u64, usage: Use) -> Result<(), Status> {
-        if self.is_mapped() { self.check_mapped(at, len, usage) } else { Ok(()) }
+        if self.windows.are_near(at, len) { self.check_mapped(at, len, usage) } else { Ok(()) }
     }
 
     #[cold]
@@ -252,7 +265,7 @@ impl<'a, 'p> Dma<'a, 'p> {
         data: &mut [u8],
         attributes: Attributes,
     ) -> Result<Instant, Status> {
-        if self.own.is_mapped() {
+        if self.own.windows.are_near(at, data.len() as u64) {
             return self.read_mapped(at, data, attributes);
         }
         self.port.read(Iova(at), data, attributes).map_err(|_| Status::DATA_TRANSFER_ERROR)
@@ -260,7 +273,7 @@ impl<'a, 'p> Dma<'a, 'p> {
 
     #[inline(always)]
     fn write(&mut self, at: u64, data: &[u8], attributes: Attributes) -> Result<Instant, Status> {
-        if self.own.is_mapped() {
+        if self.own.windows.are_near(at, data.len() as u64) {
             return self.write_mapped(at, data, attributes);
         }
         self.port.write(Iova(at), data, attributes).map_err(|_| Status::DATA_TRANSFER_ERROR)

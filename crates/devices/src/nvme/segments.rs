@@ -105,9 +105,30 @@ impl Segments {
         (!segment.bucket && segment.at.is_multiple_of(align)).then_some(segment.len)
     }
 
+    /// Where the next bytes go if that is one run of memory: then they are taken.
+    #[inline]
+    fn take_run(&mut self, len: usize) -> Option<u64> {
+        let segment = self.list.get(self.index)?;
+        let want = u32::try_from(len).ok()?;
+        let (at, left) = (segment.at.wrapping_add(self.offset.into()), segment.len - self.offset);
+        if want == 0 || want > left || segment.bucket {
+            return None;
+        }
+        self.offset += want;
+        Some(at)
+    }
+
     /// Writes the next bytes of the transfer: controller to host.
     #[inline]
     pub(crate) fn scatter(&mut self, dma: &mut Dma<'_, '_>, data: &[u8]) -> Result<(), Status> {
+        match self.take_run(data.len()) {
+            Some(at) => dma.write_data(at, data),
+            None => self.scatter_runs(dma, data),
+        }
+    }
+
+    #[inline(never)]
+    fn scatter_runs(&mut self, dma: &mut Dma<'_, '_>, data: &[u8]) -> Result<(), Status> {
         let mut rest = data;
         while !rest.is_empty() {
             let (segment, len) = self.take(rest.len())?;
@@ -123,6 +144,14 @@ impl Segments {
     /// Reads the next bytes of the transfer: host to controller.
     #[inline]
     pub(crate) fn gather(&mut self, dma: &mut Dma<'_, '_>, data: &mut [u8]) -> Result<(), Status> {
+        match self.take_run(data.len()) {
+            Some(at) => dma.read_data(at, data),
+            None => self.gather_runs(dma, data),
+        }
+    }
+
+    #[inline(never)]
+    fn gather_runs(&mut self, dma: &mut Dma<'_, '_>, data: &mut [u8]) -> Result<(), Status> {
         let mut rest = data;
         while !rest.is_empty() {
             let (segment, len) = self.take(rest.len())?;

@@ -14,7 +14,9 @@ impl State {
     /// A posted write. What nobody takes is lost: the processor's own master aborts are logged by no
     /// port.
     pub(crate) fn host_write(&mut self, at: u64, data: &[u8]) {
-        let _ = self.write(Requester::HOST, at, data, &Attributes::CONTROL);
+        if !self.ring(at, data) {
+            let _ = self.write(Requester::HOST, at, data, &Attributes::CONTROL);
+        }
     }
 
     /// A read. It pushes the processor's earlier writes to the same function before it (PCIe 6.0
@@ -38,10 +40,9 @@ impl State {
     /// Lets everything happen that is due before `deadline`, and moves time there.
     pub(crate) fn wait_until(&mut self, deadline: Instant) {
         for _ in 0..PATIENCE {
-            match self.events.next_at() {
-                Some(at) if at < deadline => self.step(),
-                _ => break,
-            };
+            if self.events.next_at() >= deadline || !self.step() {
+                break;
+            }
         }
         self.events.advance(deadline);
     }

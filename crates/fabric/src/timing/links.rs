@@ -76,6 +76,8 @@ pub(crate) struct Trip {
     packets: Packets,
     /// The length of the transfers whose packets take what the stages say.
     len: u64,
+    /// Whether that is one packet.
+    single: bool,
     stages: Vec<Stage>,
 }
 
@@ -94,7 +96,8 @@ impl Trip {
         let (first, all) = (Duration::ZERO, Duration::ZERO);
         let stage = |hop: Hop| Stage { hop, lane: lane(hop.link, hop.up), first, all };
         // A transfer of nothing takes nothing.
-        Self { burst, packets, len: 0, stages: hops.into_iter().map(stage).collect() }
+        let stages = hops.into_iter().map(stage).collect();
+        Self { burst, packets, len: 0, single: false, stages }
     }
 
     pub(crate) fn hops(&self) -> impl Iterator<Item = Hop> + '_ {
@@ -108,6 +111,9 @@ impl Trip {
         if self.len != len {
             self.measure(wires.links, len);
         }
+        if self.single {
+            return self.send_single(wires, from);
+        }
         let (mut head, mut tail) = (from, from);
         for stage in &self.stages {
             let Some(busy) = wires.lanes.0.get_mut(stage.lane) else { continue };
@@ -120,6 +126,19 @@ impl Trip {
         tail
     }
 
+    /// The same for one packet, whose last byte arrives everywhere with the packet.
+    #[inline(always)]
+    fn send_single(&self, wires: &mut Wires<'_>, from: Instant) -> Instant {
+        let mut head = from;
+        for stage in &self.stages {
+            let Some(busy) = wires.lanes.0.get_mut(stage.lane) else { continue };
+            let begin = head.max(*busy);
+            *busy = begin + stage.all;
+            head = begin + stage.first;
+        }
+        head
+    }
+
     #[inline(never)]
     fn measure(&mut self, links: &[LinkState], len: u64) {
         let (first, all) = self.packets.wire(self.burst, len);
@@ -129,7 +148,7 @@ impl Trip {
                 stage.all = link.passage(all);
             }
         }
-        self.len = len;
+        (self.len, self.single) = (len, first == all);
     }
 }
 

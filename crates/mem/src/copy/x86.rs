@@ -39,46 +39,57 @@ unsafe fn copy_longer(source: *const u8, target: *mut u8, len: usize) {
         }
         return;
     }
-    let rows = if wide { len / 128 } else { 0 };
-    let done = rows * 128;
-    // SAFETY: AVX was found where `rows` is not zero, and `done <= len`, so both parts lie within the
+    let done = if wide { len / ROW * ROW } else { 0 };
+    // SAFETY: AVX was found where `done` is not zero, and `done <= len`, so both parts lie within the
     // promised ranges.
     unsafe {
-        if rows > 0 {
-            copy_wide(source, target, rows);
+        if done > 0 {
+            copy_wide(source, target, done);
         }
-        copy_narrow(source.add(done), target.add(done), len - done);
+        if done < len {
+            copy_narrow(source.add(done), target.add(done), len - done);
+        }
     }
 }
 
-/// Copies `rows` times 128 bytes with 32-byte moves.
+/// How many bytes a turn of [`copy_wide`] moves.
+const ROW: usize = 256;
+
+/// Copies with 32-byte moves.
 ///
 /// # Safety
-/// As [`copy`](super::copy), and the processor has AVX. `rows` is positive.
+/// As [`copy`](super::copy), and the processor has AVX. `len` is a positive multiple of [`ROW`].
 #[target_feature(enable = "avx")]
-unsafe fn copy_wide(source: *const u8, target: *mut u8, rows: usize) {
-    // SAFETY: moves `rows` times 128 bytes; unaligned moves are used, and every register that is written
-    // is declared. The compiler clears the upper halves on the way out, as it does for every such
-    // function.
+unsafe fn copy_wide(source: *const u8, target: *mut u8, len: usize) {
+    // SAFETY: moves `len` bytes, from the beginning on: `at` counts from `-len` up to 0, where both ends are.
+    // Unaligned moves are used, and every register that is written is declared. The compiler clears the
+    // upper halves on the way out, as it does for every such function.
     unsafe {
         asm!(
             "2:",
-            "vmovdqu {a}, [{source}]",
-            "vmovdqu {b}, [{source} + 32]",
-            "vmovdqu {c}, [{source} + 64]",
-            "vmovdqu {d}, [{source} + 96]",
-            "vmovdqu [{target}], {a}",
-            "vmovdqu [{target} + 32], {b}",
-            "vmovdqu [{target} + 64], {c}",
-            "vmovdqu [{target} + 96], {d}",
-            "sub {source}, -128",
-            "sub {target}, -128",
-            "dec {rows}",
+            "vmovdqu {a}, [{source} + {at}]",
+            "vmovdqu {b}, [{source} + {at} + 32]",
+            "vmovdqu {c}, [{source} + {at} + 64]",
+            "vmovdqu {d}, [{source} + {at} + 96]",
+            "vmovdqu {e}, [{source} + {at} + 128]",
+            "vmovdqu {f}, [{source} + {at} + 160]",
+            "vmovdqu {g}, [{source} + {at} + 192]",
+            "vmovdqu {h}, [{source} + {at} + 224]",
+            "vmovdqu [{target} + {at}], {a}",
+            "vmovdqu [{target} + {at} + 32], {b}",
+            "vmovdqu [{target} + {at} + 64], {c}",
+            "vmovdqu [{target} + {at} + 96], {d}",
+            "vmovdqu [{target} + {at} + 128], {e}",
+            "vmovdqu [{target} + {at} + 160], {f}",
+            "vmovdqu [{target} + {at} + 192], {g}",
+            "vmovdqu [{target} + {at} + 224], {h}",
+            "add {at}, 256",
             "jnz 2b",
-            source = inout(reg) source => _,
-            target = inout(reg) target => _,
-            rows = inout(reg) rows => _,
+            source = in(reg) source.add(len),
+            target = in(reg) target.add(len),
+            at = inout(reg) len.wrapping_neg() => _,
             a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, d = out(ymm_reg) _,
+            e = out(ymm_reg) _, f = out(ymm_reg) _, g = out(ymm_reg) _, h = out(ymm_reg) _,
             options(nostack)
         );
     }

@@ -138,6 +138,9 @@ const LONGEST: u64 = 1 << 50;
 /// Up to here the histogram has room from the beginning, in picoseconds: 16 microseconds.
 const USUAL: u64 = 1 << 24;
 
+/// What the histogram tells apart at least, in picoseconds: beyond half a microsecond three digits are more.
+const FINEST: u64 = 512;
+
 /// An end with its mapping of the memory.
 struct Attached<'a> {
     client: &'a mut dyn Client,
@@ -202,7 +205,7 @@ impl<'a> Run<'a> {
         }
         let began = platform.clock().now();
         // Long latencies are rare, and the room for them takes its time to be cleared.
-        let latency = Histogram::new_with_bounds(1, USUAL, 3);
+        let latency = Histogram::new_with_bounds(FINEST, USUAL, 3);
         let mut latency = latency.map_err(|_| Error::Internal("no histogram"))?;
         latency.auto(true);
         let (len, moved) = (parts.bytes(), Extents::new(job.len, parts.clone(), job.depth));

@@ -8,9 +8,9 @@ use super::{Fill, Media, MediaError, Take, length, take_zeroes};
 
 /// Memory is mapped in chunks of this size, when they are first written.
 const CHUNK: u64 = 256 << 20;
-/// Within a chunk, pieces of this size are known to be zeroes until they are written: 128 of them,
-/// a bit each.
-const PIECE: u64 = CHUNK / 128;
+/// Within a chunk, so many pieces are known to be zeroes until they are written.
+const PIECES: usize = 128;
+const PIECE: u64 = CHUNK / PIECES as u64;
 /// The most bytes: half of what a process can address, so that all of it can be written, in principle.
 pub(crate) const MOST_MEMORY: u64 = 64 << 40;
 /// Up to this size huge pages are asked for: they make random access a third faster, but a single
@@ -32,7 +32,7 @@ pub(crate) struct MemoryMedia {
 struct Chunk {
     bytes: MmapMut,
     /// The pieces that may hold something else than zeroes.
-    touched: u128,
+    touched: [bool; PIECES],
 }
 
 impl MemoryMedia {
@@ -63,14 +63,16 @@ impl Chunk {
         }
         #[cfg(not(target_os = "linux"))]
         let _ = huge;
-        Ok(Self { bytes: map, touched: 0 })
+        Ok(Self { bytes: map, touched: [false; PIECES] })
     }
 
     /// The bytes from `at` on, to be written.
     #[inline]
     fn touch(&mut self, at: u64, len: u64) -> &mut [u8] {
-        for piece in at / PIECE..=(at + len - 1) / PIECE {
-            self.touched |= 1 << piece;
+        let (first, last) = (length(at / PIECE), length((at + len - 1) / PIECE));
+        self.touched[first] = true;
+        if first != last {
+            self.touched[first..=last].fill(true);
         }
         &mut self.bytes[length(at)..length(at + len)]
     }
@@ -78,14 +80,13 @@ impl Chunk {
     fn zero(&mut self, at: u64, len: u64) {
         let end = at + len;
         for piece in at / PIECE..=(end - 1) / PIECE {
-            if self.touched >> piece & 1 == 0 {
+            let touched = &mut self.touched[length(piece)];
+            if !*touched {
                 continue;
             }
             let (first, last) = (piece * PIECE, (piece + 1) * PIECE);
             self.bytes[length(at.max(first))..length(end.min(last))].fill(0);
-            if at <= first && last <= end {
-                self.touched &= !(1 << piece);
-            }
+            *touched = first < at || end < last;
         }
     }
 }
@@ -103,12 +104,27 @@ fn parts(at: u64, len: u64) -> impl Iterator<Item = (usize, u64, u64)> {
     })
 }
 
+/// Where a range lies that is in one chunk: the chunk, the offset in it.
+#[inline]
+fn whole(at: u64, len: u64) -> Option<(usize, u64)> {
+    let offset = at % CHUNK;
+    (len <= CHUNK - offset).then_some((length(at / CHUNK), offset))
+}
+
 impl Media for MemoryMedia {
     fn holds_data(&self) -> bool {
         true
     }
 
     fn read(&mut self, at: u64, len: u64, take: &mut Take<'_>) -> Result<(), MediaError> {
+        // The usual case.
+        if let Some((index, offset)) = whole(at, len)
+            && let Some(Some(chunk)) = self.chunks.get(index)
+        {
+            // There is nothing behind it that could be left out.
+            let _ = take(&chunk.bytes[length(offset)..length(offset + len)]);
+            return Ok(());
+        }
         for (index, offset, part) in parts(at, len) {
             let flow = match self.chunks.get(index) {
                 Some(Some(chunk)) => take(&chunk.bytes[length(offset)..length(offset + part)]),
@@ -122,6 +138,12 @@ impl Media for MemoryMedia {
     }
 
     fn write(&mut self, at: u64, len: u64, fill: &mut Fill<'_>) -> Result<(), MediaError> {
+        if let Some((index, offset)) = whole(at, len)
+            && let Some(Some(chunk)) = self.chunks.get_mut(index)
+        {
+            let _ = fill(chunk.touch(offset, len));
+            return Ok(());
+        }
         for (index, offset, part) in parts(at, len) {
             if index >= self.chunks.len() {
                 self.grow(index)?;
@@ -145,7 +167,7 @@ impl Media for MemoryMedia {
                 *slot = None;
             } else if let Some(chunk) = slot {
                 chunk.zero(offset, part);
-                if chunk.touched == 0 {
+                if chunk.touched == [false; PIECES] {
                     *slot = None;
                 }
             }
