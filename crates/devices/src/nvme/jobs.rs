@@ -10,7 +10,14 @@ use super::reply::CommandResult;
 /// Something that happens at an instant.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Entries of a submission queue have been fetched.
+    /// Entries of a submission queue arrive.
+    Fetched {
+        /// The queue.
+        sqid: u16,
+        /// The entries.
+        entries: Vec<SubmissionEntry>,
+    },
+    /// Entries of a submission queue that were fetched are still to be carried out.
     Decode {
         /// The queue.
         sqid: u16,
@@ -41,7 +48,9 @@ impl Job {
     /// Whether it belongs to a command, or to commands, of a submission queue.
     fn is_of(&self, queue: u16) -> bool {
         match self {
-            Self::Decode { sqid, .. } | Self::Complete { sqid, .. } => *sqid == queue,
+            Self::Fetched { sqid, .. }
+            | Self::Decode { sqid, .. }
+            | Self::Complete { sqid, .. } => *sqid == queue,
             Self::Transfer(io) => io.sqid == queue,
             Self::Interrupt { .. } | Self::KeepAlive => false,
         }

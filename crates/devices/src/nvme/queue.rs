@@ -17,13 +17,17 @@ pub(crate) struct SubmissionQueue {
     pub(crate) priority: QueuePriority,
     /// Whether it waits for its turn, or for room in its completion queue.
     pub(crate) waiting: bool,
+    /// Whether entries are on their way. The next are asked for when they have come: a controller has not
+    /// any number of reads of one queue under way.
+    pub(crate) fetching: bool,
     /// The first command of a fused operation whose second is still to be fetched.
     pub(crate) fused: Option<SubmissionEntry>,
 }
 
 impl SubmissionQueue {
     pub(crate) fn new(base: u64, size: u32, cqid: u16, priority: QueuePriority) -> Self {
-        Self { base, size, head: 0, tail: 0, cqid, priority, waiting: false, fused: None }
+        let (waiting, fetching) = (false, false);
+        Self { base, size, head: 0, tail: 0, cqid, priority, waiting, fetching, fused: None }
     }
 
     /// How many entries are to be fetched.

@@ -70,10 +70,14 @@ fn main() {
 fn copies(timing: &str, batches: u64) {
     let mib: u64 = std::env::args().nth(3).and_then(|word| word.parse().ok()).unwrap_or(4);
     let mut copier = Copier::new(timing, mib << 20, 4096, 32);
-    let before = copier.platform.fabric().events();
+    let clock = copier.platform.fabric().clock();
+    let (before, began) = (copier.platform.fabric().events(), clock.now());
     copy_blocks(&mut copier, batches * DEPTH);
+    let blocks = (batches * DEPTH) as f64;
     let events = copier.platform.fabric().events() - before;
-    println!("events per block: {:.2}", events as f64 / (batches * DEPTH) as f64);
+    println!("events per block: {:.2}", events as f64 / blocks);
+    let took = clock.now().since(began).picos() as f64 / 1000.0;
+    println!("modelled time per block: {:.1} ns", took / blocks);
 }
 
 fn commands(batches: u64) {

@@ -32,7 +32,7 @@ impl Engine {
 
     /// A submission queue has commands: it has its turn at once if none other waits.
     #[inline]
-    fn admit(&mut self, env: &mut Env<'_, '_>, id: u16) {
+    pub(super) fn admit(&mut self, env: &mut Env<'_, '_>, id: u16) {
         let alone = self.arbiter.alone();
         match (self.queues.submission(id), alone) {
             (Some(queue), Some(most)) if !queue.waiting => {

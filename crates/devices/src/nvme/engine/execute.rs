@@ -202,7 +202,7 @@ impl Engine {
         let aborted = Status::ABORTED_SQ_DELETION;
         for job in self.jobs.take_queue(sqid) {
             match job {
-                Job::Decode { entries, .. } => {
+                Job::Fetched { entries, .. } | Job::Decode { entries, .. } => {
                     for entry in entries {
                         self.complete(env, sqid, entry.cid(), Err(aborted.into()));
                     }

@@ -108,6 +108,11 @@ impl Engine {
 
     pub(super) fn do_job(&mut self, env: &mut Env<'_, '_>, job: Job) {
         match job {
+            Job::Fetched { sqid, entries } => {
+                self.fetch_next(env, sqid);
+                self.execute(env, sqid, &entries);
+                self.spare.push(entries);
+            }
             Job::Decode { sqid, entries } => {
                 self.execute(env, sqid, &entries);
                 self.spare.push(entries);
@@ -140,6 +145,10 @@ impl Engine {
     pub(super) fn serve(&mut self, env: &mut Env<'_, '_>, id: u16, most: u32) -> u32 {
         let free = self.max_outstanding - self.outstanding;
         let Some((queue, completions)) = self.queues.pair(id) else { return 0 };
+        if queue.fetching {
+            queue.waiting = false;
+            return 0;
+        }
         let waits = queue.pending();
         let room = completions.room;
         let fetched = most.min(BATCH).min(queue.contiguous()).min(room).min(free);
@@ -172,12 +181,26 @@ impl Engine {
         if env.dma.read_control(at, entries.as_mut_bytes()).is_err() {
             self.activity = Activity::Fatal;
         } else if env.dma.done() > env.dma.now() {
-            return self.later(env, env.dma.done(), Job::Decode { sqid: id, entries });
+            if let Some(queue) = self.queues.submission(id) {
+                queue.fetching = true;
+            }
+            return self.later(env, env.dma.done(), Job::Fetched { sqid: id, entries });
         } else {
             self.execute(env, id, &entries);
             self.post(env);
         }
         self.spare.push(entries);
+    }
+
+    /// Entries have come: those that the host told of meanwhile are asked for before anything is done with
+    /// these.
+    #[inline]
+    fn fetch_next(&mut self, env: &mut Env<'_, '_>, id: u16) {
+        let Some(queue) = self.queues.submission(id) else { return };
+        queue.fetching = false;
+        if queue.pending() > 0 {
+            self.admit(env, id);
+        }
     }
 
     /// A queue has nothing to fetch, or may not.
