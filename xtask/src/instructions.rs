@@ -54,7 +54,16 @@ const VERDICTS: Figure = Figure {
     ..COMMANDS
 };
 
-const FIGURES: [Figure; 6] = [
+/// Blocks from SSD to SSD through a CMB, the whole library included.
+const BLOCKS: Figure = Figure {
+    task: "copies",
+    steps: [256, 768],
+    unit: "4 KiB block at depth 32",
+    functions: &["*copy_blocks*"],
+    ..COMMANDS
+};
+
+const FIGURES: [Figure; 8] = [
     Figure {
         name: "driver (submit, ring, reap)",
         functions: &["*submit_batch*", "*reap_batch*", BAR_WRITE],
@@ -67,6 +76,8 @@ const FIGURES: [Figure; 6] = [
         limit: 350,
         ..COMMANDS
     },
+    Figure { name: "SSD to SSD, timing model on", task: "timed-copies", limit: 9999, ..BLOCKS },
+    Figure { name: "SSD to SSD, timing model off", limit: 9999, ..BLOCKS },
     Figure { name: "a path, with its evidence", task: "path", limit: 5400, ..VERDICTS },
     Figure { name: "a refusal by ACS", task: "redirected", limit: 50_500, ..VERDICTS },
     Figure { name: "a refusal between host bridges", task: "across", limit: 7800, ..VERDICTS },

@@ -90,7 +90,7 @@ impl<E> EventQueue<E> {
     }
 
     /// Takes the next event and moves the present to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<E> {
         let near = self.near.first();
         let first = near.min(self.far_at);

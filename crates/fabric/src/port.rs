@@ -63,7 +63,7 @@ impl<'a> Port<'a> {
 
     /// Asks for [`Endpoint::wake`](crate::Endpoint::wake) at an instant; one in the past means as soon
     /// as possible, after what already waits.
-    #[inline(never)]
+    #[inline]
     pub fn wake_at(&mut self, at: Instant, timer: TimerId) {
         let epoch = self.state.machine.tree.functions[self.function].epoch;
         let function = index(self.function);

@@ -232,6 +232,12 @@ impl State {
 
     /// Lets one event happen; false if none waits.
     pub(crate) fn step(&mut self) -> bool {
+        self.happen()
+    }
+
+    /// The same, where many follow each other.
+    #[inline(always)]
+    fn happen(&mut self) -> bool {
         self.answer_bells();
         let Some(event) = self.events.pop() else {
             return false;
@@ -274,19 +280,30 @@ impl State {
     /// One turn of a polling loop: the events until one of them leaves something in host memory or
     /// interrupts the processor, as long as they are near; or else some time. Who waits with a deadline
     /// sees it pass, though the next event is long after it.
+    ///
+    /// The processor looks at what a device has just written, which its caches do not have: meanwhile the
+    /// machine goes on.
     pub(crate) fn relax(&mut self) {
         self.answer_bells();
         let began = self.now();
         if self.events.next_at() > began + LONGEST_IDLE {
             return self.idle_on();
         }
+        let (mut until, mut left) = (began + LONGEST_UNNOTICED, MOST_UNNOTICED);
+        let mut seen = false;
         self.noticed = false;
-        for _ in 0..MOST_UNNOTICED {
-            self.step();
-            if self.noticed {
-                return self.look();
+        while left > 0 {
+            self.happen();
+            left -= 1;
+            if self.noticed && !seen {
+                seen = true;
+                until = self.now() + self.machine.model(|model| model.host_memory);
+                left = MOST_UNSEEN;
             }
-            if self.events.next_at() > began + LONGEST_UNNOTICED {
+            if self.events.next_at() > until {
+                if seen {
+                    self.events.advance(until);
+                }
                 return;
             }
         }
@@ -296,18 +313,6 @@ impl State {
     fn idle_on(&mut self) {
         self.idle = (self.idle + self.idle).max(Duration::from_nanos(1)).min(LONGEST_IDLE);
         self.events.advance(self.now() + self.idle);
-    }
-
-    /// The processor looks at what a device has just written, which its caches do not have: meanwhile the
-    /// machine goes on.
-    fn look(&mut self) {
-        let until = self.now() + self.machine.model(|model| model.host_memory);
-        for _ in 0..MOST_UNSEEN {
-            if self.events.next_at() > until {
-                return self.events.advance(until);
-            }
-            self.step();
-        }
     }
 
     /// Whoever was rung for wakes at this instant, after what already waits.
@@ -321,6 +326,7 @@ impl State {
     }
 
     /// Runs a model's code, unless the function was reset or removed since `epoch`.
+    #[inline(always)]
     fn run(
         &mut self,
         function: usize,

@@ -11,7 +11,7 @@ use p2pdma_pci::BarIndex;
 use p2pdma_pci::topology::MemoryKind;
 use p2pdma_spec::nvme::cmb::{Cmbloc, Cmbmsc, Cmbsts, Cmbsz};
 
-use super::dma::Window;
+use super::dma::{Use, Window};
 use crate::Error;
 use crate::bar_memory::{device_memory, wipe};
 
@@ -163,6 +163,19 @@ impl Cmb {
 
     pub(crate) fn config(&self) -> &CmbConfig {
         &self.config
+    }
+
+    /// Whether it may be used like this.
+    #[inline]
+    pub(crate) fn is_for(&self, usage: Use) -> bool {
+        let uses = &self.config.uses;
+        match usage {
+            Use::SubmissionQueue => uses.submission_queues,
+            Use::CompletionQueue => uses.completion_queues,
+            Use::List => uses.lists,
+            Use::ReadData => uses.read_data,
+            Use::WriteData => uses.write_data,
+        }
     }
 
     pub(crate) fn region(&self) -> MemoryRegion {

@@ -133,6 +133,14 @@ impl OwnMemory {
         }
     }
 
+    /// The offset in the CMB of a run of memory that is wholly there.
+    #[inline]
+    fn in_cmb(&self, at: u64, len: u64) -> Option<(u64, &Cmb)> {
+        let window = self.windows.cmb;
+        let offset = window.offset(at).filter(|offset| len <= window.len - offset)?;
+        Some((offset, self.cmb.as_ref()?))
+    }
+
     /// Whether a run of memory may be used like this.
     #[inline]
     pub(crate) fn check(&self, at: u64, len: u64, usage: Use) -> Result<(), Status> {
@@ -141,21 +149,16 @@ impl OwnMemory {
 
     #[cold]
     fn check_mapped(&self, at: u64, len: u64, usage: Use) -> Result<(), Status> {
+        let refused = Status::INVALID_USE_OF_CMB;
+        if let Some((_, cmb)) = self.in_cmb(at, len).filter(|_| len > 0) {
+            return cmb.is_for(usage).then_some(()).ok_or(refused);
+        }
         let (mut at, mut len) = (at, len);
         while len > 0 {
             let (place, run) = self.locate(at, len);
             let allowed = match place {
                 Place::Bus => true,
-                Place::Cmb(_) => self.cmb.as_ref().is_some_and(|cmb| {
-                    let uses = cmb.config().uses;
-                    match usage {
-                        Use::SubmissionQueue => uses.submission_queues,
-                        Use::CompletionQueue => uses.completion_queues,
-                        Use::List => uses.lists,
-                        Use::ReadData => uses.read_data,
-                        Use::WriteData => uses.write_data,
-                    }
-                }),
+                Place::Cmb(_) => self.cmb.as_ref().is_some_and(|cmb| cmb.is_for(usage)),
                 Place::Pmr(_) => self.pmr.as_ref().is_some_and(|pmr| match usage {
                     Use::ReadData => pmr.config().read_data,
                     Use::WriteData => pmr.config().write_data,
@@ -163,7 +166,7 @@ impl OwnMemory {
                 }),
             };
             if !allowed {
-                return Err(Status::INVALID_USE_OF_CMB);
+                return Err(refused);
             }
             at = at.wrapping_add(run);
             len -= run;
@@ -222,6 +225,7 @@ impl<'a, 'p> Dma<'a, 'p> {
         self.port.raise(vector);
     }
 
+    #[inline]
     pub(crate) fn wake_at(&mut self, at: Instant, timer: TimerId) {
         self.port.wake_at(at, timer);
     }
@@ -319,6 +323,9 @@ impl<'a, 'p> Dma<'a, 'p> {
         attributes: Attributes,
     ) -> Result<Instant, Status> {
         let failed = Status::DATA_TRANSFER_ERROR;
+        if let Some((offset, cmb)) = self.own.in_cmb(at, data.len() as u64) {
+            return cmb.memory.write_inside(offset, data).map(|()| self.now).map_err(|_| failed);
+        }
         let (mut at, mut rest, mut done) = (at, data, self.now);
         while !rest.is_empty() {
             let (place, run) = self.own.locate(at, rest.len() as u64);

@@ -4,7 +4,7 @@ use p2pdma_devices::nvme::{
     CmbConfig, ControllerConfig, MediaConfig, MediaTiming, NamespaceConfig, NvmeConfig,
     NvmeController, ServiceTime, SubsystemConfig,
 };
-use p2pdma_fabric::{Timing, TimingModel};
+use p2pdma_fabric::{Access, PayloadClass, Timing, TimingModel, TraceRecord};
 use p2pdma_pci::topology::IommuMode;
 use p2pdma_pci::{Clock as _, Duration, Instant};
 use p2pdma_spec::nvme::admin::{AbortCdw10, AdminOpcode, QueuePriority};
@@ -115,6 +115,27 @@ fn a_read_over_links() {
     println!("a 4 KiB read takes {took} ns over links alone (modelled)");
     // At least four ways through switch and root (each 265 ns), and the transfer itself (about 550 ns).
     assert!((1500..5000).contains(&took), "{took}");
+}
+
+/// While entries of a queue are on their way no others are asked for: what is rung for meanwhile comes with the next.
+#[test]
+fn a_queue_has_one_fetch_under_way() {
+    let mut host = host(modelled(), None, ControllerConfig::default());
+    let to = host.buffer(4096);
+    host.fabric.start_trace(64);
+    for lba in 0..20 {
+        host.push_read(1, lba, to.iova().0);
+        host.ring_tail(1, host.io[0].tail);
+    }
+    let done = host.drain(0);
+    assert_eq!(done.len(), 20);
+    assert!(done.iter().all(|entry| outcome(entry).is_ok()));
+    let trace = host.fabric.trace().unwrap();
+    let fetch = |record: &&TraceRecord| {
+        record.access == Access::Read && record.class == PayloadClass::Control
+    };
+    let fetched: Vec<u64> = trace.records().filter(fetch).map(|record| record.len / 64).collect();
+    assert_eq!(fetched, [1, 19]);
 }
 
 /// The link is the limit: many large reads take the time that their bytes take.

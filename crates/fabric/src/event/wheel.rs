@@ -86,7 +86,9 @@ impl<E> Wheel<E> {
         match self.slots.get_mut(slot as usize) {
             Some(place) => {
                 self.free = place.next;
-                (place.at, place.next, place.event) = (at, next, Some(make()));
+                (place.at, place.next) = (at, next);
+                // A free place has none, which there is no need to look for.
+                std::mem::forget(place.event.replace(make()));
             }
             None => self.grow(Slot { at, next, event: Some(make()) }),
         }

@@ -12,20 +12,12 @@ const STRING_MOVE_NARROW: usize = 1024;
 ///
 /// # Safety
 /// As [`copy`](super::copy).
-#[inline]
+#[inline(never)]
 pub(super) unsafe fn copy_long(source: *const u8, target: *mut u8, len: usize) {
-    if len < 128 {
+    if len < ROW {
         // SAFETY: the caller's promise, passed on.
         return unsafe { copy_narrow(source, target, len) };
     }
-    // SAFETY: the caller's promise, passed on.
-    unsafe { copy_longer(source, target, len) }
-}
-
-/// # Safety
-/// As [`copy`](super::copy).
-#[inline(never)]
-unsafe fn copy_longer(source: *const u8, target: *mut u8, len: usize) {
     let wide = is_x86_feature_detected!("avx");
     if len >= if wide { STRING_MOVE } else { STRING_MOVE_NARROW } {
         // SAFETY: reads `len` bytes at `source` and writes `len` at `target`, as promised; the

@@ -127,6 +127,7 @@ impl Pipeline {
     }
 
     /// What to do next. Draining comes before filling, so that memory is free again soonest.
+    #[inline]
     pub fn next_step(&mut self) -> Next {
         if let Some(&slot) = self.filled.front() {
             self.filled.pop_front();
@@ -158,6 +159,7 @@ impl Pipeline {
         true
     }
 
+    #[inline]
     fn start(&mut self, stage: Stage, slot: u32, at: u64, len: u64) -> Next {
         self.under_way += 1;
         Next::Start(Step { stage, slot, at, len })
@@ -193,6 +195,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Unexpected`] if no such operation is under way.
+    #[inline]
     pub fn ended(&mut self, stage: Stage, slot: u32) -> Result<Option<(u64, u64)>, Unexpected> {
         let unexpected = Unexpected { slot, stage };
         let state = self.slots.get_mut(slot as usize).ok_or(unexpected)?;

@@ -249,7 +249,9 @@ impl<'a> Run<'a> {
                 ended = self.collect(now, true, &mut failure)?;
             }
             if failure.is_none() {
-                failure = self.turn(now, ended > 0, watch).err();
+                if let Err(error) = self.turn(now, ended > 0, watch) {
+                    failure = Some(error);
+                }
             } else {
                 self.heed(now, watch, failure.as_ref());
                 if self.is_overdue(now) {
@@ -428,15 +430,17 @@ impl<'a> Run<'a> {
     }
 
     fn end_all(&mut self, now: Instant, failure: &mut Option<Error>) -> Result<(), Error> {
-        let mut all = std::mem::take(&mut self.done);
-        for done in all.drain(..) {
-            let well = done.result.is_ok();
-            if let Err(error) = done.result {
-                failure.get_or_insert(error);
-            }
-            self.end(done.ticket, now, well)?;
+        let (mut next, mut all_well) = (0, true);
+        while let Some(done) = self.done.get(next) {
+            let (ticket, well) = (done.ticket, done.result.is_ok());
+            (next, all_well) = (next + 1, all_well && well);
+            self.end(ticket, now, well)?;
         }
-        self.done = all;
+        if all_well {
+            self.done.clear();
+        } else if let Some(error) = self.done.drain(..).find_map(|done| done.result.err()) {
+            failure.get_or_insert(error);
+        }
         Ok(())
     }
 

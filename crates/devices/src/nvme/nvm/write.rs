@@ -34,7 +34,7 @@ impl Io {
 
     /// After data were written: they can be read again, and are made durable if that was asked for, or if
     /// the host allows no cache (NVMe Base 2.1 §5.1.25.1.4).
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle(&self, limits: &Limits, namespace: &mut Namespace) -> Result<(), Failure> {
         let (first, count) = (self.first, u64::from(self.count));
         namespace.bad.heal(first, count);
