@@ -76,8 +76,8 @@ const FIGURES: [Figure; 8] = [
         limit: 350,
         ..COMMANDS
     },
-    Figure { name: "SSD to SSD, timing model on", task: "timed-copies", limit: 9999, ..BLOCKS },
-    Figure { name: "SSD to SSD, timing model off", limit: 9999, ..BLOCKS },
+    Figure { name: "SSD to SSD, timing model on", task: "timed-copies", limit: 5900, ..BLOCKS },
+    Figure { name: "SSD to SSD, timing model off", limit: 3150, ..BLOCKS },
     Figure { name: "a path, with its evidence", task: "path", limit: 5400, ..VERDICTS },
     Figure { name: "a refusal by ACS", task: "redirected", limit: 50_500, ..VERDICTS },
     Figure { name: "a refusal between host bridges", task: "across", limit: 7800, ..VERDICTS },

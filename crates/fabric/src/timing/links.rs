@@ -158,3 +158,42 @@ pub(crate) struct Wires<'a> {
     pub(crate) links: &'a [LinkState],
     pub(crate) lanes: &'a mut Lanes,
 }
+
+#[cfg(test)]
+mod tests {
+    use p2pdma_pci::topology::Link;
+    use p2pdma_spec::pci::express::{LinkSpeed, LinkWidth, TlpSize};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn links() -> Vec<LinkState> {
+        let speeds = [LinkSpeed::GEN3, LinkSpeed::GEN4, LinkSpeed::GEN5];
+        let link = speeds.map(|speed| Link { speed, width: LinkWidth::X4 });
+        link.map(|link| LinkState::new(LinkStatus { max: link, current: Some(link) })).into()
+    }
+
+    proptest! {
+        /// One packet takes the shorter way of the reckoning to the same end.
+        #[test]
+        fn one_packet_is_a_burst_of_one(sends in proptest::collection::vec((0_u64..5_000_000, 1_u64..300), 1..40)) {
+            let links = links();
+            let then = Duration::from_nanos(115);
+            let hops: Vec<_> = (0..3).map(|link| Hop { link, up: link > 0, then }).collect();
+            let packets = Packets::new(TlpSize::B256, TlpSize::B512);
+            let trip = || Trip::new(Burst::Writes, packets, hops.clone());
+            let (mut quick, mut plain) = (trip(), trip());
+            let (mut lanes, mut others) = (Lanes::of(&links), Lanes::of(&links));
+            for (from, len) in sends {
+                let from = Instant::ZERO + Duration::from_picos(from);
+                let done = quick.send(&mut Wires { links: &links, lanes: &mut lanes }, from, len);
+                prop_assert_eq!(quick.single, len <= 256);
+                plain.measure(&links, len);
+                plain.single = false;
+                let wires = &mut Wires { links: &links, lanes: &mut others };
+                prop_assert_eq!(plain.send(wires, from, len), done);
+                prop_assert_eq!(&lanes.0, &others.0);
+            }
+        }
+    }
+}
