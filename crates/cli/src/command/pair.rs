@@ -5,7 +5,7 @@ mod parts;
 use std::sync::Arc;
 use std::time;
 
-use p2pdma::linux::io::{DirectFile, context_switches, processor_time};
+use p2pdma::linux::io::{DirectFile, MemoryControllers, context_switches, processor_time};
 use p2pdma::topology::Topology;
 use p2pdma::{
     Barrier, Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, LinuxPlatform,
@@ -33,6 +33,8 @@ pub(crate) struct Pair<'a> {
     members: [Members; 2],
     /// Who moves the other parts, if several threads do.
     workers: Vec<Worker>,
+    /// What counts the traffic of this machine's memory, or why nothing does.
+    controllers: std::result::Result<MemoryControllers, String>,
 }
 
 /// What a further thread is made of.
@@ -54,7 +56,7 @@ struct Worker {
 }
 
 /// What this process has spent on transfers so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
     /// System calls for requests.
     pub(crate) calls: u64,
@@ -62,15 +64,22 @@ pub(crate) struct Spent {
     pub(crate) processor: time::Duration,
     /// Context switches of all threads.
     pub(crate) switches: u64,
+    /// Bytes that memory controllers have read and written, for whomever; `None` if they are not read.
+    pub(crate) memory: Option<f64>,
 }
 
 impl Spent {
+    /// Nothing yet.
+    pub(crate) const NOTHING: Self =
+        Self { calls: 0, processor: time::Duration::ZERO, switches: 0, memory: Some(0.0) };
+
     /// What was added since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             calls: self.calls.saturating_sub(earlier.calls),
             processor: self.processor.saturating_sub(earlier.processor),
             switches: self.switches.saturating_sub(earlier.switches),
+            memory: self.memory.zip(earlier.memory).map(|(now, before)| now - before),
         }
     }
 
@@ -79,6 +88,7 @@ impl Spent {
         self.calls += other.calls;
         self.processor += other.processor;
         self.switches += other.switches;
+        self.memory = self.memory.zip(other.memory).map(|(own, other)| own + other);
     }
 }
 
@@ -87,6 +97,15 @@ const SPAN: u64 = 64 << 10;
 
 /// A namespace: where its controller is, and its number.
 pub(crate) type Place = (Bdf, u32);
+
+/// The memory controllers of this machine, or why they are not read.
+fn controllers() -> std::result::Result<MemoryControllers, String> {
+    match MemoryControllers::open() {
+        Ok(Some(controllers)) => Ok(controllers),
+        Ok(None) => Err("those of this machine do not count, or not in a known way".to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
 
 impl<'a> Pair<'a> {
     /// Opens both.
@@ -104,7 +123,12 @@ impl<'a> Pair<'a> {
         machine: Machine<'a>,
         [(from, source), (to, sink)]: [Place; 2],
     ) -> Result<Self> {
+        let controllers = match machine {
+            Machine::Fabric => Err("a simulation has none".to_owned()),
+            Machine::Linux(..) | Machine::Vfio(_) => controllers(),
+        };
         Ok(Self {
+            controllers,
             platform,
             machine,
             topology: platform.topology()?,
@@ -137,6 +161,7 @@ impl<'a> Pair<'a> {
             workers: Vec::new(),
             source: source.client,
             sink: sink.client,
+            controllers: controllers(),
         })
     }
 
@@ -151,7 +176,15 @@ impl<'a> Pair<'a> {
             // Doorbells are no calls.
             Machine::Vfio(_) => 0,
         };
-        Some(Spent { calls, processor: processor_time(), switches: context_switches() })
+        let memory =
+            self.controllers.as_ref().ok().and_then(|controllers| controllers.bytes().ok());
+        let (processor, switches) = (processor_time(), context_switches());
+        Some(Spent { calls, processor, switches, memory })
+    }
+
+    /// Why memory controllers are not read; `None` if they are.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        self.controllers.as_ref().err().map(String::as_str)
     }
 
     /// Makes sure that there are so many threads, each of which moves a part.

@@ -6,11 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use super::perf::{self, Event};
 
 /// Pages that came into the page cache of a file by this process. One counter for each of its threads; threads that
 /// these start are counted with them, io_uring's among them.
@@ -92,60 +94,15 @@ fn unmounted() -> io::Result<String> {
     Ok(text)
 }
 
-/// `struct perf_event_attr` in its first form (include/uapi/linux/perf_event.h, `PERF_ATTR_SIZE_VER0`).
-#[repr(C)]
-#[derive(Default)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    breakpoint: u32,
-    more: u64,
-}
-
-const SIZE: u32 = 64;
-const _: () = assert!(size_of::<Attributes>() == SIZE as usize, "the kernel's layout");
-
 /// `PERF_TYPE_TRACEPOINT`.
 const TRACEPOINT: u32 = 2;
-/// `attr.inherit`: threads that a thread starts are counted with it.
-const INHERIT: u64 = 1 << 1;
-/// `PERF_FLAG_FD_CLOEXEC`.
-const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 /// `PERF_EVENT_IOC_SET_FILTER`: `_IOW('$', 6, char *)`.
 const SET_FILTER: u32 = 1 << 30 | 8 << 16 | 0x24 << 8 | 6;
 
 /// A counter of a tracepoint's events in a thread.
-#[expect(unsafe_code, reason = "a system call that no library wraps")]
+#[expect(unsafe_code, reason = "a request to a file that no library wraps")]
 fn count(event: u64, thread: libc::pid_t, filter: &str) -> io::Result<File> {
-    let attributes = Attributes {
-        kind: TRACEPOINT,
-        size: SIZE,
-        config: event,
-        flags: INHERIT,
-        ..Attributes::default()
-    };
-    let (any_processor, no_group): (libc::c_int, libc::c_int) = (-1, -1);
-    // SAFETY: the structure has the layout and size that it says, lives longer than the call, and is only read.
-    let counter = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const attributes,
-            thread,
-            any_processor,
-            no_group,
-            CLOSE_ON_EXEC,
-        )
-    };
-    let counter = i32::try_from(counter).ok().filter(|counter| *counter >= 0);
-    let counter = counter.ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel has just given it to us, and to nobody else.
-    let counter = File::from(unsafe { OwnedFd::from_raw_fd(counter) });
+    let counter = perf::of_thread(Event { kind: TRACEPOINT, config: event }, thread)?;
     let filter = std::ffi::CString::new(filter).map_err(io::Error::other)?;
     // SAFETY: the filter is a string with an end, lives longer than the call, and is only read.
     let set = unsafe { libc::ioctl(counter.as_raw_fd(), SET_FILTER.into(), filter.as_ptr()) };

@@ -23,7 +23,8 @@ pub(crate) struct BlocksDocument {
     processor_seconds_per_gb: Option<f64>,
     /// Context switches of this process's threads; null if an application was one of them.
     context_switches_per_gb: Option<f64>,
-    /// What memory controllers counted for each byte that was copied. Always null: they are not read.
+    /// What memory controllers read and wrote for each byte that was copied: for the whole machine, and without what
+    /// caches answered. Null where they are not read.
     memory_controller_bytes_per_byte: Option<f64>,
 }
 
@@ -40,12 +41,19 @@ impl BlocksDocument {
             system_calls_per_block: ratio(spent.calls, blocks),
             processor_seconds_per_gb: per_gb.map(|gb| seconds / gb),
             context_switches_per_gb: per_gb.map(|gb| ratio(spent.switches, 1) / gb),
-            memory_controller_bytes_per_byte: None,
+            memory_controller_bytes_per_byte: spent
+                .memory
+                .filter(|_| is_alone && total.bytes > 0)
+                .map(|bytes| bytes / ratio(total.bytes, 1)),
         }
     }
 
     pub(super) fn switches(&self) -> Option<f64> {
         self.context_switches_per_gb
+    }
+
+    pub(super) fn memory(&self) -> Option<f64> {
+        self.memory_controller_bytes_per_byte
     }
 
     fn latencies(&self) -> [f64; 3] {
@@ -65,13 +73,21 @@ impl BlocksDocument {
     }
 }
 
-/// What stands below the table.
-pub(super) const REMARK: &str =
-    "memory controllers: not measured; host bytes are counted by request\n";
+/// What stands below the table, if memory controllers are not read for this reason.
+pub(super) fn remark(unread: Option<&str>) -> String {
+    match unread {
+        None => {
+            "memory controllers: of the whole machine, without what caches answered\n".to_owned()
+        }
+        Some(why) => format!("memory controllers: {why}; host bytes are counted by request\n"),
+    }
+}
 
 /// A table with two lines for each row.
 pub(super) fn text(rows: &[RowDocument]) -> String {
-    let header = [
+    let paths = rows.iter().flat_map(|row| [&row.peer_to_peer, &row.through_host_memory]);
+    let is_counted = paths.into_iter().any(|path| memory(path).is_some());
+    let mut header = vec![
         "block",
         "depth",
         "threads",
@@ -87,17 +103,30 @@ pub(super) fn text(rows: &[RowDocument]) -> String {
         "host bytes/byte",
         "ratio",
     ];
+    if is_counted {
+        header.push("controllers' bytes/byte");
+    }
     let lines = rows.iter().flat_map(|row| {
         let lead =
             [units::bytes(row.block_bytes), row.queue_depth.to_string(), row.threads.to_string()];
         let ratio = number(row.measured_ratio, 2);
         let none = [const { String::new() }; 3];
-        [
+        let mut pair = [
             line(lead, "peer", &row.peer_to_peer, ratio),
             line(none, "bounce", &row.through_host_memory, String::new()),
-        ]
+        ];
+        if is_counted {
+            for (line, path) in pair.iter_mut().zip([&row.peer_to_peer, &row.through_host_memory]) {
+                line.push(number(memory(path), 2));
+            }
+        }
+        pair
     });
     table::numbers(&header, lines)
+}
+
+fn memory(path: &PathDocument) -> Option<f64> {
+    path.measured_blocks.as_ref()?.memory()
 }
 
 fn line(lead: [String; 3], name: &str, path: &PathDocument, ratio: String) -> Vec<String> {

@@ -29,6 +29,8 @@ pub(crate) struct BenchDocument {
     round_bytes: u64,
     /// What is to be kept in mind about the earlier run that this one is compared with.
     baseline_remark: Option<String>,
+    /// Why the machine's memory controllers are not read; null if they are.
+    memory_controllers_unread: Option<String>,
     /// A row for each size and depth; those that were complete, if it was broken off.
     pub(crate) rows: Vec<RowDocument>,
     /// Why it was broken off.
@@ -155,8 +157,17 @@ impl BenchDocument {
         system: Option<SystemDocument>,
         round_bytes: u64,
     ) -> Self {
-        let (baseline_remark, rows, error) = (None, Vec::new(), None);
-        Self { machine, source, destination, system, round_bytes, baseline_remark, rows, error }
+        Self {
+            machine,
+            source,
+            destination,
+            system,
+            round_bytes,
+            baseline_remark: None,
+            memory_controllers_unread: None,
+            rows: Vec::new(),
+            error: None,
+        }
     }
 
     /// What an earlier run has to be of.
@@ -174,6 +185,11 @@ impl BenchDocument {
         self.baseline_remark = remark;
     }
 
+    /// Why memory controllers are not read.
+    pub(super) fn unread(&mut self, why: Option<&str>) {
+        self.memory_controllers_unread = why.map(str::to_owned);
+    }
+
     pub(super) fn remarks(&self) -> Option<&str> {
         self.baseline_remark.as_deref()
     }
@@ -189,7 +205,9 @@ impl BenchDocument {
         let is_real = self.rows.iter().all(|row| row.peer_to_peer.measured_blocks.is_some());
         let mut text = if is_real {
             let title = format!("{source} to {destination} on {machine}, rounds of {bytes}\n\n");
-            title + &blocks::text(&self.rows) + blocks::REMARK
+            title
+                + &blocks::text(&self.rows)
+                + &blocks::remark(self.memory_controllers_unread.as_deref())
         } else {
             let title =
                 format!("{source} to {destination} on machine '{machine}', rounds of {bytes}\n\n");

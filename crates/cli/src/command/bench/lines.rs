@@ -7,7 +7,7 @@ use super::interference::AccessDocument;
 use crate::command::copy::ModelledDocument;
 use crate::output::csv::{Csv, optional};
 
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 31] = [
     "path",
     "block_bytes",
     "queue_depth",
@@ -38,6 +38,7 @@ const COLUMNS: [&str; 30] = [
     "baseline_ratio",
     "baseline_ratio_interval_lower",
     "baseline_ratio_interval_upper",
+    "memory_controller_bytes_per_byte",
 ];
 
 /// One line for each way of each row.
@@ -98,6 +99,7 @@ fn line(
         optional(change.map(|it| it.ratio)),
         optional(change.map(|it| it.interval.lower)),
         optional(change.map(|it| it.interval.upper)),
+        optional(blocks.and_then(|blocks| blocks.memory())),
     ]);
     line
 }

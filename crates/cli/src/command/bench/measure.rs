@@ -146,7 +146,7 @@ impl Case {
         };
         way.rates.extend(per_second(self.bytes, seconds).map(|rate| rate / 1e9));
         if let Some((now, before)) = pair.spent().zip(before) {
-            way.spent.get_or_insert_default().add(now.since(before));
+            way.spent.get_or_insert(Spent::NOTHING).add(now.since(before));
         }
         match &mut way.total {
             None => way.total = Some(report),

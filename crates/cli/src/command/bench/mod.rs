@@ -187,6 +187,7 @@ impl Bench {
     ) -> Result<()> {
         let cases = self.cases(&pair)?;
         let mut document = document(cases.first().map_or(0, |case| case.bytes));
+        document.unread(pair.unread());
         let baseline = self.baseline.as_deref().map(Baseline::read).transpose()?;
         if let Some(baseline) = &baseline {
             document.remark(baseline.check(&document.subject())?);
