@@ -114,7 +114,21 @@ impl Place {
             }
             std::fs::write(&to, wanted)?;
         }
+        if !place.build.exists() {
+            place.seed()?;
+        }
         Ok(place)
+    }
+
+    /// Begins with what the project's own build has of other people's crates: their builds do not depend on where the
+    /// project is. Times count, but for those of fingerprints, which cargo writes where they stand.
+    fn seed(&self) -> Result<()> {
+        let (from, to) = (source::target().join("debug"), self.build.join("debug"));
+        let link = |from: &Path, to: &Path| std::fs::hard_link(from, to);
+        let copy = |from: &Path, to: &Path| std::fs::copy(from, to).map(drop);
+        for_each_file(&from.join("deps"), &to.join("deps"), &link)?;
+        for_each_file(&from.join("build"), &to.join("build"), &link)?;
+        for_each_file(&from.join(".fingerprint"), &to.join(".fingerprint"), &copy)
     }
 
     /// Builds and runs the tests that must notice.
@@ -154,6 +168,26 @@ impl std::fmt::Display for Verdict {
             Self::DoesNotBuild => "DOES NOT BUILD",
         })
     }
+}
+
+/// Does something with every file of a folder, if there is one, and the same place in another one.
+fn for_each_file(
+    from: &Path,
+    to: &Path,
+    act: &dyn Fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+    std::fs::create_dir_all(to)?;
+    for entry in entries {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            for_each_file(&from, &to, act)?;
+        } else {
+            act(&from, &to).with_context(|| from.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the files of a folder that are not among those to keep.
