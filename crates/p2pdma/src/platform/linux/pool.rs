@@ -17,7 +17,7 @@ use crate::platform::pool::{PAGE, empty, pages};
 /// a thousand of them would be a thousand.
 pub(crate) struct LentPool {
     pool: Pool,
-    /// The mappings that have loans in them.
+    /// The mappings that have loans in them, and may have more.
     runs: Mutex<Vec<Weak<Run>>>,
 }
 
@@ -86,7 +86,10 @@ impl Provider for LentPool {
     fn alloc(&self, len: u64) -> Result<PeerMemory, Error> {
         let taken = pages(self, len)?;
         let mut runs = lock(&self.runs);
-        runs.retain(|run| run.strong_count() > 0);
+        // Whoever has a loan in a run that a reset has struck is told; nobody else gets a part of that.
+        let is_good =
+            |run: &Weak<Run>| run.upgrade().is_some_and(|run| run.memory.check_kept().is_ok());
+        runs.retain(is_good);
         if let Some(memory) = runs.iter().find_map(|run| run.upgrade()?.take(taken, len)) {
             return Ok(memory);
         }
