@@ -9,6 +9,9 @@ use p2pdma_pci::Instant;
 
 use wheel::Wheel;
 
+/// Room for so many events of one instant from the start: as many as several threads' interrupts and doorbells are.
+const USUAL: usize = 64;
+
 /// Events in the order of their time, and of their making where times are equal.
 ///
 /// Events for the present instant, which is all of them without a timing model, take a plain queue. Those
@@ -37,7 +40,7 @@ impl<E> EventQueue<E> {
     pub(crate) fn new() -> Self {
         Self {
             now: Instant::ZERO,
-            present: VecDeque::new(),
+            present: VecDeque::with_capacity(USUAL),
             near: Wheel::new(),
             far: BinaryHeap::new(),
             far_at: Instant::NEVER,
