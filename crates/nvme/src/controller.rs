@@ -49,15 +49,17 @@ impl Controller {
     /// # Errors
     /// See [`Error`]. On an error the function has been stopped, as far as it lets itself be.
     pub fn open(function: Arc<dyn Function>, options: Options) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::bring_up(function, options)?);
-        let mut admin = shared.admin()?;
-        let identity = shared.identify_controller(&mut admin)?;
+        let mut shared = Shared::bring_up(function, options)?;
+        let identity = shared.identify_controller(&mut *shared.admin()?)?;
+        shared.learn_shutdown(&identity);
+        let shared = Arc::new(shared);
         check(&shared, &identity)?;
         let limits = Limits {
             max_transfer: max_transfer(&shared, &identity),
             sgl: SglLimits::new(&identity),
         };
         let plan = plan(&shared, &identity);
+        let mut admin = shared.admin()?;
         shared.carry_out(&mut admin, plan)?;
         let most = shared.options.max_namespaces;
         let namespaces = shared.active_namespaces(&mut admin, most)?.into();

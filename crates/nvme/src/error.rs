@@ -191,6 +191,16 @@ pub enum Error {
         /// How many it grants.
         count: u16,
     },
+    /// The interrupt vector announces the completions of another queue.
+    #[error("interrupt vector {vector} of {bdf} announces completions of queue {qid} already")]
+    VectorTaken {
+        /// The controller.
+        bdf: Bdf,
+        /// The vector asked for.
+        vector: u16,
+        /// Whose it is.
+        qid: u16,
+    },
     /// The range of blocks cannot be expressed: none at all, or more than a command can carry.
     #[error("a command carries 1 to {most} {what}, {count} were asked for")]
     Count {

@@ -12,14 +12,15 @@ pub struct Options {
     /// The longest transfer of an I/O command in bytes, if the controller takes it. Every queue has
     /// memory for that much in each of its commands: 8 bytes per 4 KiB.
     pub max_transfer: u64,
-    /// The longest wait for the controller to become ready or idle, whatever it claims to need
-    /// (CAP.TO).
+    /// The longest wait for the controller to become ready or idle, or for its persistent memory region,
+    /// whatever they claim to need (CAP.TO, PMRCAP.PMRTO).
     pub ready_timeout: Duration,
     /// How long an admin command may take.
     pub admin_timeout: Duration,
     /// How long Format NVM may take.
     pub format_timeout: Duration,
-    /// How long a shutdown may take when the last view of the controller is dropped.
+    /// How long a shutdown may take when the last view of the controller is dropped. A controller that says that it
+    /// needs longer (RTD3E) gets that, up to a minute.
     pub shutdown_timeout: Duration,
     /// How long the recovery of a queue waits for its commands to be aborted.
     pub abort_timeout: Duration,
@@ -61,7 +62,7 @@ pub struct QueueOptions {
     pub submission: Placement,
     /// Where the completion queue is.
     pub completion: Placement,
-    /// The MSI-X vector that announces completions; none to poll.
+    /// The MSI-X vector that announces completions, those of no other queue; none to poll.
     pub vector: Option<u16>,
 }
 

@@ -55,8 +55,12 @@ impl PmrMemory {
         let limit = Duration::from_millis(claimed.into());
         let limit = limit.max(Duration::from_millis(500)).min(most);
         let memory = Self { bdf, bar: function.map_bar(index)?, capabilities, limit };
-        memory.start(registers, function.clock())?;
-        Ok(memory)
+        let started = memory.start(registers, function.clock());
+        if started.is_err() {
+            // What nobody gets is not left enabled.
+            let _ = memory.stop(registers);
+        }
+        started.map(|()| memory)
     }
 
     /// Enables the region, as after every reset that disabled it.
@@ -197,7 +201,8 @@ impl Pmr {
     ///
     /// The barrier is the one that the controller advertises (PMRCAP.PMRWBM): a read of PMRSTS, or else
     /// a read of the region itself. A peer's writes are pushed too, since the read takes the same last
-    /// hop behind them, unless the peer marked them as relaxed in their order (PCIe 6.0 §2.4.1).
+    /// hop behind them: whatever their attributes, no read passes them unless it is itself marked as
+    /// ordered by ID (IDO; PCIe 6.0 §2.4.1, table 2-42).
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the controller advertises no barrier: nothing can be promised then.

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use p2pdma_pci::Duration;
+use p2pdma_spec::nvme::identify::IdentifyController;
 use p2pdma_spec::nvme::registers::{
     Cc, CommandSetSelection, Csts, ShutdownNotification, ShutdownStatus,
 };
@@ -15,6 +16,9 @@ use crate::{Error, function};
 /// Powers of two of the sizes of queue entries (NVMe Base 2.1 §3.1.4.5).
 const SUBMISSION_ENTRY_POWER: u8 = 6;
 const COMPLETION_ENTRY_POWER: u8 = 4;
+
+/// What a controller gets for a shutdown, whatever it claims to need.
+const LONGEST_SHUTDOWN: Duration = Duration::from_millis(60_000);
 
 impl Shared {
     /// Stops the controller; success is proof that it accesses no memory any more. A controller that
@@ -165,11 +169,18 @@ impl Shared {
         halted && silenced
     }
 
+    /// Takes in how long the controller says that a shutdown takes (RTD3E, NVMe Base 2.1 §3.6.1). Linux waits as
+    /// long, and for no more than a minute either (`nvme_init_identify()`, drivers/nvme/host/core.c).
+    pub(crate) fn learn_shutdown(&mut self, identity: &IdentifyController) {
+        let claimed = Duration::from_micros(identity.rtd3e.get().into());
+        self.shutdown_limit = claimed.min(LONGEST_SHUTDOWN).max(self.options.shutdown_timeout);
+    }
+
     /// A normal shutdown (NVMe Base 2.1 §3.6.1).
     fn shut_down(&self) -> Result<(), Error> {
         let cc = self.registers.configuration()?;
         self.registers.configure(cc.with_shn(ShutdownNotification::NORMAL))?;
-        let deadline = Deadline::after(self.function.clock(), self.options.shutdown_timeout);
+        let deadline = Deadline::after(self.function.clock(), self.shutdown_limit);
         let done = |csts: Csts| csts.shst() == ShutdownStatus::COMPLETE || csts.cfs();
         self.wait_for(&deadline, "shut down", done)
     }

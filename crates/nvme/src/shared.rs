@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use p2pdma_pci::{BarIndex, Bdf, Function};
+use p2pdma_pci::{BarIndex, Bdf, Duration, Function};
 
 use crate::admin::Admin;
 use crate::registers::{Capabilities, Registers};
@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) registers: Registers,
     pub(crate) capabilities: Capabilities,
     pub(crate) options: Options,
+    /// How long a shutdown may take.
+    pub(crate) shutdown_limit: Duration,
     /// `None` only while it is dropped.
     admin: Option<Mutex<Admin>>,
     /// Counts how often the controller was fenced: what was given to it before is its no more.
@@ -44,6 +46,7 @@ impl Shared {
             function,
             registers,
             capabilities,
+            shutdown_limit: options.shutdown_timeout,
             options,
             admin: Some(Mutex::new(admin)),
             epoch: AtomicU32::new(0),

@@ -46,7 +46,8 @@ pub trait Function: Send + Sync {
     /// unknown whether there is one.
     fn map_peer(&self, memory: &Bar, range: Range<u64>) -> Result<PeerWindow, Error>;
 
-    /// Opens an MSI-X vector.
+    /// Opens an MSI-X vector. Its interrupts are heard by whoever opened it last: an [`Interrupt`] of before
+    /// hears of no more, so who has users for more than one must not let them open the same.
     ///
     /// # Errors
     /// [`Error::NoVector`] if the function has no such vector.

@@ -62,10 +62,17 @@ pub(crate) struct Admin {
     /// What to do again after a reset.
     pub(crate) plan: Plan,
     /// Which I/O queues are in use; number 1 is the first.
-    queues: Vec<bool>,
+    queues: Vec<Option<Held>>,
     pub(crate) shadow: Shadow,
     pub(crate) cmb: Option<Arc<CmbMemory>>,
     pub(crate) pmr: Option<Arc<PmrMemory>>,
+}
+
+/// An I/O queue that is in use.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// The interrupt vector that announces its completions.
+    vector: Option<u16>,
 }
 
 /// What a controller is told after every reset.

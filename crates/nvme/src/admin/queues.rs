@@ -10,7 +10,7 @@ use p2pdma_spec::nvme::admin::{
 use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
 use p2pdma_spec::nvme::status::Status;
 
-use super::{Admin, AdminData, Request};
+use super::{Admin, AdminData, Held, Request};
 use crate::Error;
 use crate::queue::{Shadow, ShadowBuffers};
 use crate::shared::Shared;
@@ -33,23 +33,29 @@ impl Admin {
 
     /// Makes room for as many I/O queues as the controller grants. Queues that exist keep their numbers.
     pub(crate) fn set_queue_count(&mut self, count: u32) {
-        let held = self.queues.iter().rposition(|taken| *taken).map_or(0, |last| last + 1);
-        self.queues.resize((count as usize).max(held), false);
+        let held = self.queues.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.queues.resize((count as usize).max(held), None);
     }
 
-    /// Takes the first free queue identifier.
-    pub(crate) fn take_queue(&mut self) -> Option<u16> {
-        let index = self.queues.iter().position(|taken| !taken)?;
+    /// Takes the first free queue identifier, for a queue that this vector will announce.
+    pub(crate) fn take_queue(&mut self, vector: Option<u16>) -> Option<u16> {
+        let index = self.queues.iter().position(Option::is_none)?;
         let qid = u16::try_from(index + 1).ok()?;
-        *self.queues.get_mut(index)? = true;
+        *self.queues.get_mut(index)? = Some(Held { vector });
         Some(qid)
+    }
+
+    /// The queue that a vector announces.
+    pub(crate) fn announced_by(&self, vector: u16) -> Option<u16> {
+        let has = |queue: &Option<Held>| queue.is_some_and(|held| held.vector == Some(vector));
+        u16::try_from(self.queues.iter().position(has)? + 1).ok()
     }
 
     /// Gives a queue identifier back.
     pub(crate) fn give_queue(&mut self, qid: u16) {
         let index = usize::from(qid).checked_sub(1);
-        if let Some(taken) = index.and_then(|index| self.queues.get_mut(index)) {
-            *taken = false;
+        if let Some(queue) = index.and_then(|index| self.queues.get_mut(index)) {
+            *queue = None;
         }
     }
 }

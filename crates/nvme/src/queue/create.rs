@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use p2pdma_pci::Interrupt;
 use p2pdma_spec::nvme::queue::{COMPLETION_ENTRY_SIZE, MIN_ENTRIES, SUBMISSION_ENTRY_SIZE};
 
 use super::{CompletionQueue, Doorbell, Presence, QueuePair, RawPair, SubmissionQueue};
@@ -17,8 +18,8 @@ impl Controller {
     ///
     /// # Errors
     /// [`Error::QueueSize`], [`Error::NoQueue`], [`Error::NoRoom`] if the controller memory buffer is
-    /// full, [`Error::Unsupported`] if it may not hold queues, no memory or no interrupt vector, and
-    /// what can happen to any admin command.
+    /// full, [`Error::Unsupported`] if it may not hold queues, [`Error::VectorTaken`], no memory or no
+    /// interrupt vector, and what can happen to any admin command.
     pub fn queue_pair<T>(&self, options: &QueueOptions) -> Result<QueuePair<T>, Error> {
         let (bdf, entries) = (self.bdf(), options.entries);
         let (least, most) = (MIN_ENTRIES, self.max_queue_entries());
@@ -29,10 +30,10 @@ impl Controller {
         // Takes the admin lock by itself.
         let _enabled = wants_cmb.then(|| self.cmb()).transpose()?;
         let shared = &self.shared;
-        let interrupt =
-            options.vector.map(|vector| shared.function.interrupt(vector)).transpose()?;
         let mut admin = shared.admin()?;
         shared.check_alive()?;
+        let interrupt =
+            options.vector.map(|vector| self.open_vector(&admin, vector)).transpose()?;
         let count = admin.queue_count();
         let [sq, cq, lists] = self.memory(&admin, options)?;
         let max_transfer = if matches!(lists, QueueMemory::Gone) {
@@ -40,11 +41,13 @@ impl Controller {
         } else {
             self.limits.max_transfer
         };
-        let qid = admin.take_queue().ok_or(Error::NoQueue { bdf, count })?;
+        let qid = admin.take_queue(options.vector).ok_or(Error::NoQueue { bdf, count })?;
         let bell = |register| Doorbell::new(shared.registers.bar.clone(), register);
         let capabilities = &shared.capabilities;
-        let sq = SubmissionQueue::new(sq, entries, bell(capabilities.submission_doorbell(qid)))?;
-        let cq = CompletionQueue::new(cq, entries, bell(capabilities.completion_doorbell(qid)))?;
+        let sq = SubmissionQueue::new(sq, entries, bell(capabilities.submission_doorbell(qid)));
+        let cq = CompletionQueue::new(cq, entries, bell(capabilities.completion_doorbell(qid)));
+        let queues = sq.and_then(|sq| Ok((sq, cq?)));
+        let (sq, cq) = queues.inspect_err(|_| admin.give_queue(qid))?;
         let stride = Lists::stride(max_transfer).unwrap_or(0);
         let mut pair = QueuePair {
             raw: RawPair::new(bdf, qid, sq, cq),
@@ -64,6 +67,15 @@ impl Controller {
         // Dropping the pair takes the admin lock.
         drop(admin);
         created.map(|()| pair)
+    }
+
+    /// Opens a vector for a queue. Of two, the first would not hear of its completions any more
+    /// ([`Function::interrupt`](p2pdma_pci::Function::interrupt)).
+    fn open_vector(&self, admin: &Admin, vector: u16) -> Result<Interrupt, Error> {
+        if let Some(qid) = admin.announced_by(vector) {
+            return Err(Error::VectorTaken { bdf: self.bdf(), vector, qid });
+        }
+        Ok(self.shared.function.interrupt(vector)?)
     }
 
     /// Memory for the two queues and for lists, zeroed.

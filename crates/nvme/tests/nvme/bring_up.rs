@@ -153,6 +153,45 @@ fn registers_that_are_odd_but_usable() {
     }
 }
 
+/// A shutdown gets the time that the controller says it takes (RTD3E), at least what the options say, and at most a
+/// minute; one that takes longer is cut short.
+#[test]
+fn a_shutdown_is_waited_for() {
+    let millis = Duration::from_millis;
+    let claim = |micros: u32| {
+        let bytes = (88..).zip(micros.to_le_bytes());
+        bytes.map(|(at, byte)| (Cns::CONTROLLER, at, byte)).collect::<Vec<_>>()
+    };
+    let never = millis(100_000_000);
+    // What it claims, what it takes, and how long it is waited for.
+    let cases = [
+        (0, millis(0), millis(0)),
+        (0, millis(450), millis(450)),
+        (1, millis(450), millis(450)),
+        (0, never, millis(500)),
+        (3_000_000, millis(2_900), millis(2_900)),
+        (3_000_000, never, millis(3_000)),
+        (59_000_000, millis(58_000), millis(58_000)),
+        (u32::MAX, millis(59_000), millis(59_000)),
+        (u32::MAX, never, millis(60_000)),
+    ];
+    for (claimed, takes, waited) in cases {
+        let fake = facade(|f| (f.identify, f.shutdown_takes) = (claim(claimed), takes));
+        let machine = Machine::new(Box::new(fake), 4 << 20);
+        let options = Options { shutdown_timeout: millis(500), ..options() };
+        let controller = Controller::open(Arc::new(machine.clone()), options).unwrap();
+        let began = machine.now();
+        drop(controller);
+        let took = machine.now().since(began);
+        // A turn of the polling loop takes 20 ms at most.
+        assert!(took >= waited && took <= waited + millis(60), "{claimed}, {takes}: {took}");
+        let cut = u64::from(takes == never);
+        assert_eq!(machine.device(|device| device.shutdowns), [1 - cut, cut], "{claimed}, {takes}");
+        assert!(!machine.bus_master());
+    }
+    println!("shutdowns: {}", cases.len());
+}
+
 /// Doorbells that lie outside the BAR are never touched: fewer queues are used.
 #[test]
 fn the_bar_limits_the_queues() {

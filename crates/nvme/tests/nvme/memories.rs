@@ -187,6 +187,7 @@ fn regions_that_cannot_be() {
         let turns = machine.relaxed();
         let error = controller.pmr().unwrap_err();
         assert!(machine.relaxed() - turns < 10_000);
+        assert!(!machine.device(|device| device.is_region_enabled()), "{error}");
         error
     };
     let sick = [

@@ -1,7 +1,7 @@
 //! Queues: wrap and phase at every depth, batches, placement, doorbells.
 
 use p2pdma_nvme::{
-    Controller, Data, Error, Placement, QueueOptions, QueuePair, Segment, SglSegment,
+    Controller, Data, Error, Placement, QueueOptions, QueuePair, Recovery, Segment, SglSegment,
 };
 use p2pdma_pci::{Clock as _, Duration};
 use p2pdma_spec::nvme::cmb::Cmbloc;
@@ -264,6 +264,43 @@ fn interrupts_announce_completions() {
     let absent = QueueOptions { vector: Some(9), ..QueueOptions::default() };
     let refused = controller.queue_pair::<()>(&absent);
     assert!(matches!(refused, Err(Error::Pci(p2pdma_pci::Error::NoVector { .. }))));
+}
+
+/// Of two queues with one vector, the first would hear of nothing any more, and live on looks now and then: the
+/// second is refused, takes nothing away from the first, and gets the vector when that is gone.
+#[test]
+fn a_vector_announces_one_queue() {
+    let (machine, controller) = honest();
+    let namespace = controller.namespace(1).unwrap();
+    let buffer = controller.alloc_dma(512).unwrap();
+    let options = QueueOptions { vector: Some(1), ..QueueOptions::entries(8) };
+    let mut first = controller.queue_pair::<()>(&options).unwrap();
+    let other = QueueOptions { vector: Some(2), ..options.clone() };
+    let second = controller.queue_pair::<()>(&other).unwrap();
+    let works = |queue: &mut QueuePair<()>| {
+        queue.submit(&namespace.read(0, 1).unwrap(), Data::from(&buffer), ()).unwrap();
+        assert_eq!(queue.wait(SECOND).unwrap().unwrap().outcome, Ok(0));
+    };
+    let opened = machine.opened();
+    for _ in 0..20 {
+        let refused = controller.queue_pair::<()>(&options).map(|queue| queue.qid());
+        assert!(
+            matches!(refused, Err(Error::VectorTaken { vector: 1, qid: 1, .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(machine.opened(), opened);
+    // Nor did the refusals take numbers of queues.
+    let polled = controller.queue_pair::<()>(&QueueOptions::entries(8)).unwrap();
+    assert_eq!((second.qid(), polled.qid()), (2, 3));
+    works(&mut first);
+    controller.reset().unwrap();
+    assert_eq!(first.recover().unwrap(), Recovery::Reset);
+    assert!(matches!(controller.queue_pair::<()>(&options), Err(Error::VectorTaken { .. })));
+    drop(first);
+    let mut next = controller.queue_pair::<()>(&options).unwrap();
+    assert_eq!(next.qid(), 1);
+    works(&mut next);
 }
 
 /// Commands that do not end are told from those that do, with no clock read per command.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use p2pdma_pci::{Duration, Instant};
 use p2pdma_spec::nvme::admin::{
     AbortCdw10, AdminOpcode, Cns, CreateCompletionQueueCdw11, CreateQueueCdw10,
     CreateSubmissionQueueCdw11, DeleteQueueCdw10, IdentifyCdw10, LogPageRequest, SetFeaturesCdw10,
@@ -67,6 +68,8 @@ pub(crate) struct Facade {
     /// Whether a function-level reset does anything.
     pub(crate) resettable: bool,
     pub(crate) shuts_down: bool,
+    /// How long that takes.
+    pub(crate) shutdown_takes: Duration,
     /// What Set Features of the number of queues returns; `None` for what was asked.
     pub(crate) queues: Option<u32>,
     /// Bytes of Identify structures that are something else than they should be.
@@ -106,6 +109,7 @@ impl Default for Facade {
             becomes_idle: true,
             resettable: true,
             shuts_down: true,
+            shutdown_takes: Duration::ZERO,
             queues: None,
             identify: Vec::new(),
             started: Csts::new().with_rdy(true),
@@ -155,6 +159,12 @@ pub(crate) struct FakeController {
     /// Completions for which the queue had no room.
     pub(crate) overruns: u64,
     pub(crate) honest_after_reset: bool,
+    /// What the machine's clock says.
+    now: Instant,
+    /// When the shutdown that is under way will be complete.
+    shut_down_at: Option<Instant>,
+    /// Shutdowns that were complete before CC.EN was cleared, and those that were cut short.
+    pub(crate) shutdowns: [u64; 2],
 }
 
 impl Default for FakeController {
@@ -197,6 +207,9 @@ impl FakeController {
             unflushed: 0,
             overruns: 0,
             honest_after_reset: false,
+            now: Instant::ZERO,
+            shut_down_at: None,
+            shutdowns: [0; 2],
         }
     }
 
@@ -231,6 +244,10 @@ impl FakeController {
         self.late.clear();
         self.held.clear();
         self.shadow = None;
+        if self.shut_down_at.take().is_some() {
+            let cut = self.csts.shst() != ShutdownStatus::COMPLETE;
+            self.shutdowns[usize::from(cut)] += 1;
+        }
         let ready = self.csts.rdy() && !self.facade.becomes_idle;
         self.csts = Csts::new().with_rdy(ready);
     }
@@ -242,7 +259,21 @@ impl FakeController {
             (true, false) => self.disable(),
             _ => {}
         }
-        if cc.shn() != ShutdownNotification::NONE && self.facade.shuts_down {
+        if cc.shn() != ShutdownNotification::NONE && before.shn() == ShutdownNotification::NONE {
+            self.csts.set_shst(ShutdownStatus::OCCURRING);
+            self.shut_down_at = Some(self.now + self.facade.shutdown_takes);
+        }
+        self.go_on_shutting_down();
+    }
+
+    /// Tells it the time.
+    pub(crate) fn pass(&mut self, now: Instant) {
+        self.now = now;
+        self.go_on_shutting_down();
+    }
+
+    fn go_on_shutting_down(&mut self) {
+        if self.facade.shuts_down && self.shut_down_at.is_some_and(|at| at <= self.now) {
             self.csts.set_shst(ShutdownStatus::COMPLETE);
         }
     }
@@ -655,6 +686,11 @@ impl FakeController {
     /// Shows the registers of the buffer, as a controller without CMBMSC does.
     pub(crate) fn show_cmb(&mut self) {
         self.cmbmsc.set_cre(true);
+    }
+
+    /// Whether its persistent memory region is enabled.
+    pub(crate) fn is_region_enabled(&self) -> bool {
+        self.pmrctl.en()
     }
 
     /// Whether there is a way to stop it for certain.

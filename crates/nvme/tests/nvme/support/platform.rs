@@ -86,6 +86,7 @@ struct World {
     broken_canaries: u64,
     resets: u64,
     relaxed: u64,
+    opened: u64,
     interrupts: BTreeMap<u16, Arc<AtomicU64>>,
 }
 
@@ -114,6 +115,7 @@ impl Machine {
             broken_canaries: 0,
             resets: 0,
             relaxed: 0,
+            opened: 0,
             interrupts: BTreeMap::new(),
         };
         Self(Arc::new(Shared { world: Mutex::new(world) }))
@@ -161,6 +163,11 @@ impl Machine {
         self.world().relaxed
     }
 
+    /// How often a vector was opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.world().opened
+    }
+
     /// Lets the device work without time passing.
     pub(crate) fn work(&self) {
         self.world().work();
@@ -181,6 +188,10 @@ impl World {
         };
         let padded = len.next_multiple_of(4096);
         check(start - GUARD, GUARD) && check(start + len, padded - len + GUARD)
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::ZERO + Duration::from_picos(self.now)
     }
 
     fn work(&mut self) {
@@ -246,7 +257,9 @@ impl Function for Machine {
             return Err(Error::NoVector { bdf: self.bdf(), vector, vectors: 4 });
         }
         let line = Arc::new(AtomicU64::new(0));
-        self.world().interrupts.insert(vector, Arc::clone(&line));
+        let mut world = self.world();
+        world.interrupts.insert(vector, Arc::clone(&line));
+        world.opened += 1;
         Ok(Interrupt::new(vector, Box::new(Line(line))))
     }
 
@@ -304,13 +317,19 @@ impl BarAccess for FakeBar {
         if world.command & 2 == 0 {
             return data.fill(0xff);
         }
-        world.device.as_mut().unwrap().read(self.bar, offset, data);
+        let now = world.instant();
+        let device = world.device.as_mut().unwrap();
+        device.pass(now);
+        device.read(self.bar, offset, data);
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
         let mut world = self.machine.world();
         if world.command & 2 != 0 {
-            world.device.as_mut().unwrap().write(self.bar, offset, data);
+            let now = world.instant();
+            let device = world.device.as_mut().unwrap();
+            device.pass(now);
+            device.write(self.bar, offset, data);
         }
     }
 }
@@ -336,7 +355,7 @@ impl ConfigSpace for Machine {
 
 impl Clock for Machine {
     fn now(&self) -> Instant {
-        Instant::ZERO + Duration::from_picos(self.world().now)
+        self.world().instant()
     }
 
     /// Lets the device work, and some time pass: more and more of it.
