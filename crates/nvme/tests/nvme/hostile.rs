@@ -7,8 +7,8 @@ use p2pdma_nvme::{
     Cause, Command, Completion, Controller, Data, Error, Options, Placement, QueueOptions,
     QueuePair, Recovery, Violation,
 };
-use p2pdma_pci::{Clock as _, DmaBuffer, Duration, Instant};
-use p2pdma_spec::nvme::admin::{FormatNvmCdw10, LogPageRequest, Select};
+use p2pdma_pci::{Clock as _, DmaBuffer, Duration};
+use p2pdma_spec::nvme::admin::{AdminOpcode, FormatNvmCdw10, LogPageRequest, Select};
 use p2pdma_spec::nvme::cmb::Cmbloc;
 use p2pdma_spec::nvme::feature::FeatureId;
 use p2pdma_spec::nvme::log::LogPageId;
@@ -24,6 +24,10 @@ use crate::support::platform::Machine;
 use crate::support::random::Random;
 
 const LIMIT: Duration = Duration::from_millis(200);
+/// A turn of a polling loop takes no longer.
+const TURN: Duration = Duration::from_millis(20);
+/// How long a session waits for a completion at most.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 fn short() -> Options {
     Options {
@@ -240,6 +244,25 @@ struct Session {
     next: u64,
     errors: BTreeMap<String, u64>,
     successes: u64,
+    /// The longest step of each kind.
+    longest: BTreeMap<Step, Duration>,
+}
+
+/// The kinds of steps that take time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Open,
+    Create,
+    Submit,
+    Collect,
+    Recover,
+    Administer,
+    UseMemory,
+    Reset,
+    /// A queue goes, and with the last one its controller.
+    Drop,
+    /// What waits for nothing.
+    Look,
 }
 
 impl Session {
@@ -257,6 +280,7 @@ impl Session {
             next: 0,
             errors: BTreeMap::new(),
             successes: 0,
+            longest: BTreeMap::new(),
         }
     }
 
@@ -267,6 +291,7 @@ impl Session {
                 Some(value)
             }
             Err(error) => {
+                check_wait(&error);
                 // The variant alone.
                 let text = format!("{error:?}");
                 let name = text.split([' ', '(', '{']).next().unwrap().to_owned();
@@ -278,60 +303,72 @@ impl Session {
 
     /// Runs to the end; every step takes bounded time and a bounded number of turns.
     fn run(&mut self) {
-        let opened = self.bounded(|this| {
+        let opened = self.bounded(Step::Open, |this| {
             let opened = Controller::open(Arc::new(this.machine.clone()), short());
             this.count(opened)
         });
         self.controller = opened;
         if self.controller.is_some() {
             for _ in 0..self.random.below(80) {
-                self.bounded(Self::step);
+                self.step();
             }
         }
         // What is left goes in random order.
         while !self.queues.is_empty() {
             let index = usize::try_from(self.random.below(self.queues.len() as u64)).unwrap();
             if self.random.one_in(4) {
-                self.bounded(|this| this.controller = None);
+                self.bounded(Step::Drop, |this| this.controller = None);
             }
-            self.bounded(|this| drop(this.queues.swap_remove(index)));
+            self.bounded(Step::Drop, |this| drop(this.queues.swap_remove(index)));
         }
-        self.bounded(|this| this.controller = None);
+        self.bounded(Step::Drop, |this| this.controller = None);
     }
 
-    fn bounded<T>(&mut self, step: impl FnOnce(&mut Self) -> T) -> T {
+    fn bounded<T>(&mut self, kind: Step, step: impl FnOnce(&mut Self) -> T) -> T {
         let (began, turns) = (self.machine.now(), self.machine.relaxed());
         let result = step(self);
         let took = self.machine.now().since(began);
         let turns = self.machine.relaxed() - turns;
-        assert!(took < Duration::from_millis(90_000), "{took}");
+        assert!(took < kind.limit(), "{kind:?}: {took}");
         assert!(turns < 20_000, "{turns}");
+        let longest = self.longest.entry(kind).or_default();
+        *longest = took.max(*longest);
         result
     }
 
     fn step(&mut self) {
         let Some(controller) = self.controller.clone() else { return };
+        let controller = &controller;
         match self.random.below(22) {
-            0 | 1 => self.create(&controller),
-            2..=6 => self.submit(&controller),
-            7..=11 => self.collect(),
-            12 => self.recover(),
-            13 => self.administer(&controller),
-            14 => {
+            0 | 1 => self.bounded(Step::Create, |this| this.create(controller)),
+            2..=6 => self.bounded(Step::Submit, |this| this.submit(controller)),
+            7..=11 => self.bounded(Step::Collect, Self::collect),
+            12 => self.bounded(Step::Recover, Self::recover),
+            13 => self.bounded(Step::Administer, |this| this.administer(controller)),
+            15 => self.bounded(Step::UseMemory, |this| this.use_memory(controller)),
+            16 if self.random.one_in(3) => self.bounded(Step::Reset, |this| {
+                let reset = controller.reset();
+                this.count(reset);
+            }),
+            17 if !self.queues.is_empty() => {
+                self.bounded(Step::Drop, |this| drop(this.queues.swap_remove(0)));
+            }
+            _ => self.bounded(Step::Look, |this| this.look(controller)),
+        }
+    }
+
+    /// Steps that wait for nothing.
+    fn look(&mut self, controller: &Controller) {
+        match self.random.below(6) {
+            0 => {
                 let event = controller.next_event();
                 self.count(event);
             }
-            15 => self.use_memory(&controller),
-            16 if self.random.one_in(3) => {
-                let reset = controller.reset();
-                self.count(reset);
-            }
-            17 if !self.queues.is_empty() => drop(self.queues.swap_remove(0)),
-            18 => {
+            1 => {
                 let limit = Duration::from_millis(self.random.below(100));
                 self.queues.iter_mut().for_each(|queue| drop(queue.overdue(limit)));
             }
-            19 => {
+            2 => {
                 let event = random_bits(&mut self.random);
                 self.machine.device(|device| device.raise_event(event));
                 self.machine.work();
@@ -535,7 +572,7 @@ struct Tally {
     deeds: u64,
     successes: u64,
     leaked: u64,
-    longest: Duration,
+    longest: BTreeMap<Step, Duration>,
     errors: BTreeMap<String, u64>,
 }
 
@@ -556,7 +593,7 @@ impl Tally {
         self.leaked += u64::from(machine.held() > 0);
         self.successes += session.successes;
         self.deeds += done;
-        self.longest = self.longest.max(machine.now().since(Instant::ZERO));
+        self.add_longest(session.longest);
         self.add_errors(session.errors);
     }
 
@@ -565,8 +602,15 @@ impl Tally {
         self.deeds += other.deeds;
         self.successes += other.successes;
         self.leaked += other.leaked;
-        self.longest = self.longest.max(other.longest);
+        self.add_longest(other.longest);
         self.add_errors(other.errors);
+    }
+
+    fn add_longest(&mut self, steps: BTreeMap<Step, Duration>) {
+        for (kind, took) in steps {
+            let longest = self.longest.entry(kind).or_default();
+            *longest = took.max(*longest);
+        }
     }
 
     fn add_errors(&mut self, errors: BTreeMap<String, u64>) {
@@ -574,6 +618,41 @@ impl Tally {
             *self.errors.entry(name).or_default() += count;
         }
     }
+}
+
+impl Step {
+    /// What no step of its kind takes, by the clock of the function: the longest waits that it may have to sit out
+    /// before it gives up, and a little for those that end. Twice any of these is more.
+    fn limit(self) -> Duration {
+        let Options { ready_timeout: ready, admin_timeout: admin, format_timeout, .. } = short();
+        let more = Duration::from_millis(500);
+        match self {
+            Self::Open => ready * 2 + more,
+            Self::Create | Self::Recover => ready + admin * 2,
+            Self::Submit => admin + more,
+            Self::Collect => LONGEST_WAIT * 5,
+            Self::Administer => format_timeout + more,
+            Self::UseMemory | Self::Reset => ready + more,
+            // The longest that a controller can claim for its shutdown.
+            Self::Drop => Duration::from_millis(60_000) + ready,
+            Self::Look => Duration::from_millis(1),
+        }
+    }
+}
+
+/// A wait that ended without what was waited for ended when its time was up, or within two turns of the loop.
+fn check_wait(error: &Error) {
+    let limits = short();
+    let (waited, limit) = match error {
+        Error::NotReady { waited, .. } => (waited, limits.ready_timeout),
+        Error::AdminTimeout { opcode: AdminOpcode::FORMAT_NVM, waited, .. } => {
+            (waited, limits.format_timeout)
+        }
+        Error::AdminTimeout { waited, .. } => (waited, limits.admin_timeout),
+        Error::Timeout { waited, .. } => (waited, LONGEST_WAIT),
+        _ => return,
+    };
+    assert!(*waited <= limit + TURN * 2, "{error}");
 }
 
 /// Runs so many sessions on all processors.
@@ -603,6 +682,8 @@ fn thousands_of_hostile_sessions() {
     let Tally { opened, deeds, successes, leaked, longest, errors } = run_sessions(first, sessions);
     println!("sessions: {sessions}, opened and used: {opened}, misdeeds: {deeds}");
     println!("calls that succeeded: {successes}, sessions that had to leak: {leaked}");
-    println!("longest session: {longest} of virtual time; errors by kind: {errors:?}");
+    let longest: Vec<String> =
+        longest.iter().map(|(kind, took)| format!("{kind:?} {took}")).collect();
+    println!("longest steps, in virtual time: {}; errors by kind: {errors:?}", longest.join(", "));
     assert!(opened > sessions / 3 && deeds > sessions / 2);
 }
