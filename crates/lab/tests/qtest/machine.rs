@@ -23,6 +23,9 @@ pub(crate) trait Machine {
     /// The file behind a controller's persistent memory region, if that is what is behind it.
     fn region_file(&self, name: &str) -> Option<PathBuf>;
 
+    /// Whether time passes by what the driver does alone, so that the same calls find the same.
+    fn is_repeatable(&self) -> bool;
+
     /// Its controller, opened.
     fn open(&self, name: &str) -> Controller {
         self.open_with(name, Options::default())
@@ -70,6 +73,10 @@ impl Machine for Model {
         None
     }
 
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
     fn region_file(&self, _: &str) -> Option<PathBuf> {
         None
     }
@@ -82,6 +89,10 @@ impl Machine for QtestMachine {
 
     fn fault(&self) -> Option<String> {
         Self::fault(self)
+    }
+
+    fn is_repeatable(&self) -> bool {
+        false
     }
 
     fn region_file(&self, name: &str) -> Option<PathBuf> {

@@ -24,6 +24,8 @@ use side::Side;
 const COMMANDS: u64 = 8000;
 /// After so many, everything on the media is compared.
 const WHOLE: u64 = 1000;
+/// How many of them a minute has to be enough for.
+const PER_MINUTE: f32 = 5000.0;
 /// What decides which commands they are.
 const SEED: u64 = 20;
 
@@ -115,6 +117,9 @@ fn random_commands_have_the_same_answers() {
          {listed} differences, all in {} rows of the table",
         table.len()
     );
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let limit = 60.0 * COMMANDS as f32 / PER_MINUTE;
+    assert!(seconds < limit, "{COMMANDS} commands took {seconds:.1} s, {limit:.0} s are enough");
     let lines: Vec<String> =
         unknown.iter().map(|(row, (count, shot))| format!("{row}\n    {count}: {shot}")).collect();
     assert!(lines.is_empty(), "not in the table:\n{}", lines.join("\n"));
