@@ -27,15 +27,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let controller = Controller::open(Arc::new(vfio.open(bdf)?), Options::default())?;
     let namespace = controller.namespace(1)?;
     let read = namespace.read(0, BYTES / namespace.format().data)?;
-    let buffer = controller.alloc_dma(BYTES as usize)?;
+    let mut buffer = controller.alloc_dma(BYTES as usize)?;
     let options = QueueOptions { vector: Some(VECTOR), ..QueueOptions::entries(8) };
     let mut queue = controller.queue_pair(&options)?;
     let before = counted(bdf)?;
     for _ in 0..READS {
         let segment = Segment::from(&buffer);
-        queue.submit(&read, segment.into(), ()).map_err(|rejected| rejected.error)?;
+        queue.submit(&read, segment.into(), buffer).map_err(|rejected| rejected.error)?;
         let over = queue.wait(LIMIT)?.ok_or("nothing was in flight")?;
         over.outcome?;
+        buffer = over.token;
     }
     println!("{READS} reads, {} interrupts of vector {VECTOR}", counted(bdf)? - before);
     Ok(())

@@ -9,6 +9,7 @@
 mod support;
 
 use std::error::Error;
+use std::sync::Arc;
 
 use p2pdma::Duration;
 use p2pdma::nvme::{Command, Controller, Namespace, QueueOptions, QueuePair, Segment};
@@ -21,7 +22,7 @@ const LIMIT: Duration = Duration::from_millis(30_000);
 fn main() -> Result<(), Box<dyn Error>> {
     let (controllers, machine) = support::controllers(&["nvme0", "nvme2"])?;
     let [source, sink] = controllers.as_slice() else { return Err("two SSDs, please".into()) };
-    let (mut source, mut sink) = (Ssd::open(source)?, Ssd::open(sink)?);
+    let (source, sink) = (Ssd::open(source)?, Ssd::open(sink)?);
     if machine.is_some() {
         // A new machine's SSDs are empty.
         source.fill_with_text()?;
@@ -31,8 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // and is refused without one.
     let buffer = source.controller.cmb()?.allocate(BLOCK * BLOCKS, 4096)?;
     let window = buffer.map_peer(sink.controller.function())?;
-    source.carry(Namespace::read, buffer.segment())?;
-    sink.carry(Namespace::write, window.segment())?;
+    let (inside, outside) = (buffer.segment(), window.segment());
+    source.carry(Namespace::read, inside, &Arc::new(buffer))?;
+    sink.carry(Namespace::write, outside, &Arc::new(window))?;
 
     // A status proves nothing: the bytes do.
     let (there, here) = (sink.first_bytes()?, source.first_bytes()?);
@@ -48,44 +50,44 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A controller, its first namespace, and a queue. A command's token is its number.
+/// A controller, and its first namespace.
 struct Ssd<'a> {
     controller: &'a Controller,
     namespace: Namespace,
-    queue: QueuePair<u64>,
 }
 
 impl<'a> Ssd<'a> {
     fn open(controller: &'a Controller) -> Result<Self, Box<dyn Error>> {
-        let namespace = controller.namespace(1)?;
-        Ok(Self {
-            controller,
-            namespace,
-            queue: controller.queue_pair(&QueueOptions::entries(32))?,
-        })
+        Ok(Self { controller, namespace: controller.namespace(1)? })
     }
 
     /// Moves all blocks, with all commands in flight at once, and looks at how each of them ended.
-    fn carry(
-        &mut self,
+    ///
+    /// The memory belongs to the commands until they are over: each has a handle of it as its token, which the queue
+    /// gives back with the command's completion. Where an error leaves commands in flight, the queue goes, and keeps
+    /// their handles for good unless the controller says that it is done with them.
+    fn carry<M>(
+        &self,
         command: fn(&Namespace, u64, u32) -> Result<Command, p2pdma::nvme::Error>,
-        memory: Segment,
+        segment: Segment,
+        memory: &Arc<M>,
     ) -> Result<(), Box<dyn Error>> {
         let size = u64::from(self.namespace.format().data);
+        let mut queue: QueuePair<(u64, Arc<M>)> =
+            self.controller.queue_pair(&QueueOptions::entries(32))?;
         for number in 0..BLOCKS {
             let command =
                 command(&self.namespace, number * BLOCK / size, u32::try_from(BLOCK / size)?)?;
             let part =
-                memory.slice(number * BLOCK..(number + 1) * BLOCK).ok_or("too little memory")?;
-            self.queue.submit(&command, part.into(), number).map_err(|rejected| rejected.error)?;
+                segment.slice(number * BLOCK..(number + 1) * BLOCK).ok_or("too little memory")?;
+            let token = (number, Arc::clone(memory));
+            queue.submit(&command, part.into(), token).map_err(|rejected| rejected.error)?;
         }
-        // One write of the doorbell for all of them: the wait rings it. The memory belongs to the commands until they
-        // are over.
+        // One write of the doorbell for all of them: the wait rings it.
         let mut over = 0;
-        while let Some(completion) = self.queue.wait(LIMIT)? {
-            completion
-                .outcome
-                .map_err(|failure| format!("block {}: {failure}", completion.token))?;
+        while let Some(completion) = queue.wait(LIMIT)? {
+            let (number, _) = completion.token;
+            completion.outcome.map_err(|failure| format!("block {number}: {failure}"))?;
             over += 1;
         }
         if over == BLOCKS {
@@ -96,20 +98,20 @@ impl<'a> Ssd<'a> {
     }
 
     /// What the SSD has, by way of host memory.
-    fn first_bytes(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
+    fn first_bytes(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         let mut bytes = vec![0; usize::try_from(BLOCK * BLOCKS)?];
-        let buffer = self.controller.alloc_dma(bytes.len())?;
-        self.carry(Namespace::read, (&buffer).into())?;
+        let buffer = Arc::new(self.controller.alloc_dma(bytes.len())?);
+        self.carry(Namespace::read, Segment::from(&*buffer), &buffer)?;
         buffer.memory().read(0, &mut bytes)?;
         Ok(bytes)
     }
 
-    fn fill_with_text(&mut self) -> Result<(), Box<dyn Error>> {
+    fn fill_with_text(&self) -> Result<(), Box<dyn Error>> {
         let line = b"peer to peer, and no byte of it in host memory. ";
         let text: Vec<u8> =
             line.iter().copied().cycle().take(usize::try_from(BLOCK * BLOCKS)?).collect();
-        let buffer = self.controller.alloc_dma(text.len())?;
+        let buffer = Arc::new(self.controller.alloc_dma(text.len())?);
         buffer.memory().write(0, &text)?;
-        self.carry(Namespace::write, (&buffer).into())
+        self.carry(Namespace::write, Segment::from(&*buffer), &buffer)
     }
 }
