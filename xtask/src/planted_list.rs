@@ -515,6 +515,15 @@ const BUGS: &[Bug] = &[
         filter: "pipeline",
     },
     Bug {
+        what: "p2pdma: the probe takes what somebody else writes for lost",
+        file: "crates/p2pdma/src/transfer/probe.rs",
+        right: "if now == expected {",
+        wrong: "if now != expected {",
+        package: "p2pdma",
+        tests: "--test=p2pdma",
+        filter: "probing",
+    },
+    Bug {
         what: "linux: the staging check does not look at the page cache",
         file: "crates/linux/src/io/residency.rs",
         right: "let pages = answer.cache.saturating_add(answer.evicted);",

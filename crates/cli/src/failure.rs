@@ -316,9 +316,12 @@ fn open(error: &OpenError, message: String) -> Failure {
     match error {
         OpenError::System { source, .. } => Failure::operating_system(source.kind(), message)
             .or_remedy("lsblk lists the block devices of this machine"),
-        OpenError::InUse { .. } => Failure::refused("IN-USE", message)
+        OpenError::InUse { .. } | OpenError::InUseAs { .. } => Failure::refused("IN-USE", message)
             .remedy("unmount it, or take it out of what it is a part of: lsblk shows which"),
         OpenError::Kind { .. } => Failure::usage(message).remedy("name a block device or a file"),
+        OpenError::Zoned { .. } => {
+            Failure::usage(message).remedy("it can be a source; name another destination")
+        }
         OpenError::Unfit { .. } => Failure::usage(message)
             .remedy("its block device, if it has one, may do: lsblk lists them"),
         OpenError::NotDirect { .. } => Failure::new(Exit::NoPath, "P2P-FS", message)

@@ -49,7 +49,8 @@ pub use error::Error;
 pub use memory::{PeerMemory, ProviderKind};
 pub use platform::{
     Attachment, Capabilities, Client, Done, FabricPlatform, Footing, LinuxPlatform, Member,
-    Members, Op, Platform, Provider, ProviderId, Storage, Ticket, VfioPlatform, Volume,
+    Members, Op, Platform, Provider, ProviderId, Storage, Stripes, Ticket, Untested, VfioPlatform,
+    Volume,
 };
 pub use traffic::Traffic;
 pub use transfer::{

@@ -9,7 +9,8 @@ use p2pdma::linux::io::{DirectFile, MemoryControllers, context_switches, process
 use p2pdma::topology::Topology;
 use p2pdma::{
     Barrier, Bdf, Candidate, Client, End, Ends, FabricPlatform, HostClient, Job, LinuxPlatform,
-    Members, Mismatch, Plan, Platform, Policy, Probe, Report, VfioPlatform, Via, Volume, Wish,
+    Members, Mismatch, Plan, Platform, Policy, Probe, Report, Untested, VfioPlatform, Via, Volume,
+    Wish,
 };
 
 use crate::command::copy;
@@ -263,14 +264,14 @@ impl<'a> Pair<'a> {
     }
 
     /// Tests both legs of a plan with data, in the first `len` bytes of both ends and in what they are made of. What is in
-    /// the sink is put back. Returns the paths of multipath heads that the kernel did not take.
+    /// the sink is put back. Returns what that did not show.
     pub(crate) fn probe(
         &mut self,
         plan: &Plan,
         block: u64,
         len: u64,
         interrupt: &Interrupt,
-    ) -> Result<Vec<Arc<str>>> {
+    ) -> Result<Vec<Untested>> {
         let watch = &|| interrupt.flow();
         // Enough for every alignment that is tried, if the memory has it.
         let size = self.room(plan).map_or(SPAN, |room| room.min(SPAN)).max(block);

@@ -178,6 +178,50 @@ fn a_bar_takes_what_host_memory_takes() {
     println!("{}\n{}", modelled("4k"), modelled("128k"));
 }
 
+/// Batches of reads that callgrind watches, and their number.
+const BATCHES: [u32; 2] = [10, 60];
+
+/// The instructions of so many batches: of what submits and what reaps.
+fn watched(batches: u32) -> String {
+    format!(
+        "{NAMES}; valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+         --toggle-collect=*submit_batch* --toggle-collect=*reap_batch* $(command -v batches) $C {batches}"
+    )
+}
+
+/// Instructions per command, of a build with optimization alone.
+fn instructions(steps: &Steps) -> f64 {
+    let [few, many] = BATCHES.map(|batches| {
+        let said = &steps.ends(&format!("watched-{batches}"), 0, &[]).said;
+        let line = said.lines().find(|line| line.contains("Collected :")).unwrap();
+        line.split_whitespace().last().unwrap().parse::<f64>().unwrap()
+    });
+    (many - few) / f64::from((BATCHES[1] - BATCHES[0]) * DEPTH)
+}
+
+/// What the driver costs on a controller that is not ours: the same as on our model, where CI watches it.
+#[test]
+#[ignore = "is about a build with --release"]
+fn instructions_in_the_guest() {
+    let optimized =
+        std::env::current_exe().unwrap().components().any(|part| part.as_os_str() == "release");
+    assert!(optimized, "give cargo --release");
+    let script = script()
+        .packages(&["valgrind"])
+        .examples(&["batches"])
+        .step("take", &format!("{NAMES}; p2pdma bind take $C"));
+    let step = |script: Script, batches: u32| {
+        script.step(&format!("watched-{batches}"), &watched(batches))
+    };
+    let steps = BATCHES.into_iter().fold(script, step).run(machine());
+    steps.ends("take", 0, &[]);
+    let instructions = instructions(&steps);
+    println!(
+        "driver on QEMU's controller: {instructions:.1} instructions per 4 KiB command at depth {DEPTH}"
+    );
+    assert!(instructions <= 150.0);
+}
+
 /// What docs/performance.md shows.
 #[test]
 #[ignore = "takes minutes, and asserts nothing of the guest's speed: it prints the table"]

@@ -17,6 +17,7 @@ pub(crate) struct Script {
     modules: Vec<&'static str>,
     unplugs: Vec<(&'static str, &'static str)>,
     programs: Vec<PathBuf>,
+    arguments: Vec<String>,
     folder: Option<PathBuf>,
     /// How long the guest may take.
     limit: Duration,
@@ -104,10 +105,11 @@ impl Script {
 
     fn beginning(text: &str) -> Self {
         let text = format!("{text}{STEP}");
-        let (packages, modules, unplugs, programs, bad) = Default::default();
+        let (packages, modules, unplugs, programs, arguments, bad) = Default::default();
         // Some take a minute, and five on a machine that has other things to do.
         let limit = Duration::from_secs(1200);
-        Self { text, packages, modules, unplugs, programs, folder: None, limit, roomy: false, bad }
+        let (folder, roomy) = (None, false);
+        Self { text, packages, modules, unplugs, programs, arguments, folder, limit, roomy, bad }
     }
 
     /// Brings examples along, which are called by their names.
@@ -138,6 +140,12 @@ impl Script {
 
     pub(crate) fn modules(mut self, names: &[&'static str]) -> Self {
         self.modules.extend(names);
+        self
+    }
+
+    /// Gives the kernel an argument.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -182,8 +190,8 @@ impl Script {
         job = self.packages.iter().fold(job, |job, name| job.package(name));
         job = self.modules.iter().fold(job, |job, name| job.module(name));
         job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
-        let (limit, folder) = (self.limit, self.folder);
-        let settings = Settings { limit, folder, ..Settings::default() };
+        let (limit, folder, kernel_arguments) = (self.limit, self.folder, self.arguments);
+        let settings = Settings { limit, folder, kernel_arguments, ..Settings::default() };
         let mut said = Said::new();
         let outcome = run(&provisions, &plan, &job, &settings, &mut said);
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}\n{}", said.timed));
@@ -193,10 +201,13 @@ impl Script {
     }
 }
 
-/// Examples of the workspace, built if they are not: with the features that its tests are built with.
+/// Examples of the workspace, built if they are not: with the profile and the features that its tests are built with.
 fn examples(names: &[&str]) -> Vec<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--locked", "--workspace", "--message-format", "json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
     names.iter().for_each(|name| {
         cargo.args(["--example", name]);
     });

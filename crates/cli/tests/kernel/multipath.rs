@@ -17,6 +17,13 @@ ln -s /dev/$(basename /sys/bus/pci/devices/0000:07:00.0/nvme/nvme*/nvme*n1) /dev
 const PATHS: &str = "for path in /sys/bus/pci/devices/0000:0[45]:00.0/nvme/nvme*/nvme*c*n1/stat; do \
     read reads a b c writes rest < $path; [ $writes -gt 0 ] && [ $reads -gt 0 ] && echo carried; done";
 
+/// Names for the two devices of one namespace, and for the provider beside them, without multipath.
+const ALONE: &str = "\
+number=4; for name in first second - other; do \
+folder=/sys/bus/pci/devices/0000:0$number:00.0; number=$((number + 1)); [ $name = - ] && continue; \
+until ls $folder/nvme/nvme*/nvme*n1; do sleep 0.1; done; \
+ln -s /dev/$(basename $folder/nvme/nvme*/nvme*n1) /dev/$name; done";
+
 #[test]
 fn a_head_is_an_end_if_every_path_reaches_the_memory() {
     let steps = Script::bare()
@@ -41,7 +48,10 @@ fn a_head_is_an_end_if_every_path_reaches_the_memory() {
         .step("untouched", "p2pdma copy /dev/split zero: --length 1M")
         .step("bounced", "p2pdma copy /dev/ssd /dev/split --length 1M --p2p=prefer --verify")
         .step("arrived", "p2pdma copy /dev/split pattern:seed=5 --length 1M")
+        .step("bounce", "p2pdma bench /dev/ssd /dev/near --bytes 128M --block-size 4M --queue-depth 20 --yes")
         .run(include_str!("multipath.toml"));
+    let said = ["20 blocks of 4 MiB need 80 MiB of host memory on the bounce: more than 64 MiB"];
+    steps.ends("bounce", 2, &said);
     for name in ["names", "fill", "doctor", "untouched", "arrived"] {
         steps.ends(name, 0, &[]);
     }
@@ -64,4 +74,30 @@ fn a_head_is_an_end_if_every_path_reaches_the_memory() {
         0,
         &["bounced through host memory: 2097152 bytes", "8 blocks read again"],
     );
+}
+
+/// The kernel without multipath shows a namespace once for each of its controllers: nothing is copied over itself, nor over
+/// what is mounted by the other name.
+#[test]
+fn a_namespace_that_the_kernel_shows_twice_is_one() {
+    let steps = Script::bare()
+        .argument("nvme_core.multipath=N")
+        .packages(&["e2fsprogs"])
+        .step("alone", ALONE)
+        .step("aliases", "p2pdma copy /dev/first /dev/second --length 1M --yes --p2p=prefer")
+        .step("benched", "p2pdma bench /dev/first /dev/second --bytes 1M --yes")
+        .step(
+            "mounted",
+            "mkfs.ext4 -q /dev/first; mkdir /m; mount -t ext4 /dev/first /m; \
+             p2pdma copy /dev/other /dev/second --length 1M --yes; status=$?; umount /m; exit $status",
+        )
+        .step("apart", "p2pdma copy /dev/other /dev/second --length 1M --verify --yes")
+        .run(include_str!("multipath.toml"));
+    steps.ends("alone", 0, &[]);
+    for name in ["aliases", "benched"] {
+        let said = ["/dev/first and /dev/second are on one namespace of several controllers"];
+        steps.ends(name, 6, &[said[0], "nothing was written"]);
+    }
+    steps.ends("mounted", 6, &["/dev/second is in use as /dev/nvme"]);
+    steps.ends("apart", 0, &["host memory   0 bytes", "read again and equal"]);
 }

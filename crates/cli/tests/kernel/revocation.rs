@@ -52,10 +52,13 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
          sleep 1; p2pdma copy /dev/ssd1 /dev/ssd2 --length 1M --verify"
     );
     // A redirection expands no pattern.
-    let reset = format!(
-        "for file in {DEVICES}/0000:04:00.0/nvme/nvme*/reset_controller; do \
-         echo 1 > $file && echo it was reset; done"
-    );
+    let reset_controller = |bdf: &str| {
+        format!(
+            "for file in {DEVICES}/{bdf}/nvme/nvme*/reset_controller; do \
+             echo 1 > $file && echo it was reset; done"
+        )
+    };
+    let reset = reset_controller("0000:04:00.0");
     let provider_reset = format!("echo 1 > {DEVICES}/0000:03:00.0/reset");
     let steps = Script::new(4)
         .roomy()
@@ -64,6 +67,7 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
         .step("commands-reset", &during("/dev/ng-ssd1 /dev/ng-ssd2 --length 64M --verify", &reset))
         .step("function-reset", &meanwhile(&format!("echo 1 > {DEVICES}/0000:05:00.0/reset")))
         .step("provider-reset", &meanwhile(&provider_reset))
+        .step("provider-controller", &meanwhile(&reset_controller("0000:03:00.0")))
         .step(
             "journal",
             &during("/dev/ssd1 /dev/ssd2 --length 64M --resume /tmp/j", &provider_reset),
@@ -102,6 +106,7 @@ fn what_is_gone_is_an_error_in_time_and_what_comes_back_is_none() {
     let was_reset = "[P2P-REVOKED]: 0000:03:00.0 was reset";
     let gone = [
         ("provider-reset", was_reset, "/dev/ssd2"),
+        ("provider-controller", was_reset, "/dev/ssd2"),
         ("journal", was_reset, "/dev/ssd2"),
         ("uncounted", was_reset, "/dev/ssd2"),
         ("provider", "[P2P-REVOKED]: the memory of 0000:03:00.0 is gone", "/dev/ssd2"),

@@ -38,8 +38,8 @@ fn check_refused_by_kernel(steps: &Steps) {
 
 fn steps(arch: Arch) -> Steps {
     let script = Script::new(4)
-        .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup"])
-        .modules(&["xfs", "raid0", "raid1", "dm-mod"])
+        .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup", "fdisk"])
+        .modules(&["xfs", "raid0", "raid1", "dm-mod", "loop", "null_blk"])
         .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 64M")
         .step("whole", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 32M --verify --flush")
         .step("arrived", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 32M")
@@ -69,6 +69,8 @@ fn steps(arch: Arch) -> Steps {
         .step("odd", "p2pdma copy /a/odd /dev/ssd2 --verify")
         .step("odd-file", "p2pdma --platform linux copy /a/odd /a/odd2 --verify")
         .step("odd-same", "cmp /a/odd /a/odd2; ls -l /a/odd2")
+        .step("looped", "losetup /dev/loop0 /a/f; p2pdma copy /a/f /dev/loop0 --length 1M --p2p=prefer --yes; status=$?; losetup -d /dev/loop0; exit $status")
+        .step("zoned", "rmmod null_blk; insmod /lab/modules/null_blk.ko* zoned=1 zone_size=4 gb=1 memory_backed=0; p2pdma --platform linux copy /dev/ssd0 /dev/nullb0 --length 1M --p2p=prefer --yes")
         .step("exists", "p2pdma copy /dev/ssd0 /a/f --length 1M")
         .step("full", "p2pdma copy /dev/ssd0 /a/huge; ls /a")
         .step(
@@ -78,7 +80,7 @@ fn steps(arch: Arch) -> Steps {
              dd if=/a/f of=/dev/null bs=16k skip=$n count=1 2> /dev/null; n=$((n + 1)); \
              sleep 0.01; done; wait $copy",
         );
-    fall_backs(script)
+    let script = fall_backs(script)
         .step("xfs", "mkfs.xfs -f -q /dev/ssd3; mkdir /b; mount -t xfs /dev/ssd3 /b")
         .step("to-xfs", "p2pdma copy /dev/ssd0 /b/f --length 8M --verify --flush")
         .step("xfs-ext4", "p2pdma --platform linux copy /b/f /a/h --verify; cmp /b/f /a/h")
@@ -93,15 +95,8 @@ fn steps(arch: Arch) -> Steps {
         .step("member", "p2pdma copy /dev/ssd0 /dev/ng-ssd2 --length 1M --yes; p2pdma copy /dev/ssd0 /dev/ssd2 --length 1M --yes")
         .step("probe-md", "p2pdma probe /dev/md0 --write --yes --state-dir /tmp/state")
         .step("doctor-md", "p2pdma doctor 0000:06:00.0 0000:03:00.0 --state-dir /tmp/state")
-        .step("from-md", "p2pdma copy /dev/md0 /dev/ssd1 --length 8M --verify --yes")
-        .step(
-            "mirror",
-            "mdadm --stop /dev/md0; \
-             mdadm --build /dev/md1 --level=1 --assume-clean --raid-devices=2 /dev/ssd2 /dev/ssd3",
-        )
-        .step("to-mirror", "p2pdma copy /dev/ssd1 /dev/md1 --length 8M --verify --yes")
-        .step("mirrored", "cmp -n 8388608 /dev/ssd2 /dev/ssd3 && cmp -n 8388608 /dev/ssd1 /dev/ssd2")
-        .step("from-mirror", "p2pdma copy /dev/md1 /dev/ssd1 --length 8M --verify --yes")
+        .step("from-md", "p2pdma copy /dev/md0 /dev/ssd1 --length 8M --verify --yes");
+    mirrors(script)
         .step("dm", "mdadm --stop /dev/md1; echo 0 200000 linear /dev/ssd2 0 | dmsetup create lin; dmsetup mknodes")
         .step("to-dm", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes")
         .step("to-dm-prefer", "p2pdma copy /dev/ssd0 /dev/mapper/lin --length 1M --yes --p2p=prefer --verify")
@@ -116,6 +111,22 @@ fn steps(arch: Arch) -> Steps {
              p2pdma copy /dev/ssd0 /dev/ssd1 --length 256M --verify --yes",
         )
         .run_on(arch, MACHINE)
+}
+
+/// An array of two copies: whole, in a part, and with files on it.
+fn mirrors(script: Script) -> Script {
+    script
+        .step(
+            "mirror",
+            "mdadm --stop /dev/md0; \
+             mdadm --build /dev/md1 --level=1 --assume-clean --raid-devices=2 /dev/ssd2 /dev/ssd3",
+        )
+        .step("to-mirror", "p2pdma copy /dev/ssd1 /dev/md1 --length 8M --verify --yes")
+        .step("mirrored", "cmp -n 8388608 /dev/ssd2 /dev/ssd3 && cmp -n 8388608 /dev/ssd1 /dev/ssd2")
+        .step("from-mirror", "p2pdma copy /dev/md1 /dev/ssd1 --length 8M --verify --yes")
+        .step("part", "echo ,16M | sfdisk -q /dev/md1; p2pdma copy /dev/ssd1 /dev/md1p1 --length 4M --verify --yes")
+        .step("part-alike", "p2pdma copy /dev/md1p1 pattern:seed=5 --length 4M")
+        .step("on-mirror", "mkfs.ext4 -q -F /dev/md1; mount -t ext4 /dev/md1 /c; p2pdma copy /dev/ssd0 /c/f --length 4M --verify; status=$?; umount /c; exit $status")
 }
 
 /// Files that become shorter, and a file system that cannot let a device fill holes of files without extents, and
@@ -173,6 +184,8 @@ pub(crate) fn copies(arch: Arch) -> usize {
         "from-md",
         "to-mirror",
         "from-mirror",
+        "part",
+        "on-mirror",
     ] {
         steps.ends(name, 0, &verified);
     }
@@ -181,7 +194,7 @@ pub(crate) fn copies(arch: Arch) -> usize {
         0,
         &["256 blocks read again", "33554432 bytes (32 MiB) below the root", "durable"],
     );
-    for name in ["arrived", "from-ext4-arrived"] {
+    for name in ["arrived", "from-ext4-arrived", "part-alike"] {
         steps.ends(name, 0, &["device to host"]);
     }
     steps.ends("engine", 0, &verified);
@@ -199,14 +212,7 @@ pub(crate) fn copies(arch: Arch) -> usize {
     // The array, and each of its members.
     steps.ends("probe-md", 0, &["into it    18 transfers, every byte right"]);
     steps.ends("doctor-md", 0, &["probe    passed, both ways; 0 h ago on Linux"]);
-    steps.ends("overlap", 6, &["overlap in /dev/ssd0"]);
-    steps.ends("beyond", 2, &["beyond the end of /dev/ssd1"]);
-    steps.ends("larger", 2, &["do not fit into /dev/ssd1", "nothing was written"]);
-    steps.ends("odd-length", 2, &["no whole blocks of 512 bytes"]);
-    steps.ends("big-block", 2, &["more than one operation can move"]);
-    steps.ends("held", 6, &["/dev/ssd1 is in use"]);
-    steps.ends("nested", 6, &["/dev/ssd1 and /a/g are on one another"]);
-    steps.ends("exists", 6, &["/a/f exists"]);
+    ends_refused(&steps);
     let full = steps.ends("full", 0, &["No space left", "nothing was written"]);
     assert!(!full.said.contains("partial\n"), "{}", full.said);
     steps.ends("staged", 1, &["bytes of user data passed through host memory"]);
@@ -225,6 +231,23 @@ pub(crate) fn copies(arch: Arch) -> usize {
     steps.ends("to-dm-prefer", 0, &bounced);
     passthrough::check(&steps, DIRECT);
     steps.count()
+}
+
+/// What cannot be meant, and what only one copy of was tested.
+fn ends_refused(steps: &Steps) {
+    steps.ends("overlap", 6, &["overlap in /dev/ssd0"]);
+    steps.ends("beyond", 2, &["beyond the end of /dev/ssd1"]);
+    steps.ends("larger", 2, &["do not fit into /dev/ssd1", "nothing was written"]);
+    steps.ends("odd-length", 2, &["no whole blocks of 512 bytes"]);
+    steps.ends("big-block", 2, &["more than one operation can move"]);
+    steps.ends("held", 6, &["/dev/ssd1 is in use"]);
+    steps.ends("nested", 6, &["/dev/ssd1 and /a/g are on one another"]);
+    steps.ends("exists", 6, &["/a/f exists"]);
+    let part = steps.ends("part", 0, &[]);
+    assert!(!part.said.contains("was tested"), "{}", part.said);
+    steps.ends("on-mirror", 0, &["of md1 one copy of the first bytes was tested"]);
+    steps.ends("looped", 6, &["/a/f and /dev/loop0 are on one another"]);
+    steps.ends("zoned", 2, &["/dev/nullb0 is zoned (host-managed)"]);
 }
 
 /// What a copy says in JSON, and a large one.

@@ -39,6 +39,22 @@ pub enum OpenError {
         /// The device.
         path: PathBuf,
     },
+    /// A block device whose medium something holds by another name of it.
+    #[error("{} is in use as {}: that is mounted, swapped to, or a part of another device", path.display(), other.display())]
+    InUseAs {
+        /// The device.
+        path: PathBuf,
+        /// Its other name.
+        other: PathBuf,
+    },
+    /// A block device that takes writes in order only (`queue/zoned`, Documentation/ABI/stable/sysfs-block).
+    #[error("{} is zoned ({model}): it takes writes in the order of its zones only", path.display())]
+    Zoned {
+        /// The device.
+        path: PathBuf,
+        /// What the kernel calls it: `host-managed`.
+        model: String,
+    },
     /// Neither a file nor a block device, nor a namespace.
     #[error("{} is neither a file nor a block device, nor an NVMe namespace", path.display())]
     Kind {
@@ -68,6 +84,8 @@ impl OpenError {
         match self {
             Self::System { source, .. } => Self::System { path, source },
             Self::InUse { .. } => Self::InUse { path },
+            Self::InUseAs { other, .. } => Self::InUseAs { path, other },
+            Self::Zoned { model, .. } => Self::Zoned { path, model },
             Self::Kind { .. } => Self::Kind { path },
             Self::Unfit { reason, .. } => Self::Unfit { path, reason },
             Self::NotDirect { .. } => Self::NotDirect { path },
@@ -88,6 +106,8 @@ pub struct DirectFile {
     is_block: bool,
     device: (u32, u32),
     inode: u64,
+    /// The other names of its medium, open to keep others from it.
+    others: Vec<File>,
 }
 
 impl DirectFile {
@@ -118,7 +138,42 @@ impl DirectFile {
             Some(libc::EINVAL) => OpenError::NotDirect { path: path.to_owned() },
             _ => system(error),
         })?;
-        Self::examine(file, path)
+        let direct = Self::examine(file, path)?;
+        match direct.zones() {
+            Some(model) if write => Err(OpenError::Zoned { path: path.to_owned(), model }),
+            _ => Ok(direct),
+        }
+    }
+
+    /// Takes the other names of a block device's medium for this process alone, too: `O_EXCL` of one name does not see
+    /// who holds another.
+    ///
+    /// # Errors
+    /// [`OpenError::InUseAs`]; [`OpenError::System`].
+    pub fn take(&mut self, others: &[PathBuf]) -> Result<(), OpenError> {
+        for other in others {
+            let flags = (OFlags::EXCL | OFlags::CLOEXEC | OFlags::NONBLOCK).bits().cast_signed();
+            let opened = OpenOptions::new().read(true).custom_flags(flags).open(other);
+            let file = opened.map_err(|source| match source.raw_os_error() {
+                Some(libc::EBUSY) => {
+                    OpenError::InUseAs { path: self.path.clone(), other: other.clone() }
+                }
+                _ => OpenError::System { path: other.clone(), source },
+            })?;
+            self.others.push(file);
+        }
+        Ok(())
+    }
+
+    /// How a block device has zones that are written in order, if it has: a partition's are those of its disk.
+    fn zones(&self) -> Option<String> {
+        let (major, minor) = self.device;
+        let read = |queue: &str| {
+            std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{queue}/zoned"))
+        };
+        let text = self.is_block.then(|| read("queue").or_else(|_| read("../queue")).ok())??;
+        let model = text.trim();
+        (!model.is_empty() && model != "none").then(|| model.to_owned())
     }
 
     /// Opens again, for direct I/O, what is open already: a file without a name, for instance. `path` is what
@@ -159,6 +214,7 @@ impl DirectFile {
             is_block: true,
             device: (rustix::fs::major(number), rustix::fs::minor(number)),
             inode: 0,
+            others: Vec::new(),
             namespace: Some(namespace),
             file,
         })
@@ -175,18 +231,16 @@ impl DirectFile {
             .map_err(system)?
             .ok_or_else(|| OpenError::NotDirect { path: path.to_owned() })?;
         let size = match is_block {
-            // A block device's length is where its end is (lseek(2)).
-            true => {
-                rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|errno| system(errno.into()))?
-            }
+            true => end(&file).map_err(system)?,
             false => metadata.len(),
         };
         let number = if is_block { metadata.rdev() } else { metadata.dev() };
         let device = (rustix::fs::major(number), rustix::fs::minor(number));
         let (path, inode) = (path.to_owned(), metadata.ino());
-        let namespace = None;
+        let (namespace, others) = (None, Vec::new());
         Ok(Self {
             file,
+            others,
             namespace,
             path,
             size,
@@ -238,9 +292,12 @@ impl DirectFile {
         self.namespace.as_ref().map(Namespace::longest)
     }
 
-    /// Its length in bytes at present.
-    pub(super) fn size_now(&self) -> io::Result<u64> {
-        if self.is_block { Ok(self.size) } else { Ok(self.file.metadata()?.len()) }
+    /// Its length in bytes at present: none of a disk that is being removed.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn size_now(&self) -> io::Result<u64> {
+        if self.is_block { end(self.cached()) } else { Ok(self.file.metadata()?.len()) }
     }
 
     /// What it was opened by.
@@ -340,6 +397,11 @@ fn alignment(file: &File, is_block: bool) -> io::Result<Option<(u32, u32)>> {
     // Before 6.1 the logical block was the rule for both.
     let block = if is_block { rustix::fs::ioctl_blksszget(file)? } else { 4096 };
     Ok(Some((block, block)))
+}
+
+/// A block device's length is where its end is (lseek(2)).
+fn end(device: &File) -> io::Result<u64> {
+    Ok(rustix::fs::seek(device, SeekFrom::End(0))?)
 }
 
 /// Bytes of a file, by direct I/O: what is on a device before it is overwritten. Fewer if it is shorter. `position` is a

@@ -226,6 +226,12 @@ impl DirectClient {
         Error::File { name, reason, kind: std::io::ErrorKind::UnexpectedEof }
     }
 
+    /// Whether a block device has no bytes any more, or one of its devices is leaving.
+    fn is_gone(&self) -> bool {
+        let empty = self.file.size_now().map_or(true, |size| size == 0);
+        empty || self.functions.iter().copied().any(is_leaving)
+    }
+
     /// What an error of the kernel means here.
     fn failure(&self, flight: &Flight, error: &std::io::Error) -> Error {
         let (name, at) = (self.name(), flight.position);
@@ -249,13 +255,16 @@ impl DirectClient {
             _ if is(rustix::io::Errno::NODEV) || is(rustix::io::Errno::NXIO) => {
                 Error::Vanished { name, at }
             }
-            // A disk that is being removed has no room at all (`bio_check_eod()`, block/blk-core.c).
-            _ if is(rustix::io::Errno::NOSPC) && self.file.is_block() => {
+            // A disk that is being removed has no room at all (`bio_check_eod()`, block/blk-core.c). One that is
+            // thin has no more, and is there.
+            _ if is(rustix::io::Errno::NOSPC) && self.file.is_block() && self.is_gone() => {
                 Error::Vanished { name, at }
             }
-            // What the kernel makes of the controller's media errors (`blk_errors`, block/blk-core.c).
+            // What the kernel makes of the controller's media errors, Access Denied and Namespace is Write Protected among
+            // them (`nvme_error_status()`, drivers/nvme/host/core.c; `blk_errors`, block/blk-core.c).
             _ if is(rustix::io::Errno::NODATA) => {
-                let reason = format!("at byte {at}: the medium has an error there");
+                let reason =
+                    format!("at byte {at}: the medium has an error there, or denies access");
                 Error::File { name, reason, kind: error.kind() }
             }
             _ => {

@@ -11,7 +11,7 @@ pub(crate) use linux::pool::ProcessPool;
 #[cfg(test)]
 pub(crate) use linux::queue::Requests;
 pub(crate) use linux::queue::SharedQueue;
-pub use linux::{Footing, LinuxPlatform, Member, Members, Volume};
+pub use linux::{Footing, LinuxPlatform, Member, Members, Stripes, Untested, Volume};
 pub use vfio::VfioPlatform;
 
 use std::fmt;

@@ -61,7 +61,7 @@ impl std::ops::AddAssign for Probed {
 const SHAPES: [(u64, u64); 6] =
     [(0, 512), (0, 4096), (512, 512), (512, 4096), (2048, 8192), (0, 64 << 10)];
 
-/// How often a client is asked for each of its paths.
+/// How often a client is asked for each of its paths, and for bytes that somebody else writes at the same time.
 const TRIES: u32 = 8;
 
 impl Probe<'_> {
@@ -102,7 +102,7 @@ impl Probe<'_> {
             }
             let mut looks = Vec::with_capacity(2);
             self.fill(offset, len, &mut || looks.push(counts()))?;
-            let [before, after] = looks.as_slice() else { continue };
+            let [.., before, after] = looks.as_slice() else { continue };
             for (path, (before, after)) in taken.iter_mut().zip(before.iter().zip(after)) {
                 if path.is_none() && after > before {
                     *path = Some(turn + 1);
@@ -112,10 +112,32 @@ impl Probe<'_> {
         Ok(taken)
     }
 
-    /// Fills a part of the memory once. `look` is called before and after.
+    /// Fills a part of the memory once. `look` is called before and after. What somebody else wrote there meanwhile is not
+    /// lost: then the client is read again by both ways.
     fn fill(&mut self, offset: u64, len: u64, look: &mut dyn FnMut()) -> Result<(), Error> {
-        let expected = self.by_host(len)?;
-        self.memory.write(offset, &complement(&expected))?;
+        let mut expected = self.by_host(len)?;
+        let mut outcome = self.fill_with(&expected, offset, look);
+        for _ in 0..TRIES {
+            let Err(Error::DataLost { .. }) = outcome else { break };
+            let now = self.by_host(len)?;
+            if now == expected {
+                break;
+            }
+            expected = now;
+            outcome = self.fill_with(&expected, offset, look);
+        }
+        outcome
+    }
+
+    /// Fills a part of the memory with what is expected to come.
+    fn fill_with(
+        &mut self,
+        expected: &[u8],
+        offset: u64,
+        look: &mut dyn FnMut(),
+    ) -> Result<(), Error> {
+        let len = expected.len() as u64;
+        self.memory.write(offset, &complement(expected))?;
         let op = Op::Fill { from: self.at, len };
         let attachment = self.client.attach(self.memory)?;
         look();
@@ -123,7 +145,7 @@ impl Probe<'_> {
         look();
         let mut arrived = vec![0; expected.len()];
         self.memory.read(offset, &mut arrived)?;
-        self.compare(self.name, "filling", &expected, &arrived)
+        self.compare(self.name, "filling", expected, &arrived)
     }
 
     /// Lets the client take bytes out of the memory, reads them back to host memory, and compares. What the

@@ -86,7 +86,8 @@ pub struct Failed {
 
 /// Moves a job's bytes, or a [`Portion`] of them, as planned, through `memory`.
 ///
-/// `watch` is told after every round of completions, and every tenth of a second; if it breaks off, what is under
+/// `watch` is told after every round of completions, and every tenth of a second, or as seldom as the platform's clock comes back
+/// from waiting (400 ms on Linux); if it breaks off, what is under
 /// way ends, and the transfer fails with [`Error::Interrupted`]. What has not ended half a second later is left to
 /// its client, which keeps the memory that it uses: nothing is made durable then, because that may wait as long.
 ///

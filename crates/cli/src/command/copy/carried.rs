@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use p2pdma::{
     Client, Durable, Ends, Failed, HostClient, Job, Mismatch, Parts, Plan, Platform, Portion,
-    Probe, Reach, Report, Shape, Stage, verify,
+    Probe, Reach, Report, Shape, Stage, Untested, verify,
 };
 
 use super::names::{Ended, Names, changed, differs};
@@ -66,18 +66,18 @@ impl Carried<'_> {
     }
 
     /// Tests each leg to a peer's memory with data: the source's without writing to it, then the
-    /// destination's, within the range that is going to be written first. Returns the paths of multipath heads that
-    /// the kernel did not take.
+    /// destination's, within the range that is going to be written first. Returns what that did not
+    /// show.
     pub(super) fn probe(
         &mut self,
         platform: &dyn Platform,
         plan: &Plan,
-    ) -> std::result::Result<Vec<Arc<str>>, Ended> {
+    ) -> std::result::Result<Vec<Untested>, Ended> {
         // A probe overwrites the memory, which here is the source.
         if plan.shape == Shape::OutOf {
             return Ok(Vec::new());
         }
-        let part = self.bound.scope.moved.ranges().first().cloned();
+        let part = self.bound.scope.sample.clone();
         let Some(part) = part else { return Ok(Vec::new()) };
         self.probe_part(platform, plan, part).map_err(|error| {
             let left = match &error {
@@ -94,7 +94,7 @@ impl Carried<'_> {
         platform: &dyn Platform,
         plan: &Plan,
         part: Range<u64>,
-    ) -> std::result::Result<Vec<Arc<str>>, p2pdma::Error> {
+    ) -> std::result::Result<Vec<Untested>, p2pdma::Error> {
         let mut untested = Vec::new();
         let Bound { memory, source, sink, job, cut, members, .. } = &mut self.bound;
         let watch = &|| self.interrupt.flow();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use p2pdma::linux::io::DirectFile;
 use p2pdma::{
     Client, HostClient, Job, LinuxPlatform, Members, PeerMemory, Plan, Platform, Policy, Shape,
-    Stage,
+    Stage, Untested,
 };
 
 use super::carried::Carried;
@@ -161,10 +161,10 @@ impl Transfer<'_> {
     }
 }
 
-/// Says which paths of multipath heads were not tested with data.
-pub(crate) fn note_untested(out: &Output, paths: &[Arc<str>]) {
-    for path in paths {
-        out.note(&format!("the path {path} was not tested with data: the kernel takes others"));
+/// Says what the data probe did not show.
+pub(crate) fn note_untested(out: &Output, untested: &[Untested]) {
+    for what in untested {
+        out.note(&what.to_string());
     }
 }
 

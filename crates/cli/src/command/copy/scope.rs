@@ -1,6 +1,8 @@
 //! What of a copy is moved: not what is durable already, and not the holes of a file where the destination
 //! can have holes as well, or zero them itself.
 
+use std::ops::Range;
+
 use p2pdma::Parts;
 use p2pdma::linux::io::extents;
 
@@ -19,6 +21,8 @@ pub(crate) struct Scope {
     pub(crate) holes: Parts,
     /// What is moved.
     pub(crate) moved: Parts,
+    /// The first of it that the source has as data, if it has any: what a device does with a hole proves nothing.
+    pub(crate) sample: Option<Range<u64>>,
     /// What becomes of holes.
     pub(crate) made: Made,
 }
@@ -46,7 +50,7 @@ impl Scope {
         let whole = Parts::whole(lengths.moved);
         let made = Made::of(sink, to);
         let data = match &source.kind {
-            Kind::Volume { volume, .. } if made != Made::Data && source.is_file() => {
+            Kind::Volume { volume, .. } if source.is_file() => {
                 let (file, start) = (&*volume.file, source.offset);
                 let found = extents(file, start..start.saturating_add(lengths.payload))
                     .map_err(|error| Failure::file(file.path(), &error))?;
@@ -60,8 +64,13 @@ impl Scope {
             _ => whole.clone(),
         };
         let durable = durable.map_or_else(Parts::default, |durable| durable.up_to(lengths.moved));
-        let holes = whole.without(&data).without(&durable);
-        Ok(Self { moved: data.without(&durable), durable, holes, made })
+        let (data, holes) = (data.without(&durable), whole.without(&data).without(&durable));
+        let sample = data.ranges().first().cloned();
+        let mut scope = Self { moved: data, durable, holes, made, sample };
+        if made == Made::Data {
+            scope.fill_holes();
+        }
+        Ok(scope)
     }
 
     /// Everything up to here is there before anything is moved.

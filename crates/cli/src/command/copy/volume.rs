@@ -86,7 +86,8 @@ pub(crate) fn sink(
     }
 }
 
-/// Refuses a destination that is below the source, or above it: a partition of it, a file on it.
+/// Refuses a destination that is below the source, or above it: a partition of it, a file on it, a loop device of it; or
+/// its namespace by another controller.
 pub(crate) fn refuse_nested(source: &Volume, sink: &Volume) -> Result<()> {
     if source.file.identity() == sink.file.identity() {
         // The same one: ranges of it may still be apart.
@@ -96,11 +97,17 @@ pub(crate) fn refuse_nested(source: &Volume, sink: &Volume) -> Result<()> {
         let own = outer.footing.devices.first().filter(|_| outer.file.is_block());
         own.is_some_and(|own| inner.footing.devices.contains(own))
     };
-    if !within(source, sink) && !within(sink, source) {
+    let backs = |file: &Volume, of: &Volume| of.footing.files.contains(&file.file.identity());
+    let nested = |a: &Volume, b: &Volume| within(a, b) || backs(a, b);
+    let on = if nested(source, sink) || nested(sink, source) {
+        "one another"
+    } else if source.footing.aliases(&sink.footing) {
+        "one namespace of several controllers"
+    } else {
         return Ok(());
-    }
+    };
     let [from, to] = [source, sink].map(|volume| volume.file.path().display().to_string());
-    let message = format!("{from} and {to} are on one another; nothing was written");
+    let message = format!("{from} and {to} are on {on}; nothing was written");
     Err(Failure::refused("OVERLAP", message)
         .remedy("choose a destination on another device: lsblk shows what is on what"))
 }

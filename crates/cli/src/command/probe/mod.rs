@@ -51,7 +51,8 @@ pub(crate) struct ProbeCommand {
 const ABOUT: &str = "\
 The SSD reads its first bytes into host memory and into the memory, which held their complement before, and
 both are compared: in blocks of several sizes, at several places. A status proves nothing: a request can
-succeed whose bytes never arrived. Without --write nothing is written to the SSD.";
+succeed whose bytes never arrived. Without --write nothing is written to the SSD. With it, its first 64 KiB are
+their complement for a moment: to kill the command then, or to lose power, is to lose them.";
 
 /// How much of the SSD is used, and how much memory.
 const SPAN: u64 = 64 << 10;
@@ -78,9 +79,11 @@ impl ProbeCommand {
         // What was there is put back before a signal ends this.
         let interrupt = Interrupt::watch()?;
         let outcome = self.probe(&platform, side, &plan, &interrupt, &context.out);
-        // Of a volume over several devices, each of them.
-        for client in end.clients() {
-            Record::new(&platform, *client, id, &outcome).keep(&self.state, &context.out);
+        // Of a volume over several devices, each of them. What was broken off has shown nothing.
+        if !interrupt.raised() {
+            for client in end.clients() {
+                Record::new(&platform, *client, id, &outcome).keep(&self.state, &context.out);
+            }
         }
         let document = ProbeDocument::new(&name, bdf, id, &plan, &outcome);
         document.print(&context.out)?;

@@ -122,9 +122,10 @@ pub(crate) fn identity(survey: &Survey, client: Bdf) -> Option<String> {
     own.identity.value()?.as_deref().map(str::to_owned)
 }
 
-/// Addresses, identities and access control of all functions, and nothing that changes by use.
+/// Addresses, identities and access control of all functions, and what the IOMMU does; nothing that changes by use.
 pub(crate) fn digest(topology: &Topology) -> u64 {
     let mut hasher = DefaultHasher::new();
+    format!("{:?}", topology.host().iommu).hash(&mut hasher);
     for node in topology.nodes() {
         node.bdf.hash(&mut hasher);
         node.id.to_string().hash(&mut hasher);

@@ -28,14 +28,52 @@ pub struct Member {
 /// A volume's devices.
 #[derive(Debug, Default)]
 pub struct Members {
-    /// Each namespace below it, if there are several.
+    /// Each namespace below it, if there are several; one with several paths by its head.
     pub devices: Vec<Member>,
     /// Each copy of all of it, of an array of copies.
     pub copies: Vec<Member>,
-    /// As many bytes lie between bytes of the volume that are on different devices.
-    pub stride: Option<u64>,
-    /// The paths of a multipath head, of which the kernel takes one for each request.
+    /// How its bytes are spread, if they are.
+    pub stripes: Option<Stripes>,
+    /// The paths of multipath heads, of which the kernel takes one for each request.
     pub paths: Vec<Arc<str>>,
+    /// What no test of the volume proves.
+    pub unproven: Vec<Untested>,
+}
+
+/// An array whose chunks are on its members in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stripes {
+    /// Bytes in a chunk.
+    pub chunk: u64,
+    /// How many members there are.
+    pub members: u64,
+}
+
+/// What a test with data did not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untested {
+    /// The kernel did not take this path of a multipath head.
+    Path(Arc<str>),
+    /// Whether it took this one is not known: it counts no NVMe commands of our own.
+    Uncounted(Arc<str>),
+    /// Of this array only the members with the first bytes were written to, and one copy of them was read again.
+    Array(Arc<str>),
+}
+
+impl std::fmt::Display for Untested {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => {
+                write!(f, "the path {path} was not tested with data: the kernel takes others")
+            }
+            Self::Uncounted(path) => {
+                write!(f, "whether the path {path} was tested with data is not known")
+            }
+            Self::Array(array) => {
+                write!(f, "of {array} one copy of the first bytes was tested, and not each member")
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Member {
@@ -54,25 +92,25 @@ impl LinuxPlatform {
         if volume.footing.end.clients().len() < 2 {
             return Ok(members);
         }
-        // A file's bytes are anywhere on what it is on.
-        let is_block = volume.file.is_block();
         for name in &volume.footing.devices {
             match self.survey.blocks.device(name).map(|device| &device.kind) {
                 Some(BlockKind::Namespace { .. }) => {
                     members.devices.push(self.member(name, 0, volume)?);
                 }
-                // Of commands of our own no path counts anything.
                 Some(BlockKind::Head { paths }) if volume.file.longest().is_none() => {
+                    // The volume itself is tested anyway.
+                    if Some(name) != volume.footing.devices.first() {
+                        members.devices.push(self.member(name, 0, volume)?);
+                    }
                     members.paths.extend(paths.iter().cloned());
                 }
-                Some(BlockKind::Md { level })
-                    if is_block && Some(name) == volume.footing.devices.first() =>
-                {
-                    match level.value().map(|level| &**level) {
-                        Some("raid1") => members.copies = self.copies(name, volume)?,
-                        Some(_) => members.stride = number(name, "chunk_size"),
-                        None => {}
-                    }
+                // Of commands of our own no path counts anything.
+                Some(BlockKind::Head { paths }) => {
+                    members.unproven.extend(paths.iter().cloned().map(Untested::Uncounted));
+                }
+                Some(BlockKind::Md { level }) => {
+                    let level = level.value().map(|level| &**level);
+                    self.array(name, level, volume, &mut members)?;
                 }
                 _ => {}
             }
@@ -80,10 +118,42 @@ impl LinuxPlatform {
         Ok(members)
     }
 
-    /// The members of an array, each of which has all of it.
-    fn copies(&self, array: &str, volume: &Volume) -> Result<Vec<Member>, Error> {
+    /// How an array that is the volume, or has it as a partition, keeps its bytes. A file's are anywhere on what it is on.
+    fn array(
+        &self,
+        name: &Arc<str>,
+        level: Option<&str>,
+        volume: &Volume,
+        members: &mut Members,
+    ) -> Result<(), Error> {
+        let mut above = volume.footing.devices.iter().take_while(|device| *device != name);
+        let start = match (volume.file.is_block(), above.next(), above.next()) {
+            (true, None, _) => Some(0),
+            // In sectors of 512 bytes (Documentation/ABI/stable/sysfs-block).
+            (true, Some(part), None) => sectors(&format!("/sys/class/block/{part}/start")),
+            _ => None,
+        };
+        match (level, start) {
+            (Some("raid1"), Some(start)) => members.copies = self.copies(name, start, volume)?,
+            (Some("raid0"), Some(_)) => {
+                let chunk = number(name, "chunk_size").filter(|chunk| *chunk > 0);
+                let members_of = self.slaves(name).len() as u64;
+                members.stripes = chunk.map(|chunk| Stripes { chunk, members: members_of.max(1) });
+            }
+            _ => members.unproven.push(Untested::Array(Arc::clone(name))),
+        }
+        Ok(())
+    }
+
+    /// What an array is made of.
+    fn slaves(&self, array: &str) -> &[Arc<str>] {
         let device = self.survey.blocks.device(array);
-        let slaves = device.and_then(|device| device.slaves.value()).map_or(&[][..], |all| all);
+        device.and_then(|device| device.slaves.value()).map_or(&[][..], |all| all)
+    }
+
+    /// The members of an array, each of which has all of it: the volume begins at byte `from` of it.
+    fn copies(&self, array: &str, from: u64, volume: &Volume) -> Result<Vec<Member>, Error> {
+        let slaves = self.slaves(array);
         let mut copies = Vec::new();
         // A spare, a faulty member, and one that is being filled have not all of it (Documentation/admin-guide/md.rst).
         let is_whole = |slave: &&Arc<str>| {
@@ -92,8 +162,8 @@ impl LinuxPlatform {
         };
         for slave in slaves.iter().filter(is_whole) {
             // In sectors of 512 bytes (Documentation/admin-guide/md.rst).
-            let start = number(array, &format!("dev-{slave}/offset"));
-            if let Some(start) = start.and_then(|sectors| sectors.checked_mul(512)) {
+            let start = sectors(&format!("/sys/class/block/{array}/md/dev-{slave}/offset"));
+            if let Some(start) = start.and_then(|start| start.checked_add(from)) {
                 copies.push(self.member(slave, start, volume)?);
             }
         }
@@ -118,7 +188,7 @@ const SPAN: u64 = 64 << 10;
 
 impl Members {
     /// Tests the ways of a volume with data, and those of each of its devices: into memory, if there is something to be read,
-    /// and out of it where the volume is written. Returns the paths of a multipath head that the kernel did not take, too.
+    /// and out of it where the volume is written. Returns what that did not show, too.
     ///
     /// # Errors
     /// As [`Probe::fills`] and [`Probe::drains`].
@@ -127,14 +197,16 @@ impl Members {
         volume: &mut Probe<'_>,
         fills: bool,
         drains: bool,
-    ) -> Result<(Probed, Vec<Arc<str>>), Error> {
-        let (mut probed, mut untested) = (Probed::default(), Vec::new());
+    ) -> Result<(Probed, Vec<Untested>), Error> {
+        let concerns = |what: &&Untested| drains || !matches!(what, Untested::Array(_));
+        let mut untested: Vec<_> = self.unproven.iter().filter(concerns).cloned().collect();
+        let mut probed = Probed::default();
         if fills {
             if self.answer_alike() {
                 probed += volume.fills()?;
             }
             let taken = volume.fills_by(&|| self.counts())?;
-            untested = self.untested(&taken);
+            untested.extend(self.untested(&taken));
         }
         let (platform, memory, watch) = (volume.platform, volume.memory, volume.watch);
         probed += self.fills(platform, memory, watch)?;
@@ -172,16 +244,16 @@ impl Members {
     /// Where to write in a range of the volume, so that each device is written to: where each place begins, and what
     /// is left of the range there.
     fn places(&self, at: u64, len: u64) -> Vec<(u64, u64)> {
-        let Some(stride) = self.stride.filter(|stride| *stride > 0) else { return vec![(at, len)] };
-        let places = (0..self.devices.len() as u64).map(|index| index.saturating_mul(stride));
+        let Some(Stripes { chunk, members }) = self.stripes else { return vec![(at, len)] };
+        let places = (0..members).map(|index| index.saturating_mul(chunk));
         let within = places.filter(|place| *place < len);
         within.map(|place| (at.saturating_add(place), len - place)).collect()
     }
 
     /// The paths that a probe found to be taken never ([`Probe::fills_by`]).
-    fn untested(&self, taken: &[Option<u32>]) -> Vec<Arc<str>> {
+    fn untested(&self, taken: &[Option<u32>]) -> impl Iterator<Item = Untested> {
         let never = self.paths.iter().zip(taken).filter(|(_, taken)| taken.is_none());
-        never.map(|(path, _)| Arc::clone(path)).collect()
+        never.map(|(path, _)| Untested::Path(Arc::clone(path)))
     }
 
     /// How many requests each path has carried.
@@ -198,6 +270,11 @@ fn requests(device: &str) -> Option<u64> {
     reads.checked_add(numbers.nth(3)?.ok()?)
 }
 
+/// Bytes, of a file that has them in sectors of 512 bytes.
+fn sectors(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()?.checked_mul(512)
+}
+
 /// A number that an array tells of itself.
 fn number(array: &str, name: &str) -> Option<u64> {
     attribute(array, name)?.parse().ok()
@@ -211,22 +288,18 @@ fn attribute(array: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HostClient;
 
-    fn members(stride: Option<u64>, devices: usize) -> Members {
-        let member =
-            || Member { name: String::new(), client: Box::new(HostClient::null()), start: 0 };
-        let devices = (0..devices).map(|_| member()).collect();
-        Members { devices, stride, ..Members::default() }
+    fn members(stripes: Option<(u64, u64)>) -> Members {
+        let stripes = stripes.map(|(chunk, members)| Stripes { chunk, members });
+        Members { stripes, ..Members::default() }
     }
 
     #[test]
     fn every_device_has_a_place_as_far_as_the_range_goes() {
-        assert_eq!(members(None, 2).places(4096, 9000), [(4096, 9000)]);
-        let striped = members(Some(512 << 10), 3);
+        assert_eq!(members(None).places(4096, 9000), [(4096, 9000)]);
+        let striped = members(Some((512 << 10, 3)));
         let all = [(4096, 2 << 20), (528_384, 1_572_864), (1_052_672, 1 << 20)];
         assert_eq!(striped.places(4096, 2 << 20), all);
         assert_eq!(striped.places(0, 512 << 10), [(0, 512 << 10)]);
-        assert_eq!(members(Some(0), 2).places(0, 4096), [(0, 4096)]);
     }
 }

@@ -15,7 +15,7 @@ use p2pdma_linux::{LiveTree, Survey};
 use p2pdma_pci::topology::{Allowlist, MemoryKind, Topology};
 use p2pdma_pci::{Bdf, Clock};
 
-pub use members::{Member, Members};
+pub use members::{Member, Members, Stripes, Untested};
 pub use volume::Footing;
 
 use crate::client::{DirectClient, Moved};
@@ -102,7 +102,12 @@ impl LinuxPlatform {
     /// # Errors
     /// [`Error::Open`].
     pub fn open(&self, path: &Path, access: Access) -> Result<Volume, Error> {
-        self.volume(DirectFile::open(path, access)?)
+        let mut file = DirectFile::open(path, access)?;
+        if access == Access::Write && file.is_block() {
+            let footing = volume::footing(&self.survey, &file);
+            file.take(&volume::other_names(&self.survey, &footing))?;
+        }
+        self.volume(file)
     }
 
     /// Makes an end of transfers of a file that is open already. `path` is what messages call it.

@@ -1,13 +1,14 @@
 //! What a file or block device stands on: which devices start its requests, and whether every element in
 //! between passes peer-to-peer transfers on.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use p2pdma_linux::Survey;
 use p2pdma_linux::block::{BlockDevice, BlockKind, Mount, Passage, Stack};
 use p2pdma_linux::io::{Blind, DirectFile, Watch};
-use p2pdma_pci::topology::{Cause, ReasonCode};
+use p2pdma_pci::topology::{Cause, Known, ReasonCode};
 use rustix::fs::IFlags;
 
 use crate::transfer::{Barrier, End};
@@ -21,6 +22,20 @@ pub struct Footing {
     pub barrier: Option<Barrier>,
     /// The block devices below it, itself first: `md0 nvme0n1 nvme1n1`.
     pub devices: Vec<Arc<str>>,
+    /// What the NVMe namespaces among them say of themselves (`wwid`): several devices can be one namespace.
+    pub namespaces: Vec<Arc<str>>,
+    /// The files that loop devices among them are: the file system's device and the inode.
+    pub files: Vec<((u32, u32), u64)>,
+}
+
+impl Footing {
+    /// Whether both stand on one namespace that the kernel shows as several devices, one for each of its controllers, as it
+    /// does without NVMe multipath.
+    #[must_use]
+    pub fn aliases(&self, other: &Self) -> bool {
+        let apart = self.devices.iter().all(|device| !other.devices.contains(device));
+        apart && self.namespaces.iter().any(|namespace| other.namespaces.contains(namespace))
+    }
 }
 
 /// Judges the whole stack below an open file.
@@ -33,7 +48,8 @@ pub(super) fn footing(survey: &Survey, file: &DirectFile) -> Footing {
         let element =
             "what is below it, which is no block device that the kernel shows,".to_owned();
         let barrier = barrier(element, ReasonCode::NotNvmePci);
-        return Footing { end: End::Volume([].into()), barrier, devices: Vec::new() };
+        let (end, devices) = (End::Volume([].into()), Vec::new());
+        return Footing { end, barrier, devices, namespaces: Vec::new(), files: Vec::new() };
     };
     let of_stack = stack_barrier(&stack).and_then(|(element, code)| barrier(element, code));
     let of_file_system = || {
@@ -49,7 +65,34 @@ pub(super) fn footing(survey: &Survey, file: &DirectFile) -> Footing {
     let of_kernel = kernel_barrier(survey).and_then(|(element, code)| barrier(element, code));
     let barrier = of_kernel.or(of_stack).or_else(of_file_system).or_else(nobody);
     let devices = stack.layers.iter().map(|layer| Arc::clone(&layer.device)).collect();
-    Footing { end, barrier, devices }
+    let layers = || stack.layers.iter().filter_map(|layer| survey.blocks.device(&layer.device));
+    let namespaces = layers().filter_map(namespace).collect();
+    let files = layers().filter_map(backing).collect();
+    Footing { end, barrier, devices, namespaces, files }
+}
+
+/// What a device says of itself, if it is an NVMe namespace.
+fn namespace(device: &BlockDevice) -> Option<Arc<str>> {
+    let is = matches!(device.kind, BlockKind::Namespace { .. } | BlockKind::Head { .. });
+    device.identity.value()?.clone().filter(|_| is)
+}
+
+/// The file that a loop device is.
+fn backing(device: &BlockDevice) -> Option<((u32, u32), u64)> {
+    let BlockKind::Loop { file: Known::Value(Some(file)) } = &device.kind else { return None };
+    let metadata = std::fs::metadata(&**file).ok()?;
+    let number = metadata.dev();
+    Some(((rustix::fs::major(number), rustix::fs::minor(number)), metadata.ino()))
+}
+
+/// Block devices that are the same namespaces as those of a footing, and are not in it.
+pub(super) fn other_names(survey: &Survey, footing: &Footing) -> Vec<PathBuf> {
+    let devices = survey.blocks.devices.value().into_iter().flatten();
+    let others = devices.filter(|device| {
+        let same = namespace(device).is_some_and(|own| footing.namespaces.contains(&own));
+        same && !footing.devices.contains(&device.name)
+    });
+    others.map(|device| Path::new("/dev").join(&*device.name)).collect()
 }
 
 /// A file whose staging would not be noticed: no transfer of it can be shown to be peer to peer.
