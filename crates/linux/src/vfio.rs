@@ -8,12 +8,14 @@
 //! container.
 
 mod abi;
+mod addresses;
 mod bar;
 mod device;
 mod error;
 mod function;
 mod interrupt;
 mod mapping;
+mod once;
 pub(crate) mod place;
 mod space;
 
@@ -61,14 +63,21 @@ impl Vfio {
     /// Whether a device is open in this space.
     #[must_use]
     pub fn is_open(&self, bdf: Bdf) -> bool {
-        self.0.device(bdf).is_some()
+        self.0.devices.get(bdf).is_some()
     }
 
     /// A device of the space that the kernel asks back, because it is being removed or unbound from vfio-pci: the kernel
     /// waits until all that is of it is dropped. Costs a system call per open device.
     #[must_use]
     pub fn recalled(&self) -> Option<Bdf> {
-        self.0.recalled()
+        self.0.find(device::Device::is_recalled)
+    }
+
+    /// A device of the space of which the kernel has told an error that was not corrected: of its own, or of the link to it
+    /// (AER). What it was sent and what it sent may be lost. Costs a system call per open device.
+    #[must_use]
+    pub fn failed(&self) -> Option<Bdf> {
+        self.0.find(device::Device::has_failed)
     }
 
     /// Maps memory for all devices of the space at an address of the caller's, and asks no verdict: to see what the

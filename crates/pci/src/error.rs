@@ -1,5 +1,7 @@
 //! What can go wrong between a driver and its function.
 
+use std::io;
+
 use crate::topology::Refusal;
 use crate::{BarIndex, Bdf};
 
@@ -68,6 +70,16 @@ pub enum Error {
         bdf: Bdf,
         /// What it lacks, as a predicate: "has no function-level reset".
         what: &'static str,
+    },
+    /// The operating system refuses.
+    #[error("{bdf} {what}: {}", io::Error::from_raw_os_error(*errno))]
+    System {
+        /// The function.
+        bdf: Bdf,
+        /// What it does not get, as a predicate: "cannot be reset".
+        what: &'static str,
+        /// What the operating system says.
+        errno: i32,
     },
     /// No peer-to-peer path.
     #[error(transparent)]

@@ -40,6 +40,8 @@ pub(super) const TYPE1_V2: u64 = 3;
 pub(super) const CONFIG_REGION: u32 = 7;
 /// The interrupts of MSI-X (`VFIO_PCI_MSIX_IRQ_INDEX`).
 pub(super) const MSIX: u32 = 2;
+/// The event by which the kernel tells of an error on the bus (`VFIO_PCI_ERR_IRQ_INDEX`).
+pub(super) const FAILURE: u32 = 3;
 /// The event by which the kernel asks for a device back (`VFIO_PCI_REQ_IRQ_INDEX`).
 pub(super) const RECALL: u32 = 4;
 

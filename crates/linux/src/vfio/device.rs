@@ -6,15 +6,14 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use p2pdma_pci::{BarIndex, Bdf, InterruptLine as _};
+use p2pdma_pci::{BarIndex, Bdf};
 
 use super::abi::{self, DeviceInfo, DmaBuf, IrqInfo, RegionInfo, request};
 use super::bar::Region;
-use super::interrupt::Line;
-use super::space::Group;
+use super::interrupt::{Line, Notice};
+use super::space::{Group, Open};
 use super::{Space, VfioError, place};
 
 /// An open device. The kernel resets it when the last handle is dropped.
@@ -29,18 +28,22 @@ pub(super) struct Device {
     /// Whether vectors of MSI-X were enabled.
     vectors: Mutex<bool>,
     /// Where the kernel asks for the device back; `None` where it has no such event.
-    recall: Option<Line>,
-    recalled: AtomicBool,
+    recall: Option<Notice>,
+    /// Where it tells of an error on the bus; `None` of a device that is not PCIe.
+    failure: Option<Notice>,
     /// Dropped after the file: the group leaves its container when its devices are closed.
     group: Arc<Group>,
+    /// Dropped last: until then whoever opens this device waits.
+    _open: Open,
 }
 
 impl Device {
-    /// Opens a device that is bound to vfio-pci.
+    /// Opens a device that is bound to vfio-pci; the same one if it is open already.
     pub(super) fn open(space: &Arc<Space>, bdf: Bdf) -> Result<Arc<Self>, VfioError> {
-        if let Some(open) = space.device(bdf) {
-            return Ok(open);
-        }
+        space.devices.get_or(bdf, || Self::open_first(space, bdf))
+    }
+
+    fn open_first(space: &Arc<Space>, bdf: Bdf) -> Result<Self, VfioError> {
         if !place::folder(bdf).exists() {
             return Err(VfioError::NoDevice { bdf });
         }
@@ -58,20 +61,19 @@ impl Device {
             .map_err(system("asking for the regions"))?;
         let (config, _) =
             region(&file, abi::CONFIG_REGION).map_err(system("asking for configuration space"))?;
-        let recall = recall(&file);
-        let device = Arc::new(Self {
+        let [recall, failure] = [abi::RECALL, abi::FAILURE].map(|event| notice(&file, event));
+        Ok(Self {
             bdf,
             file,
             recall,
-            recalled: AtomicBool::new(false),
+            failure,
             resets: info.flags & abi::DEVICE_RESETS != 0,
             config: (config.offset, config.size),
             regions: Mutex::default(),
             vectors: Mutex::default(),
             group,
-        });
-        device.group.space.enter(&device);
-        Ok(device)
+            _open: Open::device(space, bdf),
+        })
     }
 
     pub(super) fn space(&self) -> &Arc<Space> {
@@ -162,20 +164,23 @@ impl Device {
     /// Whether the kernel has asked for the device back: it is being removed, or unbound from vfio-pci. It waits until
     /// this process has closed it (`vfio_unregister_group_dev()`, drivers/vfio/vfio_main.c).
     pub(super) fn is_recalled(&self) -> bool {
-        // Counted once: what was taken is remembered.
-        if self.recall.as_ref().is_some_and(|line| line.take() > 0) {
-            self.recalled.store(true, Ordering::Relaxed);
-        }
-        self.recalled.load(Ordering::Relaxed)
+        self.recall.as_ref().is_some_and(Notice::came)
+    }
+
+    /// Whether the device, or the link to it, has had an error that was not corrected
+    /// (`vfio_pci_core_aer_err_detected()`, drivers/vfio/pci/vfio_pci_core.c).
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.as_ref().is_some_and(Notice::came)
     }
 }
 
-/// Lets the kernel ask for a device back by an eventfd (`vfio_pci_core_request()`, drivers/vfio/pci/vfio_pci_core.c).
-fn recall(file: &File) -> Option<Line> {
+/// Lets the kernel tell of something by an eventfd (`vfio_pci_core_request()` and `vfio_pci_core_aer_err_detected()`,
+/// drivers/vfio/pci/vfio_pci_core.c).
+fn notice(file: &File, event: u32) -> Option<Notice> {
     let line = Line::new().ok()?;
     let eventfd = u32::try_from(line.eventfd().as_raw_fd()).ok()?;
-    set_events(file, abi::RECALL, 0, &[eventfd]).ok()?;
-    Some(line)
+    set_events(file, event, 0, &[eventfd]).ok()?;
+    Some(Notice::new(line))
 }
 
 fn set_events(file: &File, index: u32, start: u32, eventfds: &[u32]) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What can be wrong with vfio, or with a device under it.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use p2pdma_pci::Bdf;
@@ -77,6 +78,17 @@ pub enum VfioError {
         bdf: Bdf,
         /// Bytes of the smallest.
         least: u64,
+    },
+    /// The IOMMU does not take addresses that memory has already, for devices behind another one.
+    #[error(
+        "the IOMMU of {bdf} does not take {:#x} to {:#x}, where memory is mapped for the other devices",
+        taken.start, taken.end
+    )]
+    Addresses {
+        /// The device.
+        bdf: Bdf,
+        /// Some of those addresses.
+        taken: Range<u64>,
     },
     /// The IOMMU takes no addresses that are free.
     #[error("the IOMMU leaves no addresses for DMA beside those of the machine's BARs")]

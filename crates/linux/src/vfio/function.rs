@@ -13,11 +13,11 @@ use p2pdma_pci::{
 };
 use p2pdma_spec::pci::config::offset;
 
-use super::Space;
 use super::bar::VfioBar;
 use super::device::Device;
 use super::interrupt::Line;
-use super::mapping::Mapping;
+use super::mapping::{Mapping, Place, refused};
+use super::{Space, place};
 use crate::HostClock;
 
 /// Mappings are of whole pages.
@@ -59,7 +59,9 @@ impl VfioFunction {
         self.device.export(index, range)
     }
 
-    /// The address that a BAR decodes, as its register says.
+    /// The address that a BAR decodes, as its register says. Those of virtual functions are zero, in hardware and here
+    /// (`vfio_config_init()`, drivers/vfio/pci/vfio_pci_config.c): sysfs has the address then, as the processor knows it, which
+    /// below host bridges that translate is another one.
     fn address(&self, index: BarIndex) -> Result<BusAddr, Error> {
         let register = |index: u8| {
             let at = offset::BAR0 + 4 * u16::from(index);
@@ -67,7 +69,21 @@ impl VfioFunction {
         };
         let low = register(index.get())?;
         let high = if low & 0b110 == 0b100 { register(index.get() + 1)? } else { 0 };
-        Ok(BusAddr(u64::from(high) << 32 | u64::from(low & !0xf)))
+        let said = u64::from(high) << 32 | u64::from(low & !0xf);
+        let bdf = self.bdf();
+        let at = if said == 0 { place::resource(bdf, index.get()) } else { Some(said) };
+        // Where all BARs without an address would be one and the same.
+        at.map(BusAddr).ok_or(Error::NoBar { bdf, bar: index })
+    }
+
+    /// What the operating system says when this function is refused something.
+    fn system(&self, what: &'static str) -> impl Fn(io::Error) -> Error {
+        let bdf = self.bdf();
+        move |error| match error.raw_os_error() {
+            Some(libc::ENODEV | libc::ENXIO) => Error::Gone { bdf },
+            Some(errno) => Error::System { bdf, what, errno },
+            None => Error::Unsupported { bdf, what },
+        }
     }
 }
 
@@ -82,7 +98,8 @@ impl Function for VfioFunction {
 
     fn map_bar(&self, index: BarIndex) -> Result<Bar, Error> {
         let (bdf, missing) = (self.bdf(), Error::NoBar { bdf: self.bdf(), bar: index });
-        let region = self.device.bar(index).map_err(|_| missing.clone())?.ok_or(missing)?;
+        let region = self.device.bar(index).map_err(self.system("gets no mapping of a BAR"))?;
+        let region = region.ok_or(missing)?;
         let len = region.len;
         let access = VfioBar { region, _device: Arc::clone(&self.device) };
         Ok(Bar::new(bdf, index, self.address(index)?, len, Arc::new(access)))
@@ -93,7 +110,8 @@ impl Function for VfioFunction {
         let no_memory = Error::NoDmaSpace { bdf: self.bdf(), len: len as u64, reason };
         let size = len.max(1).checked_next_multiple_of(PAGE).ok_or(no_memory.clone())?;
         let whole = SharedMemory::anonymous(size).map_err(|_| no_memory.clone())?;
-        let mapping = Mapping::of_host(&self.device, &whole)?;
+        let mapping = Mapping::of_host(&self.device, &whole);
+        let mapping = mapping.map_err(|error| refused(&self.device, &whole, &error))?;
         let iova = mapping.iova();
         let memory = whole.slice(0..len).map_err(|_| no_memory)?;
         Ok(DmaBuffer::new(memory, iova, Arc::new(mapping)))
@@ -112,37 +130,39 @@ impl Function for VfioFunction {
         let route = self.space().topology.route(bdf, owner).require().map_err(Error::Refused)?;
         let what = "cannot map memory of a device that this process has not open under vfio";
         let unknown = Error::Unsupported { bdf, what };
-        let provider = self.space().device(owner).ok_or(unknown.clone())?;
-        let region = provider.bar(memory.index()).map_err(|_| unknown.clone())?.ok_or(unknown)?;
+        let provider = self.space().devices.get(owner).ok_or(unknown.clone())?;
+        let region = provider.bar(memory.index());
+        let region = region.map_err(self.system("gets no mapping of a peer's BAR"))?;
+        let region = region.ok_or(unknown)?;
         let what = "cannot map a part of a BAR that the kernel does not let be mapped";
         let (start, whole) = region.around(&range).ok_or(Error::Unsupported { bdf, what })?;
         // All of what is mapped of the BAR: it is reachable by whoever shares this space.
-        let in_place = memory.address().0 + start;
-        let mapping = self.space().peer(in_place, || {
-            Mapping::of_peer_in_place(&self.device, &whole, &provider, Iova(in_place))
-        });
-        let mapping = match (mapping, route) {
-            (Err(_), Route::ThroughHostBridge { .. }) => {
-                Arc::new(Mapping::of_peer(&self.device, &whole, &provider)?)
-            }
-            (mapping, _) => mapping?,
+        let at = memory.address().0 + start;
+        let map = |place| {
+            let new = || Mapping::of_peer(&self.device, &whole, &provider, place);
+            self.space().peers.get_or(place, new)
         };
+        // It may lie beyond the IOMMU's width.
+        let is_beyond = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+        let mapping = map(Place::OnBus(at)).or_else(|error| match route {
+            Route::ThroughHostBridge { .. } if is_beyond(&error) => map(Place::Anywhere(at)),
+            _ => Err(error),
+        });
+        let mapping = mapping.map_err(|error| refused(&self.device, &whole, &error))?;
         let iova = Iova(mapping.iova().0 + (range.start - start));
         Ok(PeerWindow::new(owner, iova, addresses.end.0 - addresses.start.0, mapping))
     }
 
     fn interrupt(&self, vector: u16) -> Result<Interrupt, Error> {
         let bdf = self.bdf();
-        let vectors = self.device.vectors().unwrap_or(0);
+        let system = self.system("gets no interrupt vectors from this kernel");
+        let vectors = self.device.vectors().map_err(&system)?;
         let vectors = u16::try_from(vectors).unwrap_or(u16::MAX);
-        let missing = Error::NoVector { bdf, vector, vectors };
         if vector >= vectors {
-            return Err(missing);
+            return Err(Error::NoVector { bdf, vector, vectors });
         }
-        let line = Line::new().map_err(|_| missing.clone())?;
-        let set = self.device.set_vector(vector.into(), line.eventfd());
-        let what = "gets no more interrupt vectors from this kernel";
-        set.map_err(|_| Error::Unsupported { bdf, what })?;
+        let line = Line::new().map_err(&system)?;
+        self.device.set_vector(vector.into(), line.eventfd()).map_err(&system)?;
         Ok(Interrupt::new(vector, Box::new(line)))
     }
 
@@ -155,9 +175,24 @@ impl Function for VfioFunction {
         if !self.device.resets() {
             return Err(Error::Unsupported { bdf, what: "cannot be reset alone" });
         }
-        self.device.reset().map_err(|_| Error::Gone { bdf })
+        retried(|| self.device.reset()).map_err(self.system("cannot be reset"))
     }
 }
+
+/// Tries again what the kernel has no leisure for: a reset, while somebody else has the device's lock
+/// (`pci_try_reset_function()`, drivers/pci/pci.c).
+fn retried(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    attempt()
+}
+
+const ATTEMPTS: u32 = 50;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Configuration space, as far as the kernel lets it be written.
 struct VfioConfig(Arc<Device>);
@@ -198,5 +233,26 @@ impl ConfigSpace for VfioConfig {
 impl std::fmt::Debug for VfioFunction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VfioFunction").field("bdf", &self.device.bdf).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_that_has_to_wait_is_tried_again_and_others_are_not() {
+        let tries = |errors: &[i32]| {
+            let (mut errors, mut tries) = (errors.iter(), 0);
+            let done = retried(|| {
+                tries += 1;
+                errors.next().map_or(Ok(()), |&errno| Err(io::Error::from_raw_os_error(errno)))
+            });
+            (done.map_err(|error| error.raw_os_error().unwrap()), tries)
+        };
+        assert_eq!(tries(&[]), (Ok(()), 1));
+        assert_eq!(tries(&[libc::EAGAIN, libc::EAGAIN]), (Ok(()), 3));
+        assert_eq!(tries(&[libc::EAGAIN, libc::EIO]), (Err(libc::EIO), 2));
+        assert_eq!(tries(&[libc::EAGAIN; 100]), (Err(libc::EAGAIN), ATTEMPTS));
     }
 }

@@ -1,6 +1,7 @@
 //! Interrupts that the kernel counts in an eventfd (eventfd(2)).
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2pdma_pci::{Duration, InterruptLine};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -43,6 +44,27 @@ impl InterruptLine for Line {
     }
 }
 
+/// Something that happens to a device, and is not undone.
+pub(super) struct Notice {
+    line: Line,
+    came: AtomicBool,
+}
+
+impl Notice {
+    pub(super) fn new(line: Line) -> Self {
+        Self { line, came: AtomicBool::new(false) }
+    }
+
+    /// Whether it has happened.
+    pub(super) fn came(&self) -> bool {
+        // Counted once: what was taken is remembered.
+        if self.line.take() > 0 {
+            self.came.store(true, Ordering::Relaxed);
+        }
+        self.came.load(Ordering::Relaxed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +77,15 @@ mod tests {
             rustix::io::write(line.eventfd(), &1_u64.to_ne_bytes()).unwrap();
         }
         assert_eq!((line.take(), line.take()), (3, 0));
+    }
+
+    /// Whoever looks first may not be whom it concerns.
+    #[test]
+    fn what_happened_to_a_device_is_told_again() {
+        let notice = Notice::new(Line::new().unwrap());
+        assert!(!notice.came());
+        rustix::io::write(notice.line.eventfd(), &1_u64.to_ne_bytes()).unwrap();
+        assert!(notice.came() && notice.came());
     }
 
     /// A sleeper is woken by every interrupt, whether it came before the sleep, in it, or between the look

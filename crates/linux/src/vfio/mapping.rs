@@ -20,77 +20,62 @@ pub(super) struct Mapping {
     iova: Iova,
     /// Whether the address was free, and is to be so again.
     given: bool,
-    /// The device whose BAR it is, if it is a BAR.
-    _owner: Option<Arc<Device>>,
+    /// Where it was to be, if it is a BAR, and the device whose BAR it is.
+    peer: Option<(Place, Arc<Device>)>,
+}
+
+/// Where a part of a BAR is mapped, by the address that it has on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// There: a switch between the two finds it by that, and so does the IOMMU if the request gets there.
+    OnBus(u64),
+    /// At a free address: whatever is between the two sends requests there to the root.
+    Anywhere(u64),
 }
 
 impl Mapping {
     /// Maps host memory, at a free address.
-    pub(super) fn of_host(device: &Arc<Device>, memory: &SharedMemory) -> Result<Self, Error> {
-        Self::anywhere(device, memory, None)
+    pub(super) fn of_host(device: &Arc<Device>, memory: &SharedMemory) -> io::Result<Self> {
+        let iova = device.space().map(memory)?;
+        let (device, memory) = (Arc::clone(device), memory.clone());
+        Ok(Self { device, memory, iova, given: true, peer: None })
     }
 
-    /// Maps a part of another device's BAR at a free address: whatever is between the two sends requests there to
-    /// the root.
+    /// Maps a part of another device's BAR.
     pub(super) fn of_peer(
         device: &Arc<Device>,
         memory: &SharedMemory,
         owner: &Arc<Device>,
-    ) -> Result<Self, Error> {
-        Self::anywhere(device, memory, Some(owner))
-    }
-
-    /// Maps a part of another device's BAR at the address that it has on the bus: a switch between the two finds
-    /// it by that, and so does the IOMMU if the request gets there.
-    pub(super) fn of_peer_in_place(
-        device: &Arc<Device>,
-        memory: &SharedMemory,
-        owner: &Arc<Device>,
-        iova: Iova,
-    ) -> Result<Self, Error> {
-        let mapped = device.space().map_at(iova, memory, MapAccess::ReadWrite);
-        mapped.map_err(|error| refused(device, memory, &error))?;
-        let given = false;
-        Ok(Self::new(device, memory, iova, given, Some(owner)))
+        place: Place,
+    ) -> io::Result<Self> {
+        let (iova, given) = match place {
+            Place::OnBus(at) => {
+                device.space().map_at(Iova(at), memory, MapAccess::ReadWrite)?;
+                (Iova(at), false)
+            }
+            Place::Anywhere(_) => (device.space().map(memory)?, true),
+        };
+        let (device, memory) = (Arc::clone(device), memory.clone());
+        Ok(Self { device, memory, iova, given, peer: Some((place, Arc::clone(owner))) })
     }
 
     pub(super) fn iova(&self) -> Iova {
         self.iova
     }
-
-    fn anywhere(
-        device: &Arc<Device>,
-        memory: &SharedMemory,
-        owner: Option<&Arc<Device>>,
-    ) -> Result<Self, Error> {
-        let mapped = device.space().map(memory);
-        let iova = mapped.map_err(|error| refused(device, memory, &error))?;
-        let given = true;
-        Ok(Self::new(device, memory, iova, given, owner))
-    }
-
-    fn new(
-        device: &Arc<Device>,
-        memory: &SharedMemory,
-        iova: Iova,
-        given: bool,
-        owner: Option<&Arc<Device>>,
-    ) -> Self {
-        let (device, memory) = (Arc::clone(device), memory.clone());
-        Self { device, memory, iova, given, _owner: owner.map(Arc::clone) }
-    }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        self.device.space().unmap(self.iova, self.memory.len() as u64, self.given);
-        if !self.given {
-            self.device.space().forget_peer(self.iova.0);
+        let space = self.device.space();
+        space.unmap(self.iova, self.memory.len() as u64, self.given);
+        if let Some((place, _)) = self.peer {
+            space.peers.closed(place);
         }
     }
 }
 
-fn refused(device: &Device, memory: &SharedMemory, error: &io::Error) -> Error {
+/// Why memory could not be mapped.
+pub(super) fn refused(device: &Device, memory: &SharedMemory, error: &io::Error) -> Error {
     let reason = match (error.raw_os_error(), error.kind()) {
         (Some(libc::ENOMEM), _) => "the limit of locked memory is reached (ulimit -l)",
         (Some(libc::ENOSPC), _) => {
@@ -99,6 +84,10 @@ fn refused(device: &Device, memory: &SharedMemory, error: &io::Error) -> Error {
         (Some(libc::EINVAL), _) => "the IOMMU does not take that address",
         (Some(libc::EEXIST), _) => "the address is taken",
         (None, io::ErrorKind::AddrNotAvailable) => "the IOMMU has no addresses left",
+        (Some(errno), _) => {
+            let what = "gets no mapping from the kernel";
+            return Error::System { bdf: device.bdf, what, errno };
+        }
         _ => "the kernel refuses the mapping",
     };
     Error::NoDmaSpace { bdf: device.bdf, len: memory.len() as u64, reason }

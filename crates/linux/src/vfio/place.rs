@@ -30,6 +30,18 @@ pub(crate) fn group(bdf: Bdf) -> Result<u32, VfioError> {
     number.ok_or(VfioError::NoGroup { bdf })
 }
 
+/// Where a BAR of a device is, as the processor knows it; `None` of one that has no address.
+pub(crate) fn resource(bdf: Bdf, index: u8) -> Option<u64> {
+    address_in(&std::fs::read_to_string(folder(bdf).join("resource")).ok()?, index)
+}
+
+/// The same in the text of `resource`: a line for each, with its first and last address and its flags
+/// (Documentation/PCI/sysfs-pci.rst).
+fn address_in(text: &str, index: u8) -> Option<u64> {
+    let first = text.lines().nth(index.into())?.split(' ').next()?;
+    u64::from_str_radix(first.strip_prefix("0x")?, 16).ok().filter(|&first| first != 0)
+}
+
 /// Whether the driver is loaded.
 pub(crate) fn has_vfio() -> bool {
     Path::new("/sys/bus/pci/drivers").join(VFIO_PCI).exists()
@@ -61,4 +73,19 @@ pub(crate) fn harmless(driver: &str) -> bool {
 fn last_of_link(path: PathBuf) -> Option<String> {
     let target = std::fs::read_link(path).ok()?;
     Some(target.file_name()?.to_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_without_an_address_has_none() {
+        let text = "0x00000000fe000000 0x00000000fe003fff 0x0000000000140204\n\
+                    0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
+                    0x0000383800000000 0x0000383803ffffff 0x000000000014220c\n";
+        let found = [0, 1, 2, 3].map(|index| address_in(text, index));
+        assert_eq!(found, [Some(0xfe00_0000), None, Some(0x3838_0000_0000), None]);
+        assert_eq!(address_in("what?\n", 0), None);
+    }
 }
