@@ -217,6 +217,8 @@ impl From<p2pdma::Error> for Failure {
             }
             E::IommuFault(_) => Self::new(Exit::Io, "IOMMU-FAULT", message)
                 .remedy("the kernel's log has all that it refused: dmesg | grep -i fault"),
+            E::BusError { .. } => Self::new(Exit::Io, "DEVICE", message)
+                .remedy("the kernel's log says which error: dmesg | grep -i aer"),
             E::KernelRefused { .. } => Self::new(Exit::NoPath, "P2P-KERNEL-REFUSED", message)
                 .remedy("its log says more: dmesg | grep -i p2pdma"),
             E::Status { .. } if own_memory => Self::new(Exit::Io, "DEVICE", message).remedy(

@@ -138,8 +138,8 @@ impl AnyPlatform {
 
 /// Tells of devices under vfio that could have lent memory, and did not come up.
 pub(crate) fn tell_closed(platform: &VfioPlatform, out: &Output) {
-    for (bdf, reason) in platform.closed() {
-        out.note(&format!("{bdf} lends nothing: {reason}"));
+    for (name, reason) in platform.closed() {
+        out.note(&format!("{name} lends nothing: {reason}"));
     }
 }
 

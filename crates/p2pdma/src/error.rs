@@ -151,6 +151,15 @@ pub enum Error {
         /// The device.
         bdf: Bdf,
     },
+    /// The kernel has told an error of a device under vfio, or of the link to it, that was not corrected.
+    #[error(
+        "{bdf}, or the link to it, had an error that was not corrected (AER): what it sent and what it was sent may be \
+         lost, whatever a status says"
+    )]
+    BusError {
+        /// The device.
+        bdf: Bdf,
+    },
     /// An IOMMU refused what a device sent: bytes did not arrive, whatever a status says.
     #[error("the IOMMU refused {0}: bytes are lost, whatever a status says")]
     IommuFault(IommuFault),

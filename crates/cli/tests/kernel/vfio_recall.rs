@@ -21,6 +21,13 @@ fn during(copy: &str, act: &str) -> String {
     )
 }
 
+/// A completion timeout (bit 14 of Uncorrectable Error Status) of the port above C, which the kernel tells all that is below it.
+/// `struct aer_error_inj` (drivers/pci/pcie/aer_inject.c): bus, device, function, the status, and zeroes.
+fn error_above_c() -> String {
+    let zeroes = r"\000".repeat(24);
+    format!(r#"printf "\002\002\000\000\000\100\000\000{zeroes}" > /dev/aer_inject"#)
+}
+
 #[test]
 fn a_device_that_is_asked_back_ends_the_copy_in_time() {
     let remove = |bdf: &str| format!("echo 1 > /sys/bus/pci/devices/{bdf}/remove");
@@ -32,19 +39,20 @@ fn a_device_that_is_asked_back_ends_the_copy_in_time() {
     );
     let unplugged =
         "echo unplug the sink; until [ ! -e /sys/bus/pci/devices/$C ]; do sleep 0.05; done";
+    let works =
+        format!("{NAMES}; p2pdma copy $B/ns1 $C/ns1 --length 4M --via $A/cmb --yes --verify");
     let slowly = "$B/ns1 $C/ns1 --length 96M --via $D/bar2 --block-size 4k --queue-depth 1";
     let steps = Script::new(3)
-        .modules(&["vfio-pci", "vfio_iommu_type1"])
+        .modules(&["vfio-pci", "vfio_iommu_type1", "aer_inject"])
         .unplug("unplug the sink", "nvme2")
         .step("take", &format!("{NAMES}; p2pdma bind take $A $B $C $D"))
         .step("provider", &during(copy, &unbind("$A")))
         .step("again", &format!("{NAMES}; p2pdma bind take $A"))
         .step("source", &during(copy, &remove("$B")))
         .step("rescan", &rescan)
-        .step(
-            "works",
-            &format!("{NAMES}; p2pdma copy $B/ns1 $C/ns1 --length 4M --via $A/cmb --yes --verify"),
-        )
+        .step("works", &works)
+        .step("failed", &during(copy, &error_above_c()))
+        .step("again-works", &works)
         .step("sink", &during(slowly, unplugged))
         .step("log", "dmesg | grep -E \"DMAR.*fault|Oops|Call Trace|blocked for more than\"")
         .run(p2pdma::presets::text("vfio").unwrap());
@@ -63,6 +71,9 @@ fn a_device_that_is_asked_back_ends_the_copy_in_time() {
         writeln!(times, "{name}: an error after {took} hundredths of a second").unwrap();
     }
     print!("{times}");
+    let error = "error[DEVICE]: 0000:05:00.0, or the link to it, had an error that was not";
+    steps.ends("failed", 1, &[error, "dmesg | grep -i aer"]);
+    steps.ends("again-works", 0, &["32 blocks read again and equal", "host memory   0 bytes"]);
     steps.ends("works", 0, &["32 blocks read again and equal", "host memory   0 bytes"]);
     steps.ends("log", 1, &[]);
 }

@@ -76,7 +76,7 @@ pub trait Platform: Send + Sync {
     /// their end.
     ///
     /// # Errors
-    /// [`Error::IommuFault`]; [`Error::Recalled`].
+    /// [`Error::IommuFault`]; [`Error::BusError`]; [`Error::Recalled`].
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

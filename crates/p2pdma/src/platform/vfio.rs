@@ -15,8 +15,8 @@ use p2pdma_pci::{BarIndex, Bdf, BusAddr, Clock, Function};
 use p2pdma_spec::pci::class::ClassCode;
 
 use crate::client::{Counted, Moved, NvmeClient};
-use crate::platform::pool::{BarPool, CmbPool, HostPool};
-use crate::platform::{Client, Platform, Provider};
+use crate::platform::pool::{BarPool, ClosedPool, CmbPool, HostPool};
+use crate::platform::{Client, Platform, Provider, ProviderId};
 use crate::{Error, HostClock, Traffic};
 use guard::{Guard, Guarded};
 
@@ -49,11 +49,13 @@ struct Opened {
     function: Arc<VfioFunction>,
     /// If it is an NVMe controller.
     controller: Option<Controller>,
-    pools: Pools,
+    pools: Vec<Pool>,
+    /// Memories that cannot be used, and why.
+    closed: Vec<(ProviderId, String)>,
 }
 
 /// What a device lends, and who lends it.
-type Pools = Vec<(LentMemory, Arc<dyn Provider>)>;
+type Pool = (LentMemory, Arc<dyn Provider>);
 
 impl VfioPlatform {
     /// Reads this machine, and makes an empty address space. `allowlist` is the kernel's list of host bridges, with
@@ -91,10 +93,18 @@ impl VfioPlatform {
         &self.devices
     }
 
-    /// Devices that were opened to see what they lend and did not come up, with the reasons.
+    /// Devices that were opened to see what they lend and did not come up, and memories of others that cannot be used, with
+    /// the reasons: `0000:03:00.0`, `0000:03:00.0/pmr`.
     #[must_use]
-    pub fn closed(&self) -> Vec<(Bdf, String)> {
-        lock(&self.closed).iter().map(|(bdf, reason)| (*bdf, reason.clone())).collect()
+    pub fn closed(&self) -> Vec<(String, String)> {
+        let mut closed: Vec<(String, String)> = Vec::new();
+        for (bdf, reason) in lock(&self.closed).iter() {
+            closed.push((bdf.to_string(), reason.clone()));
+        }
+        for (id, reason) in lock(&self.opened).values().flat_map(|device| &device.closed) {
+            closed.push((id.to_string(), reason.clone()));
+        }
+        closed
     }
 
     /// The release of the kernel.
@@ -133,12 +143,14 @@ impl VfioPlatform {
         if let Some(device) = opened.get(&bdf) {
             return Ok(device.clone());
         }
+        // What was refused of it before is no matter of ours.
+        self.guard.refused();
         let function = Arc::new(self.vfio.open(bdf)?);
         let node = self.bare.find(bdf).map(|id| self.bare.node(id));
         let is_nvme = node.is_some_and(|node| node.class == ClassCode::NVME);
         let device = match is_nvme {
             true => nvme(function)?,
-            false => Opened { pools: bars(&function)?, function, controller: None },
+            false => bars(function),
         };
         opened.insert(bdf, device.clone());
         Ok(device)
@@ -170,36 +182,69 @@ impl VfioPlatform {
     }
 }
 
+impl Opened {
+    fn new(function: Arc<VfioFunction>, controller: Option<Controller>) -> Self {
+        Self { function, controller, pools: Vec::new(), closed: Vec::new() }
+    }
+
+    /// With a memory, if the device has it. One that is there and not well is known, and lends nothing.
+    fn add(&mut self, kind: MemoryKind, found: Result<Pool, Error>) {
+        use p2pdma_nvme::Error::{Pci, Unsupported};
+        use p2pdma_pci::Error::NoBar;
+        let reason = match found {
+            Ok(pool) => return self.pools.push(pool),
+            Err(Error::Nvme(Unsupported { .. } | Pci(NoBar { .. })) | Error::Pci(NoBar { .. })) => {
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        let id = ProviderId { bdf: self.function.bdf(), kind };
+        let memory = LentMemory { published: false, ..lent(kind, 0, None) };
+        self.closed.push((id, reason.clone()));
+        self.pools.push(pool(memory, ClosedPool { id, reason }));
+    }
+}
+
+fn pool(memory: LentMemory, lender: impl Provider + 'static) -> Pool {
+    (memory, Arc::new(lender))
+}
+
 /// A controller with what it lends.
 fn nvme(function: Arc<VfioFunction>) -> Result<Opened, Error> {
     let controller = Controller::open(Arc::clone(&function) as _, Options::default())?;
-    let mut pools: Pools = Vec::new();
-    if let Ok(cmb) = controller.cmb() {
+    let (cmb, pmr) = (controller.cmb(), controller.pmr());
+    let mut device = Opened::new(function, Some(controller));
+    let cmb = cmb.map(|cmb| {
         let address = cmb.bar().address().checked_add(cmb.range().start);
-        let memory = lent(MemoryKind::Cmb, cmb.len(), address);
-        pools.push((memory, Arc::new(CmbPool(cmb))));
-    }
-    if let Ok(pmr) = controller.pmr() {
+        pool(lent(MemoryKind::Cmb, cmb.len(), address), CmbPool(cmb))
+    });
+    device.add(MemoryKind::Cmb, cmb.map_err(Error::from));
+    let pmr = pmr.map(|pmr| {
         let memory = lent(MemoryKind::Pmr, pmr.len(), Some(pmr.bar().address()));
-        pools.push((memory, Arc::new(BarPool::pmr(pmr))));
-    }
-    Ok(Opened { function, controller: Some(controller), pools })
+        pool(memory, BarPool::pmr(pmr))
+    });
+    device.add(MemoryKind::Pmr, pmr.map_err(Error::from));
+    Ok(device)
 }
 
 /// The BARs of a device that is no controller, as memory: those that hold a megabyte or more. Smaller ones are
 /// registers; which of the large ones are is for the user to know.
-fn bars(function: &Arc<VfioFunction>) -> Result<Pools, Error> {
-    let mut pools: Pools = Vec::new();
+fn bars(function: Arc<VfioFunction>) -> Opened {
+    let mut device = Opened::new(Arc::clone(&function), None);
     for index in BarIndex::all() {
-        let Ok(bar) = function.map_bar(index) else { continue };
-        if bar.len() >= SMALLEST {
-            let kind = MemoryKind::Bar(index);
+        let kind = MemoryKind::Bar(index);
+        let bar = match function.map_bar(index) {
+            Ok(bar) if bar.len() < SMALLEST => continue,
+            bar => bar.map_err(Error::from),
+        };
+        let found = bar.map(|bar| {
             let memory = lent(kind, bar.len(), Some(bar.address()));
             let range = 0..bar.len();
-            pools.push((memory, Arc::new(BarPool::bar(bar, range, kind))));
-        }
+            pool(memory, BarPool::bar(bar, range, kind))
+        });
+        device.add(kind, found);
     }
-    Ok(pools)
+    device
 }
 
 const SMALLEST: u64 = 1 << 20;
@@ -287,7 +332,7 @@ impl Platform for VfioPlatform {
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.guard.check()
+        self.guard.check_settled()
     }
 }
 

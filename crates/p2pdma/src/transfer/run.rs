@@ -112,12 +112,16 @@ pub fn run<'a>(
     let outcome = run.drive(watch);
     // What went wrong first is what is told: of a command that failed, perhaps what the memory's device went through.
     let outcome = outcome.map_err(|error| run.cause(error));
-    let outcome = outcome.and(run.finish()).and_then(|()| platform.check());
+    let outcome = outcome.and(run.finish());
+    // What the platform waits for, to know what no status tells, is none of the transfer's.
+    let elapsed = platform.clock().now().since(run.began);
+    let wall = wall.now().since(Instant::ZERO);
+    let outcome = outcome.and_then(|()| platform.check());
     let (moved, complete) = (run.pipeline.moved(), run.kept);
     let fail = |error| Failed { error, moved, complete };
     outcome.map_err(fail)?;
     let traffic = platform.traffic().zip(before).map(|(now, before)| now.since(&before));
-    let report = run.report(plan, traffic, wall.now().since(Instant::ZERO));
+    let report = run.report(plan, traffic, elapsed, wall);
     if report.plan.wish.policy != Policy::Require || !report.plan.between_devices() {
         return Ok(report);
     }
@@ -463,12 +467,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn report(self, plan: Plan, traffic: Option<Traffic>, wall: Duration) -> Report {
+    fn report(
+        self,
+        plan: Plan,
+        traffic: Option<Traffic>,
+        elapsed: Duration,
+        wall: Duration,
+    ) -> Report {
         Report {
             plan,
             bytes: self.pipeline.moved(),
             traffic,
-            elapsed: self.platform.clock().now().since(self.began),
+            elapsed,
             wall,
             operations: self.operations,
             block: self.job.block,
