@@ -1,14 +1,16 @@
 //! Moving a device from one driver to another (Documentation/ABI/testing/sysfs-bus-pci: `driver_override`, `unbind`,
 //! `drivers_probe`).
 
+mod files;
+mod uses;
+
 use std::fmt;
 use std::io;
-use std::path::Path;
 
 use p2pdma_pci::Bdf;
 use p2pdma_spec::pci::class::ClassCode;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+
+pub use uses::Uses;
 
 use crate::vfio::{DRIVER, place};
 use crate::{Function, Survey};
@@ -207,71 +209,6 @@ pub fn usual(survey: &Survey) -> Vec<Binding> {
     bindings.collect()
 }
 
-/// What of this machine stands on a device: file systems, swap areas, volumes that are made of it, network interfaces
-/// that are up.
-#[must_use]
-pub fn uses(survey: &Survey, bdf: Bdf) -> Vec<String> {
-    let blocks = &survey.blocks;
-    let mut uses = interfaces(Path::new("/sys/class/net"), bdf);
-    if blocks.devices.value().and(blocks.mounts.value()).and(blocks.swap.value()).is_none() {
-        uses.push("what stands on it cannot be read".to_owned());
-    }
-    for device in blocks.devices.value().into_iter().flatten() {
-        let name = &device.name;
-        let stack = blocks.stack(name, survey.system.kernel);
-        if !stack.is_some_and(|stack| stack.functions.contains(&bdf)) {
-            continue;
-        }
-        uses.extend(
-            blocks.mounts_of(name).map(|mount| format!("{name} is mounted at {}", mount.point)),
-        );
-        let mut swap = blocks.swap.value().into_iter().flatten();
-        uses.extend(
-            swap.any(|area| area.device == *name).then(|| format!("{name} is a swap area")),
-        );
-        let holders = device.holders.value().into_iter().flatten();
-        uses.extend(holders.map(|holder| format!("{holder} is made of {name}")));
-        if uses.is_empty() && is_claimed(name) {
-            uses.push(format!("{name} is claimed by the kernel, or by another process"));
-        }
-    }
-    uses
-}
-
-/// The network interfaces of a device that are up, or may be. Those of other network namespaces are not shown.
-fn interfaces(class: &Path, bdf: Bdf) -> Vec<String> {
-    let entries = std::fs::read_dir(class).into_iter().flatten().flatten();
-    let said = entries.filter_map(|entry| {
-        // Virtual ones have no device; that of a virtio interface is below the PCI function.
-        let device = entry.path().join("device").canonicalize().ok()?;
-        let mut names = device.iter().rev().filter_map(|name| name.to_str()?.parse::<Bdf>().ok());
-        let name = entry.file_name().into_string().ok()?;
-        match names.next() == Some(bdf) {
-            true => said_of(&name, std::fs::read_to_string(entry.path().join("flags"))),
-            false => None,
-        }
-    });
-    said.collect()
-}
-
-/// What is in the way of taking an interface away, by its `flags` (`IFF_UP`, include/uapi/linux/if.h).
-fn said_of(name: &str, flags: io::Result<String>) -> Option<String> {
-    const UP: u32 = 1;
-    let number = |text: String| u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok();
-    match flags.ok().and_then(number) {
-        Some(flags) => (flags & UP != 0).then(|| format!("{name} is up")),
-        None => Some(format!("whether {name} is up cannot be read")),
-    }
-}
-
-/// Whether somebody has a block device for himself: what no list of the kernel's shows, such as the second device of a
-/// file system, a mount in another namespace, a pool, a copy.
-fn is_claimed(name: &str) -> bool {
-    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(format!("/dev/{}", name.replace('!', "/")), flags, Mode::empty());
-    opened.is_err_and(|errno| errno == Errno::BUSY)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,32 +243,6 @@ mod tests {
         assert_eq!(shell(named("nvme").back(&binding(None))), [&own, probe]);
         // The first one did.
         assert_eq!(shell(named("nvme").back(&named("nvme"))), [""; 0]);
-    }
-
-    #[test]
-    fn interfaces_that_are_up_are_in_use() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        let interface = |name: &str, device: &str, flags: Option<&str>| {
-            let (device, own) = (root.join("devices").join(device), root.join("net").join(name));
-            std::fs::create_dir_all(&device).unwrap();
-            std::fs::create_dir_all(&own).unwrap();
-            std::os::unix::fs::symlink(device, own.join("device")).unwrap();
-            flags.into_iter().for_each(|flags| std::fs::write(own.join("flags"), flags).unwrap());
-        };
-        let below = |rest: &str| format!("pci0000:00/0000:00:01.0/{rest}");
-        interface("eth0", &below("0000:03:00.0"), Some("0x1003\n"));
-        interface("eth1", &below("0000:03:00.1"), Some("0x1002\n"));
-        interface("eth2", &below("0000:03:00.2/virtio0"), Some("0x1003\n"));
-        interface("eth3", &below("0000:03:00.3"), None);
-        std::fs::create_dir_all(root.join("net/lo")).unwrap();
-        std::fs::write(root.join("net/lo/flags"), "0x9\n").unwrap();
-        let said = |bdf: &str| interfaces(&root.join("net"), bdf.parse().unwrap());
-        assert_eq!(said("0000:03:00.0"), ["eth0 is up"]);
-        assert_eq!(said("0000:03:00.1"), [""; 0]);
-        assert_eq!(said("0000:03:00.2"), ["eth2 is up"]);
-        assert_eq!(said("0000:03:00.3"), ["whether eth3 is up cannot be read"]);
-        assert_eq!(said("0000:00:01.0"), [""; 0], "the bridge above has no interface itself");
     }
 
     #[test]

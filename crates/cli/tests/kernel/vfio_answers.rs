@@ -45,6 +45,15 @@ const INTERRUPTED: &str = "mkfifo /tmp/unbind; mount --bind /tmp/unbind $drivers
      kill -INT $take; sleep 0.3; cat /tmp/unbind > /dev/null; wait $take; status=$?; \
      umount $drivers/nvme/unbind";
 
+/// SIGTERM comes to p2pdma alone while its command runs.
+const TOLD: &str = "p2pdma bind take $A -- sh -c \"touch /tmp/runs; exec sleep 300\" & take=$!; \
+     until [ -e /tmp/runs ]; do sleep 0.05; done; kill -TERM $take; wait $take; status=$?";
+
+/// A process has files of A open, and has it for itself in no way that the kernel knows.
+const HELD: &str = "until ls -d $devices/$A/nvme/nvme*/nvme*n1 > /tmp/there 2>&1; do sleep 0.1; done; \
+     cd $devices/$A/nvme/nvme*; for node in $(basename $PWD) $(ls -d nvme*n1); do \
+     sleep 300 < /dev/$node & held=$!; p2pdma bind take $A; status=$?; kill $held; wait $held; done; exit $status";
+
 /// A device of a group of which the kernel uses another one: by hand, since `bind` refuses it.
 const FORCED: &str = "echo vfio-pci > $devices/$C/driver_override; echo $C > $devices/$C/driver/unbind; \
                       echo $C > /sys/bus/pci/drivers_probe";
@@ -106,6 +115,8 @@ fn half_way(script: Script) -> Script {
         .step("unwritable", &take_with("empty", "touch /tmp/empty"))
         .step("interrupted", &named(&format!("{INTERRUPTED}; {A_HAS}; exit $status")))
         .step("killed", &named(&format!("p2pdma bind take $A $B -- sh -c \"kill -9 \\$\\$\"; status=$?; sleep 0.5; {A_HAS}; exit $status")))
+        .step("told", &named(&format!("{TOLD}; sleep 0.5; {A_HAS}; exit $status")))
+        .step("held", &named(HELD))
         .step("after", "p2pdma bind status")
 }
 
@@ -118,6 +129,10 @@ fn left_behind(steps: &Steps) {
     steps.ends("unwritable", 1, &[file, all_back, "\nnvme\n(null)\n"]);
     steps.ends("interrupted", 130, &[all_back, "\nnvme\n(null)\n"]);
     steps.ends("killed", 137, &["sh was ended by signal 9", "nvme\n(null)\n"]);
+    steps.ends("told", 143, &["sh was ended by signal 15", "nvme\n(null)\n"]);
+    let held = ["0000:03:00.0 is in use: nvme", "n1 is open in sleep (", "; nothing was changed"];
+    let held = steps.ends("held", 6, &held);
+    assert_eq!(held.said.matches(" is open in sleep (").count(), 2, "{}", held.said);
     let after = steps.ends("after", 0, &["0000:03:00.0  nvme ", "0000:04:00.0  nvme "]);
     assert!(!after.said.contains("vfio-pci"), "{}", after.said);
 }

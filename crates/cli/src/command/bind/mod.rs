@@ -1,5 +1,6 @@
 //! `bind`: devices from the kernel's drivers to vfio, and back.
 
+mod child;
 mod moves;
 mod status;
 
@@ -35,13 +36,15 @@ enum Action {
     Status(Status),
     /// Take devices from the kernel, for copies without it
     ///
-    /// What is mounted, swapped to, part of a volume or a network interface that is up is refused, and so is a device whose IOMMU group
-    /// is shared with one that the kernel uses. If a step fails, or Ctrl-C comes, all of them go back.
+    /// What is mounted, swapped to, part of a volume, a network interface that is up or open in a process is refused, and so
+    /// is a device whose IOMMU group is shared with one that the kernel uses. If a step fails, or Ctrl-C comes, all of them go back.
     ///
     /// With a command they go back when it ends, and its exit status is this one's: of one that a signal ended, 128 and
     /// its number.
     Take(Take),
-    /// Give devices back to the kernel's drivers
+    /// Give devices back to the kernel's drivers, and say which these are
+    ///
+    /// All go that can: one that does not go keeps no other.
     Give(Give),
 }
 
@@ -115,8 +118,7 @@ impl Take {
             return taken.map(|()| Exit::Done.into());
         };
         taken?;
-        // Ctrl-C reaches both, however often: the command ends by it, and this one goes on to give the devices back.
-        let status = Command::new(program).args(arguments).status();
+        let status = child::run(Command::new(program).args(arguments));
         let given = moves::give_back(&bindings);
         let status = status.map_err(|error| {
             let message = format!("{} cannot be run: {error}", program.display());
@@ -144,11 +146,20 @@ fn ended(context: &Context, program: &OsStr, status: ExitStatus) -> ExitCode {
 
 impl Give {
     fn run(&self, context: &Context) -> Result<()> {
-        let steps = find(&self.devices)?.iter().flat_map(Binding::give).collect();
-        match self.dry_run {
-            true => moves::print(&context.out, steps),
-            false => moves::give(steps, &self.devices),
+        let bindings = find(&self.devices)?;
+        if self.dry_run {
+            let steps = bindings.iter().flat_map(Binding::give).collect();
+            return moves::print(&context.out, steps);
         }
+        let given = moves::give(&bindings, &Interrupt::note()?);
+        given.and(self.show(context))
+    }
+
+    /// Which drivers they have now.
+    fn show(&self, context: &Context) -> Result<()> {
+        let survey = Survey::read(&LiveTree::machine()?)?;
+        let bindings: Vec<Binding> = self.devices.iter().copied().filter_map(Binding::of).collect();
+        Ok(BindDocument::new(&survey, &bindings).print(&context.out)?)
     }
 }
 

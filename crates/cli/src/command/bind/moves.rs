@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use p2pdma::Bdf;
 use p2pdma::linux::Survey;
-use p2pdma::linux::bind::{Binding, Step, StepError, uses};
+use p2pdma::linux::bind::{Binding, Step, StepError, Uses};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -14,6 +14,7 @@ use crate::platform::is_bridge;
 
 /// Refuses devices that are in use, that no IOMMU guards, or that share a group with one in use.
 pub(super) fn check(survey: &Survey, bindings: &[Binding], devices: &[Bdf]) -> Result<()> {
+    let uses = Uses::read(survey);
     for binding in bindings.iter().filter(|binding| !binding.is_taken()) {
         let bdf = binding.bdf;
         let node = survey.topology.find(bdf).map(|id| survey.topology.node(id));
@@ -21,7 +22,7 @@ pub(super) fn check(survey: &Survey, bindings: &[Binding], devices: &[Bdf]) -> R
             let message = format!("{bdf} is a bridge, and no device that could be driven");
             return Err(Failure::usage(message).remedy("name what is below it"));
         }
-        let uses = uses(survey, bdf);
+        let uses = uses.of(bdf);
         if !uses.is_empty() {
             let message = format!("{bdf} is in use: {}; nothing was changed", uses.join(", "));
             return Err(Failure::refused("IN-USE", message).remedy("unmount or stop that first"));
@@ -70,6 +71,11 @@ pub(super) fn take(steps: Vec<Step>, before: &[Binding], interrupt: &Interrupt) 
         Some(was) => Err(refused(was.bdf, "vfio-pci")),
         None => Ok(()),
     });
+    // It may have come while the last step was done: nobody waits for what would follow.
+    let done = done.and_then(|()| match interrupt.raised() {
+        true => Err(Failure::interrupted()),
+        false => Ok(()),
+    });
     done.map_err(|failure| match give_back(before) {
         Ok(()) => failure.append("; all devices have their drivers back"),
         Err(also) => failure.append(&format!("; and not all went back: {}", also.parts().1)),
@@ -90,18 +96,34 @@ fn restore(was: &Binding) -> Result<()> {
     let bdf = was.bdf;
     let Some(now) = Binding::of(bdf) else { return Ok(()) };
     // A step that failed may have left it with no driver, and a word on which may have it.
-    give(was.back(&now), &[bdf])?;
+    run(was.back(&now))?;
     let back = Binding::of(bdf).is_none_or(|now| now.driver == was.driver);
     if back { Ok(()) } else { Err(refused(bdf, was.driver.as_deref().unwrap_or("no driver"))) }
 }
 
-/// Gives devices back to the kernel's drivers.
-pub(super) fn give(steps: Vec<Step>, devices: &[Bdf]) -> Result<()> {
-    for step in steps {
-        step.run().map_err(|error| failed(&error))?;
+/// Gives devices back to the kernel's drivers, each of them whole: one that does not go keeps no other, and a signal is heeded
+/// between two.
+pub(super) fn give(bindings: &[Binding], interrupt: &Interrupt) -> Result<()> {
+    let mut worst = Ok(());
+    for binding in bindings {
+        if interrupt.raised() {
+            return worst.and_then(|()| Err(Failure::interrupted()));
+        }
+        let given = run(binding.give()).and_then(|()| left_vfio(binding.bdf));
+        worst = worst.and(given);
     }
-    let left = devices.iter().find(|&&bdf| Binding::of(bdf).is_some_and(|now| now.is_taken()));
-    left.map_or(Ok(()), |&bdf| Err(refused(bdf, "a driver of the kernel's")))
+    worst
+}
+
+fn left_vfio(bdf: Bdf) -> Result<()> {
+    match Binding::of(bdf) {
+        Some(now) if now.is_taken() => Err(refused(bdf, "a driver of the kernel's")),
+        _ => Ok(()),
+    }
+}
+
+fn run(steps: Vec<Step>) -> Result<()> {
+    steps.iter().try_for_each(Step::run).map_err(|error| failed(&error))
 }
 
 fn refused(bdf: Bdf, driver: &str) -> Failure {

@@ -3,7 +3,7 @@
 use std::io;
 
 use p2pdma::linux::Survey;
-use p2pdma::linux::bind::{Binding, uses};
+use p2pdma::linux::bind::{Binding, Uses};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::output::csv::{Csv, optional};
 use crate::output::table;
 
-/// What `bind status` prints as JSON.
+/// What `bind status` prints as JSON, and `bind give` of what it gave.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct BindDocument {
     /// The devices.
@@ -38,13 +38,14 @@ pub(crate) struct BindingDocument {
 
 impl BindDocument {
     pub(super) fn new(survey: &Survey, bindings: &[Binding]) -> Self {
+        let uses = Uses::read(survey);
         let device = |binding: &Binding| BindingDocument {
             bdf: binding.bdf.to_string(),
             driver: binding.driver.clone(),
             taken: binding.is_taken(),
             group: binding.group,
             shared_with: binding.others.iter().map(other).collect(),
-            uses: uses(survey, binding.bdf),
+            uses: uses.of(binding.bdf),
         };
         Self { devices: bindings.iter().map(device).collect() }
     }

@@ -104,6 +104,7 @@ SRC and DST, one of them a device:
   /dev/nvme0n1      a block device of this machine
   /dev/ng0n1        the same namespace by NVMe commands, beside the kernel's block layer
   0000:03:00.0/ns1  a namespace of this machine by address, and /p2pmem; with --fabric, the fabric's
+  0000:03:00.0/cmb  memory of a device under vfio (p2pdma bind take); also /pmr /barN, as for --via
   ./file            a file
   -                 standard input or output
   mem:64MiB         host memory
