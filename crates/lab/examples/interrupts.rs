@@ -8,6 +8,8 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration as Wait, Instant};
 
 use p2pdma_linux::Survey;
 use p2pdma_linux::vfio::Vfio;
@@ -20,6 +22,8 @@ const BYTES: u32 = 4096;
 const VECTOR: u16 = 1;
 /// A command that was not over within this is lost.
 const LIMIT: Duration = Duration::from_millis(5_000);
+/// So late no interrupt is.
+const PATIENCE: Wait = Wait::from_secs(2);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let bdf: Bdf = std::env::args().nth(1).ok_or("which device?")?.parse()?;
@@ -38,7 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         over.outcome?;
         buffer = over.token;
     }
-    println!("{READS} reads, {} interrupts of vector {VECTOR}", counted(bdf)? - before);
+    // The last completion may be seen before its interrupt is counted.
+    let begin = Instant::now();
+    let mut interrupts = counted(bdf)? - before;
+    while interrupts < READS.into() && begin.elapsed() < PATIENCE {
+        sleep(Wait::from_millis(10));
+        interrupts = counted(bdf)? - before;
+    }
+    println!("{READS} reads, {interrupts} interrupts of vector {VECTOR}");
     Ok(())
 }
 

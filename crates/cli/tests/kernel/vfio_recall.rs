@@ -71,7 +71,7 @@ fn a_device_that_is_asked_back_ends_the_copy_in_time() {
         writeln!(times, "{name}: an error after {took} hundredths of a second").unwrap();
     }
     print!("{times}");
-    let error = "error[DEVICE]: 0000:05:00.0, or the link to it, had an error that was not";
+    let error = "error: 0000:05:00.0, or the link to it, had an error that was not";
     steps.ends("failed", 1, &[error, "dmesg | grep -i aer"]);
     steps.ends("again-works", 0, &["32 blocks read again and equal", "host memory   0 bytes"]);
     steps.ends("works", 0, &["32 blocks read again and equal", "host memory   0 bytes"]);
