@@ -40,14 +40,17 @@ fn submit_batch(
 
 /// Takes what has ended, and rings once.
 #[inline(never)]
-fn reap_batch(queue: &mut QueuePair<u32>) -> Result<usize, p2pdma_nvme::Error> {
-    let mut failed = Ok(());
+fn reap_batch(queue: &mut QueuePair<u32>) -> Result<usize, Box<dyn Error>> {
+    let mut failed = None;
     let reaped = queue.reap(|completion: Completion<u32>| {
-        if let Err(error) = completion.outcome {
-            failed = Err(error);
+        if let Err(failure) = completion.outcome {
+            failed = Some(failure);
         }
-    });
-    failed.and(reaped)
+    })?;
+    match failed {
+        Some(failure) => Err(failure.into()),
+        None => Ok(reaped),
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
