@@ -463,8 +463,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "p2pdma: the probe leaves in memory what has to come",
         file: "crates/p2pdma/src/transfer/probe.rs",
-        right: "self.memory.write(offset, &complement(&expected))?;",
-        wrong: "self.memory.write(offset, &expected)?;",
+        right: "self.memory.write(offset, &complement(expected))?;",
+        wrong: "self.memory.write(offset, expected)?;",
         package: "p2pdma",
         tests: "--test=p2pdma",
         filter: "probing",

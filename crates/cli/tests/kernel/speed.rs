@@ -40,7 +40,7 @@ fn cell((block, depth, bytes, copied): Cell, turns: usize) -> String {
     };
     let mut turn = format!(
         "{} && {uring} {} && {uring} {} && {uring} {} {}",
-        ours("uring"),
+        ours("io-uring"),
         read("uring-read"),
         write("uring-write"),
         read("both-read"),
@@ -117,7 +117,7 @@ fn rates(documents: &[Value], pointer: &str) -> Series {
 
 /// What one cell has shown.
 fn line((block, depth, ..): Cell, said: &str) -> String {
-    let documents = ours(said, "uring");
+    let documents = ours(said, "io-uring");
     let (mut leg, mut copy) = (rates(&documents, LEG), rates(&documents, COPY));
     let bounce = rates(&documents, BOUNCE);
     let rows: Vec<&Value> = documents.iter().filter(|row| row["schema"] == ROW).collect();
