@@ -298,10 +298,10 @@ const DRIVER_BUGS: &[Bug] = &[
         filter: "iommu",
     },
     Bug {
-        what: "bind: a block device is taken for the character device of its number",
+        what: "bind: a character device is taken for the block device of its number",
         file: "crates/linux/src/bind/files.rs",
-        right: "FileType::BlockDevice => true,",
-        wrong: "FileType::BlockDevice => false,",
+        right: "FileType::CharacterDevice => false,",
+        wrong: "FileType::CharacterDevice => true,",
         package: "p2pdma-linux",
         tests: "--lib",
         filter: "files",
