@@ -184,7 +184,7 @@ const BATCHES: [u32; 2] = [10, 60];
 /// The instructions of so many batches: of what submits and what reaps.
 fn watched(batches: u32) -> String {
     format!(
-        "{NAMES}; valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        "{NAMES}; VALGRIND_LIB=$(dirname $(command -v batches)) valgrind --tool=callgrind --callgrind-out-file=/dev/null \
          --toggle-collect=*submit_batch* --toggle-collect=*reap_batch* $(command -v batches) $C {batches}"
     )
 }
@@ -209,6 +209,8 @@ fn instructions_in_the_guest() {
     let script = script()
         .packages(&["valgrind"])
         .examples(&["batches"])
+        // Debian's package has it beside its programs, where guests do not get it from.
+        .program("/usr/libexec/valgrind/callgrind-amd64-linux")
         .step("take", &format!("{NAMES}; p2pdma bind take $C"));
     let step = |script: Script, batches: u32| {
         script.step(&format!("watched-{batches}"), &watched(batches))

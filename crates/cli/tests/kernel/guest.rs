@@ -118,6 +118,12 @@ impl Script {
         self
     }
 
+    /// Brings a program of this machine along.
+    pub(crate) fn program(mut self, path: &str) -> Self {
+        self.programs.push(PathBuf::from(path));
+        self
+    }
+
     /// Keeps the files behind media and memory in this folder.
     pub(crate) fn folder(self, folder: &Path) -> Self {
         Self { folder: Some(folder.to_owned()), ..self }
