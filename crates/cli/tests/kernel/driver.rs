@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::guest::{Script, Steps};
+use crate::guest::{Script, Steps, is_optimized};
 
 const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0";
 const DEPTH: u32 = 32;
@@ -203,9 +203,7 @@ fn instructions(steps: &Steps) -> f64 {
 #[test]
 #[ignore = "is about a build with --release"]
 fn instructions_in_the_guest() {
-    let optimized =
-        std::env::current_exe().unwrap().components().any(|part| part.as_os_str() == "release");
-    assert!(optimized, "give cargo --release");
+    assert!(is_optimized(), "give cargo --release");
     let script = script()
         .packages(&["valgrind"])
         .examples(&["batches"])

@@ -207,11 +207,16 @@ impl Script {
     }
 }
 
+/// Whether the tests are built as what is released.
+pub(crate) fn is_optimized() -> bool {
+    !cfg!(debug_assertions)
+}
+
 /// Examples of the workspace, built if they are not: with the profile and the features that its tests are built with.
 fn examples(names: &[&str]) -> Vec<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--locked", "--workspace", "--message-format", "json-render-diagnostics"]);
-    if !cfg!(debug_assertions) {
+    if is_optimized() {
         cargo.arg("--release");
     }
     names.iter().for_each(|name| {

@@ -103,11 +103,11 @@ impl LinuxPlatform {
     /// [`Error::Open`].
     pub fn open(&self, path: &Path, access: Access) -> Result<Volume, Error> {
         let mut file = DirectFile::open(path, access)?;
+        let footing = volume::footing(&self.survey, &file);
         if access == Access::Write && file.is_block() {
-            let footing = volume::footing(&self.survey, &file);
             file.take(&volume::other_names(&self.survey, &footing))?;
         }
-        self.volume(file)
+        self.watch(Arc::new(file), footing)
     }
 
     /// Makes an end of transfers of a file that is open already. `path` is what messages call it.
@@ -120,7 +120,7 @@ impl LinuxPlatform {
         path: &Path,
         access: Access,
     ) -> Result<Volume, Error> {
-        self.volume(DirectFile::reopen(file, path, access)?)
+        self.volume(Arc::new(DirectFile::reopen(file, path, access)?))
     }
 
     /// The same machine with a queue of its own: for a further thread.
@@ -140,21 +140,22 @@ impl LinuxPlatform {
     /// # Errors
     /// [`Error::File`].
     pub fn share(&self, file: &Arc<DirectFile>) -> Result<Volume, Error> {
-        self.of_open(Arc::clone(file))
+        self.volume(Arc::clone(file))
     }
 
-    fn volume(&self, file: DirectFile) -> Result<Volume, Error> {
-        self.of_open(Arc::new(file))
+    fn volume(&self, file: Arc<DirectFile>) -> Result<Volume, Error> {
+        let footing = volume::footing(&self.survey, &file);
+        self.watch(file, footing)
     }
 
-    fn of_open(&self, file: Arc<DirectFile>) -> Result<Volume, Error> {
+    /// Makes an end of an open file whose footing is judged.
+    fn watch(&self, file: Arc<DirectFile>, mut footing: Footing) -> Result<Volume, Error> {
         let in_file = |error: std::io::Error| Error::File {
             name: file.path().display().to_string(),
             reason: error.to_string(),
             kind: error.kind(),
         };
         let watch = Watch::begin(&file).map_err(in_file)?;
-        let mut footing = volume::footing(&self.survey, &file);
         footing.barrier = footing.barrier.or_else(|| volume::blind_barrier(&watch));
         let before = watch.look().map_err(in_file)?;
         let moved = Arc::new(Moved::default());
