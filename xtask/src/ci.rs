@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{docs, edges, fuzz, instructions, planted, rows, sizes, source, suite};
+use crate::{boots, docs, edges, fuzz, instructions, planted, sizes, source, suite};
 
 /// The steps that are commands: name and arguments to cargo.
 const COMMANDS: [(&str, &[&str]); 4] = [
@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
         command(name, arguments)?;
     }
     step("tests", suite::run)?;
-    step("the kernel's rules", rows::run)?;
+    step("the kernel's rules", boots::rows)?;
     step("README and guide", docs::run)?;
     step("planted bugs", || planted::run(""))?;
     if has("valgrind", "instruction counts")? {

@@ -3,18 +3,16 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "these are commands")]
 
+mod boots;
 mod ci;
 mod docs;
 mod driver;
 mod edges;
 mod fuzz;
-mod guests;
 #[cfg(test)]
 mod historical;
 mod instructions;
-mod oracle;
 mod planted;
-mod rows;
 mod sizes;
 mod source;
 mod suite;
@@ -27,6 +25,7 @@ usage: cargo xtask TASK
  ci       everything that has to hold: format, lints, edges, sizes, tests, docs, fuzzing
  fuzz [N] every fuzz target for N seconds (10)
  guests   the command in guests of other architectures, for which it is built
+ iommufd KERNEL   devices under vfio on a kernel that has iommufd
  instructions   what a command costs, counted under callgrind
  docs     every command in README and guide, and what it prints
  driver   the driver's speed in one table: minutes
@@ -45,11 +44,12 @@ fn main() -> ExitCode {
         "driver" => driver::run(),
         "edges" => edges::check().map(|report| println!("{report}")),
         "fuzz" => fuzz_seconds().and_then(fuzz::run),
-        "guests" => guests::run(),
+        "guests" => boots::guests(),
         "instructions" => instructions::run(),
-        "oracle" => oracle::run(std::env::args().nth(2).as_deref()),
+        "iommufd" => boots::iommufd(std::env::args().nth(2).as_deref()),
+        "oracle" => boots::oracle(std::env::args().nth(2).as_deref()),
         "planted" => planted::run(&std::env::args().nth(2).unwrap_or_default()),
-        "rows" => rows::run(),
+        "rows" => boots::rows(),
         "tests" => suite::run(),
         "sizes" => sizes::check().map(|report| println!("{report}")),
         _ => {

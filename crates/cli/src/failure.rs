@@ -251,7 +251,7 @@ fn vfio(error: &VfioError, message: String) -> Failure {
             let path = path.display();
             let remedy = match error.is_of_container() {
                 true => format!("run it as root, or let root open it to all, as is usual: chmod 666 {path}"),
-                false => format!("run it as root, or let root give you the group: chown $USER {path}"),
+                false => format!("run it as root, or let root give you that file: chown $USER {path}"),
             };
             Failure::new(Exit::Permission, "P2P-PERM", message).remedy(remedy)
         }
@@ -263,9 +263,9 @@ fn vfio(error: &VfioError, message: String) -> Failure {
         E::Shared { .. } => Failure::new(Exit::Refused, "VFIO-SHARED", message)
             .remedy("the IOMMU cannot tell them apart: take all of them, or none"),
         E::Busy { .. } => Failure::new(Exit::Refused, "VFIO-BUSY", message)
-            .remedy("end the other process: fuser -v /dev/vfio/*"),
+            .remedy("end the other process: fuser -v /dev/vfio/* /dev/vfio/devices/*"),
         E::Unsafe { .. } => Failure::new(Exit::Io, "VFIO", message).remedy(
-            "switch interrupt remapping on in the firmware; allow_unsafe_interrupts=1 of vfio_iommu_type1 does without, and lets devices forge interrupts",
+            "switch interrupt remapping on in the firmware; allow_unsafe_interrupts=1 of vfio_iommu_type1, or of iommufd, does without, and lets devices forge interrupts",
         ),
         E::NoType1 => {
             Failure::new(Exit::Io, "VFIO", message).remedy("modprobe vfio_iommu_type1")

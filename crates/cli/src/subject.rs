@@ -54,7 +54,8 @@ impl Subject {
 
     fn this_machine(context: &Context) -> Result<Self> {
         let tree = LiveTree::machine().map_err(unreadable)?;
-        let survey = Survey::read_with(&tree, context.allowlist()?).map_err(unreadable)?;
+        let mut survey = Survey::read_with(&tree, context.allowlist()?).map_err(unreadable)?;
+        survey.vfio = survey.vfio.unless_denied();
         Ok(Self::Linux { survey: Box::new(survey), from: None })
     }
 

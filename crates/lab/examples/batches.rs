@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1);
     let bdf: Bdf = words.next().ok_or("which device?")?.parse()?;
     let batches: u32 = words.next().ok_or("how many batches?")?.parse()?;
-    let vfio = Vfio::new(Arc::new(Survey::live()?.topology), Vec::new())?;
+    let vfio = Vfio::new(&Survey::live()?, Vec::new())?;
     // Each command rings the registers: shadow doorbells would be asked for by some controllers only.
     let options = Options { shadow_doorbells: false, ..Options::default() };
     let controller = Controller::open(Arc::new(vfio.open(bdf)?), options)?;

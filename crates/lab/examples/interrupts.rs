@@ -27,7 +27,7 @@ const PATIENCE: Wait = Wait::from_secs(2);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let bdf: Bdf = std::env::args().nth(1).ok_or("which device?")?.parse()?;
-    let vfio = Vfio::new(Arc::new(Survey::live()?.topology), Vec::new())?;
+    let vfio = Vfio::new(&Survey::live()?, Vec::new())?;
     let controller = Controller::open(Arc::new(vfio.open(bdf)?), Options::default())?;
     let namespace = controller.namespace(1)?;
     let read = namespace.read(0, BYTES / namespace.format().data)?;

@@ -58,6 +58,19 @@ struct Selected {
     found: Vec<String>,
 }
 
+impl Selected {
+    /// What was looked for later: its lines come behind.
+    fn add(&mut self, later: Self) {
+        for (own, new) in [(&mut self.words, later.words), (&mut self.found, later.found)] {
+            for line in new {
+                if !own.contains(&line) {
+                    own.push(line);
+                }
+            }
+        }
+    }
+}
+
 /// What was read of a machine: a tree in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
@@ -202,7 +215,11 @@ impl Snapshot {
             return;
         }
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        self.lines.insert(path.to_owned(), answer.map(|found| Selected { words, found }));
+        let asked = answer.map(|found| Selected { words, found });
+        match (self.lines.get_mut(path), asked) {
+            (Some(Ok(before)), Ok(asked)) => before.add(asked),
+            (_, asked) => drop(self.lines.insert(path.to_owned(), asked)),
+        }
     }
 
     /// Whether the folder of a path was listed, and does not have it.

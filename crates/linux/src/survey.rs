@@ -10,6 +10,7 @@ use crate::assemble::assemble;
 use crate::block::{self, Blocks};
 use crate::snapshot::MOST_BYTES;
 use crate::system::{self, System};
+use crate::vfio::Interface;
 use crate::{Error, Function, LiveTree, Note, Snapshot, Tree, lspci, sysfs};
 
 /// Where a survey comes from.
@@ -34,6 +35,8 @@ pub struct Survey {
     pub system: System,
     /// The block devices.
     pub blocks: Blocks,
+    /// How its kernel gives devices that are bound to vfio-pci: looked for if one is.
+    pub vfio: Interface,
     /// What is left out, or not known for a reason worth telling.
     pub notes: Vec<Note>,
 }
@@ -77,7 +80,11 @@ impl Survey {
             system.look_at_symbols(tree);
         }
         let blocks = block::read(tree, &mut notes);
-        Ok(Self { origin: Origin::Tree, topology, functions, system, blocks, notes })
+        let vfio = match functions.iter().any(is_under_vfio) {
+            true => Interface::of(tree),
+            false => Interface::Container,
+        };
+        Ok(Self { origin: Origin::Tree, topology, functions, system, blocks, vfio, notes })
     }
 
     /// Reads a capture, whichever it is: a snapshot, or the text of `lspci`.
@@ -128,6 +135,10 @@ impl Survey {
 fn keeps_its_buffer(function: &Function) -> bool {
     let has = matches!(function.cmb, Known::Value(Some(_)));
     has && !matches!(function.pool, Known::Value(Some(_)))
+}
+
+fn is_under_vfio(function: &Function) -> bool {
+    matches!(&function.driver, Known::Value(Some(driver)) if &**driver == crate::vfio::DRIVER)
 }
 
 /// A capture's bytes. One that is larger than any capture is read one byte too far, which its parser

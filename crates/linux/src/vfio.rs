@@ -1,4 +1,5 @@
-//! Devices in this process's own hands: vfio (Documentation/driver-api/vfio.rst), by groups and a type 1 container.
+//! Devices in this process's own hands: vfio (Documentation/driver-api/vfio.rst), by groups and a type 1 container, or by
+//! devices and an iommufd.
 //!
 //! All devices of a [`Vfio`] share one IOMMU address space: what is mapped for one is reachable by all of them,
 //! at the same address, and by no other device. Peer memory is mapped there like host memory, and the kernel
@@ -10,10 +11,13 @@
 mod abi;
 mod addresses;
 mod bar;
+mod container;
 mod device;
 mod error;
 mod function;
+mod interface;
 mod interrupt;
+mod iommufd;
 mod mapping;
 mod once;
 pub(crate) mod place;
@@ -24,11 +28,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use p2pdma_mem::SharedMemory;
-use p2pdma_pci::topology::Topology;
 use p2pdma_pci::{Bdf, Iova};
 
+use crate::Survey;
 pub use error::VfioError;
 pub use function::VfioFunction;
+pub use interface::Interface;
+use mapping::Source;
 pub use place::VFIO_PCI as DRIVER;
 use space::Space;
 
@@ -43,13 +49,20 @@ pub fn is_bound(bdf: Bdf) -> bool {
 pub struct Vfio(Arc<Space>);
 
 impl Vfio {
-    /// An empty address space. `topology` judges who may reach whom; `avoid` are the bus addresses of BARs and
-    /// of bridges' windows.
+    /// An empty address space, of what the kernel of `survey` offered then. Its topology judges who may reach whom; `avoid`
+    /// are the bus addresses of BARs and of bridges' windows.
     ///
     /// # Errors
     /// [`VfioError::Absent`], [`VfioError::Denied`], [`VfioError::NoType1`].
-    pub fn new(topology: Arc<Topology>, avoid: Vec<Range<u64>>) -> Result<Self, VfioError> {
-        Ok(Self(Arc::new(Space::new(topology, avoid)?)))
+    pub fn new(survey: &Survey, avoid: Vec<Range<u64>>) -> Result<Self, VfioError> {
+        let topology = Arc::new(survey.topology.clone());
+        Ok(Self(Arc::new(Space::new(survey.vfio.unless_denied(), topology, avoid)?)))
+    }
+
+    /// How the kernel gives devices to this space: chosen when it was made.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.0.interface()
     }
 
     /// Opens a device that is bound to vfio-pci; the same one if it is open already.
@@ -87,8 +100,9 @@ impl Vfio {
     /// EFAULT or EREMOTEIO of memory that the kernel lends; EEXIST if something is mapped there; EINVAL of
     /// addresses that the IOMMU does not take.
     pub fn map(&self, memory: &SharedMemory, iova: Iova, access: MapAccess) -> io::Result<Mapped> {
-        self.0.map_at(iova, memory, access)?;
-        Ok(Mapped { vfio: self.clone(), memory: memory.clone(), iova })
+        let source = Source::Host(memory.clone());
+        self.0.map_at(iova, &source, access)?;
+        Ok(Mapped { vfio: self.clone(), source, iova })
     }
 }
 
@@ -102,16 +116,21 @@ pub enum MapAccess {
 }
 
 /// Memory that is mapped by hand, until this is dropped.
-#[derive(Debug)]
 pub struct Mapped {
     vfio: Vfio,
-    memory: SharedMemory,
+    source: Source,
     iova: Iova,
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        self.vfio.0.unmap(self.iova, self.memory.len() as u64, false);
+        self.vfio.0.unmap(self.iova, self.source.size(), false);
+    }
+}
+
+impl std::fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mapped").field("iova", &self.iova).finish_non_exhaustive()
     }
 }
 

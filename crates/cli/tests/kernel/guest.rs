@@ -189,7 +189,8 @@ impl Script {
         let plan = Plan::new(&machine, arch).unwrap();
         let plan = self.bad.iter().fold(plan, |plan, (name, at)| plan.bad_at(name, 1, *at));
         let plan = if self.roomy { plan.roomy() } else { plan };
-        let provisions = Options::new(plan.arch()).provide(&mut ());
+        let kernel = iommufd().filter(|_| Some(arch) == Arch::of_host());
+        let provisions = Options { kernel, ..Options::new(arch) }.provide(&mut ());
         let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
         let mut job = Job::script(&self.text).program(command(arch));
         job = self.programs.iter().fold(job, |job, path| job.program(path));
@@ -205,6 +206,16 @@ impl Script {
         assert!(err.is_empty(), "{err}");
         Steps::of(&String::from_utf8_lossy(&out))
     }
+}
+
+/// A kernel that has iommufd, if the tests are run for that: all guests boot it then.
+pub(crate) fn iommufd() -> Option<PathBuf> {
+    std::env::var_os("P2PDMA_IOMMUFD_KERNEL").map(PathBuf::from)
+}
+
+/// How `topo` says that devices under vfio are opened.
+pub(crate) fn interface() -> &'static str {
+    iommufd().map_or("container (type 1)", |_| "iommufd")
 }
 
 /// Whether the tests are built as what is released.

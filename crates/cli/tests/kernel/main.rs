@@ -19,5 +19,6 @@ mod revocation;
 mod speed;
 mod vfio;
 mod vfio_answers;
+mod vfio_iommufd;
 mod vfio_recall;
 mod volumes;

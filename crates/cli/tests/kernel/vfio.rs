@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::guest::{Script, Steps};
+use crate::guest::{Script, Steps, interface};
 
 /// What the steps call the devices.
 const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0";
@@ -104,9 +104,10 @@ fn moved(steps: &Steps) {
     steps.ends("wiped-again", 0, &[]);
     steps.ends("out-of", 0, &["host memory   0 bytes\n", "32 blocks read again and equal"]);
     steps.ends("came-out", 0, &[]);
-    let taken = "driver vfio-pci  group 5  vfio container (type 1)";
-    let topo = steps.ends("topo", 0, &["0000:03:00.0", taken]);
-    assert_eq!(topo.said.matches("vfio container (type 1)").count(), 4, "{}", topo.said);
+    let opened = format!("vfio {}", interface());
+    let taken = format!("driver vfio-pci  group 5  {opened}");
+    let topo = steps.ends("topo", 0, &["0000:03:00.0", &taken]);
+    assert_eq!(topo.said.matches(&opened).count(), 4, "{}", topo.said);
 }
 
 /// The same, and then the library's examples.

@@ -8,7 +8,7 @@ const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0
                      devices=/sys/bus/pci/devices; drivers=/sys/bus/pci/drivers";
 
 /// Beside the machine's other devices.
-const SECOND_FUNCTION: &str = "
+pub(crate) const SECOND_FUNCTION: &str = "
 [[nvme]]
 name = \"nvme3\"
 below = \"sw0.2\"

@@ -38,7 +38,7 @@ const PAUSE: Wait = Wait::from_secs(6);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let bdf: Bdf = std::env::args().nth(1).ok_or("which device?")?.parse()?;
-    let vfio = Vfio::new(Arc::new(Survey::live()?.topology), Vec::new())?;
+    let vfio = Vfio::new(&Survey::live()?, Vec::new())?;
     let controller = Controller::open(Arc::new(vfio.open(bdf)?), Options::default())?;
     let mut errant = Errant::new(controller)?;
     errant.fill()?;

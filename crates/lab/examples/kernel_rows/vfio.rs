@@ -1,6 +1,5 @@
 //! Devices that vfio has, and what their container maps.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use p2pdma_linux::Survey;
@@ -22,8 +21,7 @@ const FREE: u64 = 1 << 32;
 pub(crate) fn rows(machine: &Machine) -> Setup<()> {
     let ssd = machine.device("ssd")?;
     let lent = machine.lent("near", PAGE)?;
-    let survey = Survey::live()?;
-    let vfio = Vfio::new(Arc::new(survey.topology), Vec::new())?;
+    let vfio = Vfio::new(&Survey::live()?, Vec::new())?;
     // Both are below root ports of their own, and so in groups of their own.
     let device = take(&vfio, machine.bdf("far")?)?;
     let peer = take(&vfio, machine.bdf("tiny")?)?;

@@ -30,6 +30,8 @@ pub(super) mod request {
     pub(in crate::vfio) const IOMMU_MAP_DMA: libc::Ioctl = number(13);
     pub(in crate::vfio) const IOMMU_UNMAP_DMA: libc::Ioctl = number(14);
     pub(in crate::vfio) const DEVICE_FEATURE: libc::Ioctl = number(17);
+    pub(in crate::vfio) const DEVICE_BIND_IOMMUFD: libc::Ioctl = number(18);
+    pub(in crate::vfio) const DEVICE_ATTACH_IOMMUFD_PT: libc::Ioctl = number(19);
 }
 
 /// The version of the interface that this was written to (`VFIO_API_VERSION`).
@@ -75,53 +77,64 @@ macro_rules! argument {
         $(#[$doc])*
         #[repr(C)]
         #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-        pub(super) struct $name {
-            pub(super) argsz: u32,
-            pub(super) flags: u32,
-            $(pub(super) $field: $type),*
+        pub(in crate::vfio) struct $name {
+            /// Its size.
+            pub(in crate::vfio) argsz: u32,
+            $(pub(in crate::vfio) $field: $type),*
         }
-        impl Argument for $name {}
+        impl $crate::vfio::abi::Argument for $name {}
         impl $name {
             /// Zeroes, and its own size.
-            pub(super) fn sized() -> Self {
+            pub(in crate::vfio) fn sized() -> Self {
                 Self { argsz: u32::try_from(size_of::<Self>()).unwrap_or(0), ..Self::default() }
             }
         }
     };
 }
 
+pub(super) mod iommufd;
+
 argument!(
     /// `struct vfio_group_status`
-    GroupStatus {}
+    GroupStatus { flags: u32 }
 );
 argument!(
     /// `struct vfio_device_info`
-    DeviceInfo { num_regions: u32, num_irqs: u32, cap_offset: u32, pad: u32 }
+    DeviceInfo { flags: u32, num_regions: u32, num_irqs: u32, cap_offset: u32, pad: u32 }
 );
 argument!(
     /// `struct vfio_region_info`
-    RegionInfo { index: u32, cap_offset: u32, size: u64, offset: u64 }
+    RegionInfo { flags: u32, index: u32, cap_offset: u32, size: u64, offset: u64 }
 );
 argument!(
     /// `struct vfio_irq_info`
-    IrqInfo { index: u32, count: u32 }
+    IrqInfo { flags: u32, index: u32, count: u32 }
 );
 argument!(
     /// `struct vfio_iommu_type1_info`
-    IommuInfo { iova_pgsizes: u64, cap_offset: u32, pad: u32 }
+    IommuInfo { flags: u32, iova_pgsizes: u64, cap_offset: u32, pad: u32 }
 );
 argument!(
     /// `struct vfio_iommu_type1_dma_map`
-    DmaMap { vaddr: u64, iova: u64, size: u64 }
+    DmaMap { flags: u32, vaddr: u64, iova: u64, size: u64 }
 );
 argument!(
     /// `struct vfio_iommu_type1_dma_unmap`
-    DmaUnmap { iova: u64, size: u64 }
+    DmaUnmap { flags: u32, iova: u64, size: u64 }
 );
 
 argument!(
     /// `struct vfio_device_feature`, with a `struct vfio_device_feature_dma_buf` of one range behind it
-    DmaBuf { region: u32, open_flags: u32, reserved: u32, ranges: u32, offset: u64, len: u64 }
+    DmaBuf { flags: u32, region: u32, open_flags: u32, reserved: u32, ranges: u32, offset: u64, len: u64 }
+);
+
+argument!(
+    /// `struct vfio_device_bind_iommufd`, as of Linux 6.6: without a token.
+    DeviceBind { flags: u32, iommufd: i32, out_devid: u32 }
+);
+argument!(
+    /// `struct vfio_device_attach_iommufd_pt`, as of Linux 6.6: without a PASID.
+    DeviceAttach { flags: u32, pt_id: u32 }
 );
 
 /// `struct vfio_irq_set`: its size, flags, index, first vector and count, and then the eventfds.
@@ -237,6 +250,8 @@ mod tests {
         assert_eq!(size_of::<DmaMap>(), 32);
         assert_eq!(size_of::<DmaUnmap>(), 24);
         assert_eq!(size_of::<DmaBuf>(), 40);
+        assert_eq!(size_of::<DeviceBind>(), 16);
+        assert_eq!(size_of::<DeviceAttach>(), 12);
         assert_eq!(request::IOMMU_MAP_DMA, 0x3b71);
     }
 

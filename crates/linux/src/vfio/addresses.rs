@@ -4,8 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use p2pdma_mem::RangeAllocator;
+use p2pdma_pci::Bdf;
 
-use super::space::PAGE;
+use super::VfioError;
+
+/// Mappings are of whole pages.
+pub(super) const PAGE: u64 = 4096;
+
+/// Refuses an IOMMU that maps no pages as small as these, or a kernel whose own are larger: what is mapped here begins and
+/// ends with pages of the NVMe driver's.
+pub(super) fn check_page(bdf: Bdf, least: u64) -> Result<(), VfioError> {
+    if least > PAGE { Err(VfioError::Pages { bdf, least }) } else { Ok(()) }
+}
 
 /// Addresses that the IOMMUs take and no BAR has.
 #[derive(Debug)]
@@ -117,6 +127,16 @@ mod tests {
         // What was never given is not taken back.
         addresses.release(0x10_3000, PAGE);
         assert_eq!(addresses.allocate(PAGE), None);
+    }
+
+    #[test]
+    fn an_iommu_of_larger_pages_is_refused() {
+        let bdf: Bdf = "0000:03:00.0".parse().unwrap();
+        for least in [1, 512, PAGE] {
+            check_page(bdf, least).unwrap();
+        }
+        let refused = check_page(bdf, 16 << 10).unwrap_err();
+        assert!(matches!(refused, VfioError::Pages { bdf: named, least: 16_384 } if named == bdf));
     }
 
     #[test]

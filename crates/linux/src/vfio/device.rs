@@ -1,26 +1,29 @@
-//! A device of a group, open: its regions, its reset, its interrupts.
+//! A device, open: its regions, its reset, its interrupts.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use p2pdma_pci::{BarIndex, Bdf};
 
 use super::abi::{self, DeviceInfo, DmaBuf, IrqInfo, RegionInfo, request};
 use super::bar::Region;
+use super::container::Group;
 use super::interrupt::{Line, Notice};
-use super::space::{Group, Open};
+use super::space::Open;
 use super::{Space, VfioError, place};
 
 /// An open device. The kernel resets it when the last handle is dropped.
 pub(super) struct Device {
     pub(super) bdf: Bdf,
     file: File,
-    resets: bool,
+    can_reset: bool,
+    /// How often this process did.
+    resets: AtomicU64,
     /// Where in the file configuration space begins, and how long it is.
     config: (u64, u64),
     /// Mapped when they are first asked for.
@@ -32,9 +35,9 @@ pub(super) struct Device {
     /// Where it tells of an error on the bus; `None` of a device that is not PCIe.
     failure: Option<Notice>,
     /// Dropped after the file: the group leaves its container when its devices are closed.
-    group: Arc<Group>,
+    _group: Option<Arc<Group>>,
     /// Dropped last: until then whoever opens this device waits.
-    _open: Open,
+    open: Open,
 }
 
 impl Device {
@@ -51,11 +54,8 @@ impl Device {
         if driver.as_deref() != Some(place::VFIO_PCI) {
             return Err(VfioError::NotBound { bdf, driver });
         }
-        let group = space.group(bdf)?;
+        let (file, group) = space.open(bdf)?;
         let system = |what| move |source| VfioError::System { bdf, what, source };
-        let name = CString::new(bdf.to_string()).unwrap_or_default();
-        let fd = abi::call_with_name(group.file.as_fd(), request::GROUP_GET_DEVICE_FD, &name);
-        let file = File::from(fd.map_err(system("opening the device"))?);
         let mut info = DeviceInfo::sized();
         abi::exchange(file.as_fd(), request::DEVICE_GET_INFO, &mut info)
             .map_err(system("asking for the regions"))?;
@@ -67,17 +67,18 @@ impl Device {
             file,
             recall,
             failure,
-            resets: info.flags & abi::DEVICE_RESETS != 0,
+            can_reset: info.flags & abi::DEVICE_RESETS != 0,
+            resets: AtomicU64::new(0),
             config: (config.offset, config.size),
             regions: Mutex::default(),
             vectors: Mutex::default(),
-            group,
-            _open: Open::device(space, bdf),
+            _group: group,
+            open: Open { space: Arc::clone(space), bdf },
         })
     }
 
     pub(super) fn space(&self) -> &Arc<Space> {
-        &self.group.space
+        &self.open.space
     }
 
     /// The memory behind a BAR, mapped; `None` if there is none.
@@ -129,12 +130,19 @@ impl Device {
     }
 
     /// Whether the kernel knows how to reset it alone.
-    pub(super) fn resets(&self) -> bool {
-        self.resets
+    pub(super) fn can_reset(&self) -> bool {
+        self.can_reset
     }
 
     pub(super) fn reset(&self) -> io::Result<()> {
+        // Counted before, and also if it fails: what is counted is when mappings may have gone.
+        self.resets.fetch_add(1, Ordering::AcqRel);
         abi::call(self.file.as_fd(), request::DEVICE_RESET, 0).map(drop)
+    }
+
+    /// How often this process has reset it.
+    pub(super) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Acquire)
     }
 
     /// How many vectors of MSI-X it has.

@@ -115,3 +115,5 @@ impl VfioError {
 
 /// The file that all groups share.
 pub(super) const CONTAINER: &str = "/dev/vfio/vfio";
+/// That of iommufd.
+pub(super) const IOMMU: &str = "/dev/iommu";

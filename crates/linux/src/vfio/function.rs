@@ -16,7 +16,7 @@ use p2pdma_spec::pci::config::offset;
 use super::bar::VfioBar;
 use super::device::Device;
 use super::interrupt::Line;
-use super::mapping::{Mapping, Place, refused};
+use super::mapping::{Mapping, Part, Place, refused};
 use super::{Space, place};
 use crate::HostClock;
 
@@ -122,8 +122,8 @@ impl Function for VfioFunction {
         Ok(DmaBuffer::new(buffer.memory().clone(), buffer.iova(), buffer.lease()))
     }
 
-    /// The kernel checks no path here (`vfio_iommu_type1` maps any device's BAR for any device): the verdict is
-    /// the only guard, and is asked first, every time.
+    /// The kernel checks no path here (`vfio_iommu_type1` maps any device's BAR for any device, and so does iommufd):
+    /// the verdict is the only guard, and is asked first, every time.
     fn map_peer(&self, memory: &Bar, range: Range<u64>) -> Result<PeerWindow, Error> {
         let addresses = memory.addresses(&range)?;
         let (owner, bdf) = (memory.owner(), self.bdf());
@@ -139,7 +139,8 @@ impl Function for VfioFunction {
         // All of what is mapped of the BAR: it is reachable by whoever shares this space.
         let at = memory.address().0 + start;
         let map = |place| {
-            let new = || Mapping::of_peer(&self.device, &whole, &provider, place);
+            let part = Part::new(&provider, memory.index(), start, &whole);
+            let new = || Mapping::of_peer(&self.device, part, place);
             self.space().peers.get_or(place, new)
         };
         // It may lie beyond the IOMMU's width.
@@ -149,6 +150,11 @@ impl Function for VfioFunction {
             _ => Err(error),
         });
         let mapping = mapping.map_err(|error| refused(&self.device, &whole, &error))?;
+        if mapping.is_revoked() {
+            let what =
+                "cannot map memory of a device that was reset while it is mapped for another use";
+            return Err(Error::Unsupported { bdf, what });
+        }
         let iova = Iova(mapping.iova().0 + (range.start - start));
         Ok(PeerWindow::new(owner, iova, addresses.end.0 - addresses.start.0, mapping))
     }
@@ -172,7 +178,7 @@ impl Function for VfioFunction {
 
     fn reset(&self) -> Result<(), Error> {
         let bdf = self.bdf();
-        if !self.device.resets() {
+        if !self.device.can_reset() {
             return Err(Error::Unsupported { bdf, what: "cannot be reset alone" });
         }
         retried(|| self.device.reset()).map_err(self.system("cannot be reset"))

@@ -64,6 +64,22 @@ pub(crate) fn others(bdf: Bdf, group: u32) -> String {
     used.map(|(member, driver)| format!("{member} ({driver})")).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether another device of a group is bound to vfio-pci.
+pub(super) fn has_another(bdf: Bdf, group: u32) -> bool {
+    let is_vfio = |&member: &Bdf| member != bdf && driver(member).as_deref() == Some(VFIO_PCI);
+    members(group).iter().any(is_vfio)
+}
+
+/// The file by which a device is opened without its group.
+pub(super) fn node(bdf: Bdf) -> std::io::Result<PathBuf> {
+    let mut names = std::fs::read_dir(folder(bdf).join("vfio-dev"))?;
+    let name = names.next().ok_or(std::io::ErrorKind::NotFound)??.file_name();
+    Ok(Path::new(NODES).join(name))
+}
+
+/// The folder of those files.
+const NODES: &str = "/dev/vfio/devices";
+
 /// Drivers that may keep their devices in a group that vfio hands out: its own, and those that start no
 /// requests (`vfio_dev_viable()` of old, `driver_managed_dma` in drivers/pci/pcie/portdrv.c).
 pub(crate) fn harmless(driver: &str) -> bool {

@@ -73,7 +73,7 @@ impl VfioPlatform {
         let bare = Arc::new(survey.topology.clone());
         let release =
             survey.system.release.value().map_or_else(|| "?".to_owned(), ToString::to_string);
-        let vfio = Vfio::new(Arc::clone(&bare), windows(&survey))?;
+        let vfio = Vfio::new(&survey, windows(&survey))?;
         let guard = Arc::new(Guard::new(vfio.clone()));
         let (opened, closed, topology, moved) = Default::default();
         let clock = HostClock::new();
