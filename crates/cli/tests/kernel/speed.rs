@@ -130,11 +130,7 @@ fn line((block, depth, ..): Cell, said: &str) -> String {
         row["peer_to_peer"]["measured_blocks"]["system_calls_per_block"].as_f64().map(|n| n / 2.0)
     };
     let calls = median(&rows.iter().filter_map(calls).collect());
-    // As many blocks of 1 MiB take longer in this guest than one call waits.
-    assert!(
-        depth < 32 || block == "1M" || calls <= 1.0 / 16.0,
-        "{block}: {calls} calls per request"
-    );
+    assert!(depth < 32 || calls <= 1.0 / 16.0, "{block}: {calls} calls per request");
     let [read, write, both_read, both_write, psync_read, psync_write] =
         ["uring-read", "uring-write", "both-read", "both-write", "psync-read", "psync-write"]
             .map(|job| of_fio(said, job));

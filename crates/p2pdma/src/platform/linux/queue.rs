@@ -68,7 +68,7 @@ const DEPTH: u32 = 1024;
 /// How long waiting takes at most. A signal that comes to the thread that waits ends it (EINTR of
 /// io_uring_enter(2)); one that another thread takes is seen after this time. Slow devices need so long for the
 /// requests that one system call is to serve.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(800);
 
 impl SharedQueue {
     pub(crate) fn new(engine: Engine) -> std::io::Result<Self> {
