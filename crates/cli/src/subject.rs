@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use p2pdma::linux::block::BlockKind;
+use p2pdma::linux::vfio::Interface;
 use p2pdma::linux::{LiveTree, Origin, Snapshot, Survey};
 use p2pdma::machine::Machine;
-use p2pdma::topology::{Allowlist, Node, Topology};
+use p2pdma::topology::{Allowlist, Known, Node, Topology};
 use p2pdma::{Bdf, Platform as _, Storage, nearest};
 
 use crate::args::PlatformName;
@@ -55,7 +56,9 @@ impl Subject {
     fn this_machine(context: &Context) -> Result<Self> {
         let tree = LiveTree::machine().map_err(unreadable)?;
         let mut survey = Survey::read_with(&tree, context.allowlist()?).map_err(unreadable)?;
-        survey.vfio = survey.vfio.unless_denied();
+        if survey.vfio.value().is_some() {
+            survey.vfio = Known::Value(Interface::here(survey.vfio));
+        }
         Ok(Self::Linux { survey: Box::new(survey), from: None })
     }
 

@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let first = map()?;
     lender.reset()?;
     println!("reset");
-    if map().is_err() {
-        println!("refused");
+    if let Err(error) = map() {
+        println!("refused: {error}");
     }
     drop(first);
     println!("dropped");

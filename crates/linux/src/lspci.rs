@@ -26,7 +26,6 @@ pub use error::{LspciError, LspciProblem};
 use crate::assemble::{Above, Raw, assemble};
 use crate::block::Blocks;
 use crate::system::System;
-use crate::vfio::Interface;
 use crate::{Bar, Config, Error, Function, IommuGroup, Note, NoteKind, Origin, Survey};
 use place::Found;
 use text::{Dump, Record};
@@ -75,7 +74,7 @@ pub fn read(bytes: &[u8], allowlist: Allowlist) -> Result<Survey, Error> {
         functions,
         system: System::unknown(CAUSE),
         blocks: Blocks::unknown(CAUSE),
-        vfio: Interface::Container,
+        vfio: Known::Unknown(CAUSE),
         notes,
     })
 }

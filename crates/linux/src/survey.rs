@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use p2pdma_pci::Bdf;
-use p2pdma_pci::topology::{Allowlist, Host, Known, NodeId, Topology};
+use p2pdma_pci::topology::{Allowlist, Cause, Host, Known, NodeId, Topology};
 
 use crate::assemble::assemble;
 use crate::block::{self, Blocks};
@@ -36,7 +36,7 @@ pub struct Survey {
     /// The block devices.
     pub blocks: Blocks,
     /// How its kernel gives devices that are bound to vfio-pci: looked for if one is.
-    pub vfio: Interface,
+    pub vfio: Known<Interface>,
     /// What is left out, or not known for a reason worth telling.
     pub notes: Vec<Note>,
 }
@@ -82,7 +82,7 @@ impl Survey {
         let blocks = block::read(tree, &mut notes);
         let vfio = match functions.iter().any(is_under_vfio) {
             true => Interface::of(tree),
-            false => Interface::Container,
+            false => Known::Unknown(Cause::NotCaptured),
         };
         Ok(Self { origin: Origin::Tree, topology, functions, system, blocks, vfio, notes })
     }

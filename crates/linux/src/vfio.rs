@@ -49,14 +49,14 @@ pub fn is_bound(bdf: Bdf) -> bool {
 pub struct Vfio(Arc<Space>);
 
 impl Vfio {
-    /// An empty address space, of what the kernel of `survey` offered then. Its topology judges who may reach whom; `avoid`
-    /// are the bus addresses of BARs and of bridges' windows.
+    /// An empty address space. The topology of `survey`, which is of this machine, judges who may reach whom; `avoid` are the
+    /// bus addresses of BARs and of bridges' windows.
     ///
     /// # Errors
-    /// [`VfioError::Absent`], [`VfioError::Denied`], [`VfioError::NoType1`].
+    /// [`VfioError::Absent`], [`VfioError::Denied`], [`VfioError::NoType1`], [`VfioError::Open`].
     pub fn new(survey: &Survey, avoid: Vec<Range<u64>>) -> Result<Self, VfioError> {
         let topology = Arc::new(survey.topology.clone());
-        Ok(Self(Arc::new(Space::new(survey.vfio.unless_denied(), topology, avoid)?)))
+        Ok(Self(Arc::new(Space::new(Interface::here(survey.vfio), topology, avoid)?)))
     }
 
     /// How the kernel gives devices to this space: chosen when it was made.

@@ -65,7 +65,7 @@ const BUSY: &str = "p2pdma copy $C/ns1 null: --length 512M --progress always > /
      echo between; p2pdma copy $A/ns1 $B/ns1 --length 1M --yes; kill -INT $busy; wait $busy; exit $status";
 
 /// A lender is reset behind the back of its driver.
-const RESET: &str = "p2pdma copy $B/ns1 $C/ns1 --length 96M --via $A/cmb --yes --progress always > /tmp/said 2>&1 & copy=$!; \
+pub(crate) const RESET: &str = "p2pdma copy $B/ns1 $C/ns1 --length 96M --via $A/cmb --yes --progress always > /tmp/said 2>&1 & copy=$!; \
      until [ -s /tmp/said ]; do sleep 0.05; done; echo 1 > $devices/$A/reset; wait $copy; status=$?; \
      cat /tmp/said; exit $status";
 

@@ -1,7 +1,7 @@
 //! Who may open devices by iommufd, and what becomes of a BAR that it maps when the device is reset.
 
 use crate::guest::{Script, Steps, iommufd};
-use crate::vfio_answers::SECOND_FUNCTION;
+use crate::vfio_answers::{RESET, SECOND_FUNCTION};
 
 /// What the steps call the devices; C and E are functions of one device, which an IOMMU cannot tell apart.
 const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0 E=0000:05:00.1; \
@@ -57,6 +57,7 @@ fn devices_are_opened_by_themselves() {
         .step("busy", &while_busy("$C"))
         .step("busy-group", &while_busy("$E"))
         .step("reset", &named("reset_lender $A $B"))
+        .step("reset-behind", &named(RESET))
         .step("works", &named("p2pdma copy $B/ns1 $C/ns1 --length 4M --via $A/cmb --yes --verify"))
         .step("give", &named("p2pdma bind give $A $B $C $E"))
         .step("log", "dmesg | grep -E \"DMAR.*fault|Oops|Call Trace|WARNING|blocked for more than\"")
@@ -71,7 +72,11 @@ fn devices_are_opened_by_themselves() {
     let taken = "is in use by another process\nhelp: end the other process";
     steps.ends("busy", 6, &["of 0000:05:00.0 ", taken]);
     steps.ends("busy-group", 6, &["of 0000:05:00.1 ", taken]);
-    steps.ends("reset", 0, &["mapped\nreset\nrefused\ndropped\nmapped\n"]);
+    let refused =
+        "mapped\nreset\nrefused: 0000:04:00.0 cannot map memory of a device that was reset while";
+    steps.ends("reset", 0, &[refused, "use\ndropped\nmapped\n"]);
+    let gone = ["error[P2P-REVOKED]: 0000:03:00.0 was reset: ", "the partial result is in "];
+    steps.ends("reset-behind", 1, &gone);
     steps.ends("works", 0, &["32 blocks read again and equal", "host memory   0 bytes"]);
     steps.ends("log", 1, &[]);
 }

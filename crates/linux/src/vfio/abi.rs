@@ -1,5 +1,5 @@
-//! The kernel's interface (include/uapi/linux/vfio.h of Linux 7.3.4): numbers, structures, and the one place
-//! that calls it.
+//! The kernel's interface (include/uapi/linux/vfio.h of Linux 7.3.4; iommufd's in its own file): numbers, structures, and the
+//! one place that calls it.
 
 #![expect(unsafe_code, reason = "the kernel's vfio is reached by ioctl(2) only")]
 

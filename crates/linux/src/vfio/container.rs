@@ -12,7 +12,7 @@ use p2pdma_pci::{Bdf, Iova};
 
 use super::abi::{self, DmaMap, DmaUnmap, GroupStatus, IommuInfo, request};
 use super::addresses::{PAGE, check_page};
-use super::error::CONTAINER;
+use super::error::{CONTAINER, open_shared};
 use super::once::Once;
 use super::{MapAccess, VfioError, place};
 
@@ -43,11 +43,7 @@ impl Drop for Open {
 
 impl Container {
     pub(super) fn open() -> Result<Self, VfioError> {
-        let opened = OpenOptions::new().read(true).write(true).open(CONTAINER);
-        let file = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => VfioError::Denied { path: CONTAINER.into() },
-            _ => VfioError::Absent,
-        })?;
+        let file = open_shared(CONTAINER)?;
         let version = abi::call(file.as_fd(), request::GET_API_VERSION, 0);
         if version.ok() != Some(abi::API_VERSION) {
             return Err(VfioError::Absent);
@@ -69,14 +65,16 @@ impl Container {
         let number = place::group(bdf)?;
         self.groups.get_or(number, || {
             let file = open_group(bdf, number)?;
-            joined(self.attach(&file, bdf, number)?)?;
+            // The kernel forgets the IOMMU, and every mapping, with the last group of a container.
+            let is_first = self.groups.all().is_empty();
+            self.attach(&file, bdf, number, is_first)?;
+            joined(is_first)?;
             let container = Arc::clone(self);
             Ok(Group { file, _open: Open { container, number } })
         })
     }
 
-    /// Whether it is the container's first group.
-    fn attach(&self, group: &File, bdf: Bdf, number: u32) -> Result<bool, VfioError> {
+    fn attach(&self, group: &File, bdf: Bdf, number: u32, is_first: bool) -> Result<(), VfioError> {
         let system = |what| move |source| VfioError::System { bdf, what, source };
         let mut status = GroupStatus::sized();
         let asked = abi::exchange(group.as_fd(), request::GROUP_GET_STATUS, &mut status);
@@ -89,19 +87,20 @@ impl Container {
         let joined = abi::exchange(group.as_fd(), request::GROUP_SET_CONTAINER, &mut container);
         joined.map_err(|source| match source.raw_os_error() {
             Some(libc::EPERM) => VfioError::Unsafe { bdf },
+            // Memory is mapped where its IOMMU takes none (`vfio_iommu_type1_attach_group()`,
+            // drivers/vfio/vfio_iommu_type1.c).
+            Some(libc::EINVAL) if !is_first => VfioError::Addresses { bdf, taken: None },
             _ => VfioError::System { bdf, what: "adding the group", source },
         })?;
         self.set_iommu(bdf)
     }
 
-    /// Whether that had to be done: for a container's first group.
-    fn set_iommu(&self, bdf: Bdf) -> Result<bool, VfioError> {
-        // The kernel forgets the IOMMU, and every mapping, with the last group of a container. While it has one it refuses
-        // another (`vfio_ioctl_set_iommu()`, drivers/vfio/container.c).
+    fn set_iommu(&self, bdf: Bdf) -> Result<(), VfioError> {
         let set = abi::call(self.file.as_fd(), request::SET_IOMMU, abi::TYPE1_V2);
-        let Err(source) = set else { return Ok(true) };
+        let Err(source) = set else { return Ok(()) };
         match source.raw_os_error() {
-            Some(libc::EINVAL) => Ok(false),
+            // A container that has one refuses another (`vfio_ioctl_set_iommu()`, drivers/vfio/container.c).
+            Some(libc::EINVAL) => Ok(()),
             Some(libc::EPERM) => Err(VfioError::Unsafe { bdf }),
             _ => Err(VfioError::System { bdf, what: "setting the IOMMU", source }),
         }

@@ -22,7 +22,7 @@ pub(super) struct Device {
     pub(super) bdf: Bdf,
     file: File,
     can_reset: bool,
-    /// How often this process did.
+    /// Grows whenever this process does.
     resets: AtomicU64,
     /// Where in the file configuration space begins, and how long it is.
     config: (u64, u64),
@@ -54,7 +54,8 @@ impl Device {
         if driver.as_deref() != Some(place::VFIO_PCI) {
             return Err(VfioError::NotBound { bdf, driver });
         }
-        let (file, group) = space.open(bdf)?;
+        // On an early return the file, which comes later, is dropped first.
+        let (group, file) = space.open(bdf)?;
         let system = |what| move |source| VfioError::System { bdf, what, source };
         let mut info = DeviceInfo::sized();
         abi::exchange(file.as_fd(), request::DEVICE_GET_INFO, &mut info)
@@ -135,12 +136,15 @@ impl Device {
     }
 
     pub(super) fn reset(&self) -> io::Result<()> {
-        // Counted before, and also if it fails: what is counted is when mappings may have gone.
+        // Counted before and after, and also if it fails: what is counted is when mappings may have gone, those too that are
+        // made meanwhile.
         self.resets.fetch_add(1, Ordering::AcqRel);
-        abi::call(self.file.as_fd(), request::DEVICE_RESET, 0).map(drop)
+        let done = abi::call(self.file.as_fd(), request::DEVICE_RESET, 0).map(drop);
+        self.resets.fetch_add(1, Ordering::AcqRel);
+        done
     }
 
-    /// How often this process has reset it.
+    /// A number that grows whenever this process resets it.
     pub(super) fn resets(&self) -> u64 {
         self.resets.load(Ordering::Acquire)
     }

@@ -1,5 +1,6 @@
 //! What can be wrong with vfio, or with a device under it.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -81,18 +82,26 @@ pub enum VfioError {
     },
     /// The IOMMU does not take addresses that memory has already, for devices behind another one.
     #[error(
-        "the IOMMU of {bdf} does not take {:#x} to {:#x}, where memory is mapped for the other devices",
-        taken.start, taken.end
+        "the IOMMU of {bdf} does not take {}, where memory is mapped for the other devices",
+        named(taken.as_ref())
     )]
     Addresses {
         /// The device.
         bdf: Bdf,
-        /// Some of those addresses.
-        taken: Range<u64>,
+        /// Some of those addresses; `None` if the kernel, which refuses the device, does not say which.
+        taken: Option<Range<u64>>,
     },
     /// The IOMMU takes no addresses that are free.
     #[error("the IOMMU leaves no addresses for DMA beside those of the machine's BARs")]
     NoAddresses,
+    /// A file that all devices share cannot be opened, for another reason.
+    #[error("{} cannot be opened: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// Anything else.
     #[error("{what} of {bdf}: {source}")]
     System {
@@ -113,7 +122,25 @@ impl VfioError {
     }
 }
 
+fn named(addresses: Option<&Range<u64>>) -> String {
+    addresses.map_or_else(
+        || "addresses".to_owned(),
+        |range| format!("{:#x} to {:#x}", range.start, range.end),
+    )
+}
+
 /// The file that all groups share.
 pub(super) const CONTAINER: &str = "/dev/vfio/vfio";
 /// That of iommufd.
 pub(super) const IOMMU: &str = "/dev/iommu";
+
+/// A file that all devices share, open.
+pub(super) fn open_shared(path: &str) -> Result<File, VfioError> {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    opened.map_err(|source| match source.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => VfioError::Denied { path: path.into() },
+        // The file may be there before the module is.
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => VfioError::Absent,
+        _ => VfioError::Open { path: path.into(), source },
+    })
+}

@@ -13,15 +13,13 @@ use p2pdma_pci::{
 };
 use p2pdma_spec::pci::config::offset;
 
+use super::addresses::PAGE;
 use super::bar::VfioBar;
 use super::device::Device;
 use super::interrupt::Line;
 use super::mapping::{Mapping, Part, Place, refused};
 use super::{Space, place};
 use crate::HostClock;
-
-/// Mappings are of whole pages.
-const PAGE: usize = 4096;
 
 /// A function of this machine, in this process's hands.
 pub struct VfioFunction {
@@ -108,7 +106,8 @@ impl Function for VfioFunction {
     fn alloc_dma(&self, len: usize) -> Result<DmaBuffer, Error> {
         let reason = "the operating system maps no memory";
         let no_memory = Error::NoDmaSpace { bdf: self.bdf(), len: len as u64, reason };
-        let size = len.max(1).checked_next_multiple_of(PAGE).ok_or(no_memory.clone())?;
+        let size = (len.max(1) as u64).checked_next_multiple_of(PAGE);
+        let size = size.and_then(|size| usize::try_from(size).ok()).ok_or(no_memory.clone())?;
         let whole = SharedMemory::anonymous(size).map_err(|_| no_memory.clone())?;
         let mapping = Mapping::of_host(&self.device, &whole);
         let mapping = mapping.map_err(|error| refused(&self.device, &whole, &error))?;

@@ -1,13 +1,14 @@
 //! Which of the kernel's two interfaces this process uses.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io;
 
-use super::error::{CONTAINER, IOMMU};
-use crate::Tree;
-use crate::attribute::text;
+use p2pdma_pci::topology::Known;
+
+use super::VfioError;
+use super::error::{CONTAINER, IOMMU, open_shared};
+use crate::attribute::{known, text};
 use crate::system::SYMBOLS;
+use crate::{Failure, LiveTree, Tree};
 
 /// How the kernel gives devices that are bound to vfio-pci.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,21 +24,30 @@ impl Interface {
     ///
     /// No file says whether it maps them, and to try would take an open, and so a reset, device: it does if the kernel has the
     /// function by which iommufd asks for them (drivers/vfio/pci/vfio_pci_dmabuf.c).
-    pub fn of(tree: &dyn Tree) -> Self {
-        let has = |path: &str| text(tree, path).is_ok();
-        let whole = has(IOMMUFD) && has_nodes(tree) && (maps_bars(tree) || !has(OLDER));
-        if whole { Self::Iommufd } else { Self::Container }
+    pub fn of(tree: &dyn Tree) -> Known<Self> {
+        known(offered(tree))
     }
 
-    /// Which one this process uses of what this machine's kernel offers: the container if it may open that alone. A user may
-    /// have been given a group.
+    /// Which one this process uses on this machine, whose kernel offers that; it is looked at if that is unknown. It is the
+    /// container if this process may open that alone: a user may have been given a group.
     #[must_use]
-    pub fn unless_denied(self) -> Self {
-        match self {
-            Self::Iommufd if is_denied(IOMMU) && !is_denied(CONTAINER) => Self::Container,
+    pub fn here(offered: Known<Self>) -> Self {
+        let look = || Self::of(&LiveTree::machine().ok()?).value().copied();
+        let offered = offered.value().copied().or_else(look).unwrap_or(Self::Container);
+        let may_not = || matches!(open_shared(IOMMU), Err(VfioError::Denied { .. }));
+        match offered {
+            Self::Iommufd if may_not() && open_shared(CONTAINER).is_ok() => Self::Container,
             offered => offered,
         }
     }
+}
+
+fn offered(tree: &dyn Tree) -> Result<Interface, Failure> {
+    let whole = has(tree, IOMMUFD)? && has_nodes(tree)?;
+    Ok(match whole && (maps_bars(tree)? || !has(tree, OLDER)?) {
+        true => Interface::Iommufd,
+        false => Interface::Container,
+    })
 }
 
 impl fmt::Display for Interface {
@@ -58,24 +68,32 @@ const DEVICES: &str = "sys/class/vfio-dev";
 /// The function by which iommufd asks for a BAR behind a dma-buf.
 const MAPS_BARS: &str = " vfio_pci_dma_buf_iommufd_map";
 
-fn has_nodes(tree: &dyn Tree) -> bool {
-    let names = tree.list(DEVICES).unwrap_or_default();
-    names.first().is_some_and(|name| text(tree, &format!("{DEVICES}/{name}/dev")).is_ok())
+fn has(tree: &dyn Tree, path: &str) -> Result<bool, Failure> {
+    if_there(text(tree, path)).map(|text| text.is_some())
 }
 
-fn maps_bars(tree: &dyn Tree) -> bool {
-    tree.lines(SYMBOLS, &[MAPS_BARS]).is_ok_and(|lines| !lines.is_empty())
+fn has_nodes(tree: &dyn Tree) -> Result<bool, Failure> {
+    let names = if_there(tree.list(DEVICES))?.unwrap_or_default();
+    names.first().map_or(Ok(false), |name| has(tree, &format!("{DEVICES}/{name}/dev")))
 }
 
-fn is_denied(path: &str) -> bool {
-    let opened = OpenOptions::new().read(true).write(true).open(path);
-    opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+fn maps_bars(tree: &dyn Tree) -> Result<bool, Failure> {
+    Ok(if_there(tree.lines(SYMBOLS, &[MAPS_BARS]))?.is_some_and(|lines| !lines.is_empty()))
+}
+
+fn if_there<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Missing) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use p2pdma_pci::topology::Cause;
+
     use super::*;
-    use crate::LiveTree;
 
     const ALL: [(&str, &str); 4] = [
         (IOMMUFD, "10:124\n"),
@@ -98,7 +116,7 @@ mod tests {
     fn without(missing: &[usize]) -> Interface {
         let files = ALL.into_iter().enumerate().filter(|(n, _)| !missing.contains(n));
         let folder = folder_of(files.map(|(_, file)| file));
-        Interface::of(&LiveTree::below(folder.path()).unwrap())
+        *Interface::of(&LiveTree::below(folder.path()).unwrap()).value().unwrap()
     }
 
     #[test]
@@ -123,7 +141,10 @@ mod tests {
             let words = [" pci_enable_device", " pci_p2pdma_add_resource"];
             (tree.lines(SYMBOLS, &words).unwrap().len(), Interface::of(tree))
         };
-        assert_eq!(look(&recorder), (1, Interface::Iommufd));
-        assert_eq!(look(&recorder.into_snapshot()), (1, Interface::Iommufd));
+        let both = (1, Known::Value(Interface::Iommufd));
+        assert_eq!(look(&recorder), both);
+        assert_eq!(look(&recorder.into_snapshot()), both);
+        let older = crate::Snapshot::default();
+        assert_eq!(Interface::of(&older).cause(), Some(Cause::NotCaptured));
     }
 }

@@ -11,7 +11,7 @@ use p2pdma_pci::{Bdf, Iova};
 use super::abi::iommufd::{self as kernel, IoasAlloc, IoasMap, IoasMapFile, IoasUnmap};
 use super::abi::{self, DeviceAttach, DeviceBind, request};
 use super::addresses::check_page;
-use super::error::IOMMU;
+use super::error::{IOMMU, open_shared};
 use super::{MapAccess, VfioError, place};
 
 /// An address space. It keeps its mappings when its last device leaves.
@@ -23,14 +23,10 @@ pub(super) struct Iommufd {
 
 impl Iommufd {
     pub(super) fn open() -> Result<Self, VfioError> {
-        let opened = OpenOptions::new().read(true).write(true).open(IOMMU);
-        let file = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => VfioError::Denied { path: IOMMU.into() },
-            _ => VfioError::Absent,
-        })?;
+        let file = open_shared(IOMMU)?;
         let mut new = IoasAlloc::sized();
         let made = abi::exchange(file.as_fd(), kernel::request::IOAS_ALLOC, &mut new);
-        made.map_err(|_| VfioError::Absent)?;
+        made.map_err(|source| VfioError::Open { path: IOMMU.into(), source })?;
         Ok(Self { file, ioas: new.out_ioas_id })
     }
 
@@ -50,7 +46,7 @@ impl Iommufd {
             .map_err(|source| not_bound(bdf, group, source))?;
         let mut attach = DeviceAttach { pt_id: self.ioas, ..DeviceAttach::sized() };
         abi::exchange(file.as_fd(), request::DEVICE_ATTACH_IOMMUFD_PT, &mut attach)
-            .map_err(system("adding the device to the address space"))?;
+            .map_err(|source| not_attached(bdf, source))?;
         Ok(file)
     }
 
@@ -115,5 +111,37 @@ fn not_bound(bdf: Bdf, group: u32, source: io::Error) -> VfioError {
             _ => VfioError::Unsafe { bdf },
         },
         _ => VfioError::System { bdf, what: "binding the device to the address space", source },
+    }
+}
+
+fn not_attached(bdf: Bdf, source: io::Error) -> VfioError {
+    match source.raw_os_error() {
+        // Memory is mapped where its IOMMU takes none (`iopt_reserve_iova()`, drivers/iommu/iommufd/io_pagetable.c).
+        Some(libc::EADDRINUSE) => VfioError::Addresses { bdf, taken: None },
+        _ => VfioError::System { bdf, what: "adding the device to the address space", source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a device that nobody shares a group with.
+    #[test]
+    fn what_the_kernel_refuses_has_its_reason() {
+        let bdf: Bdf = "ffff:ff:1f.7".parse().unwrap();
+        let bound = |errno| not_bound(bdf, u32::MAX, io::Error::from_raw_os_error(errno));
+        for errno in [libc::EBUSY, libc::EINVAL] {
+            assert!(matches!(bound(errno), VfioError::Busy { bdf: named, .. } if named == bdf));
+        }
+        assert!(matches!(bound(libc::EPERM), VfioError::Unsafe { .. }));
+        assert!(matches!(bound(libc::ENOMEM), VfioError::System { .. }));
+        let attached = |errno| not_attached(bdf, io::Error::from_raw_os_error(errno));
+        let taken = attached(libc::EADDRINUSE).to_string();
+        assert!(
+            taken
+                .ends_with("does not take addresses, where memory is mapped for the other devices")
+        );
+        assert!(matches!(attached(libc::EINVAL), VfioError::System { .. }));
     }
 }

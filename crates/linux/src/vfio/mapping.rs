@@ -23,7 +23,7 @@ pub(super) enum Source {
 /// A part of a BAR.
 pub(super) struct Part {
     owner: Arc<Device>,
-    /// How often that had been reset.
+    /// [`Device::resets`] of that, when it was mapped.
     resets: u64,
     bar: BarIndex,
     /// Where in the BAR it begins.

@@ -27,7 +27,14 @@ pub(crate) fn named(bdf: Bdf) -> Option<String> {
 /// The number of a device's IOMMU group.
 pub(crate) fn group(bdf: Bdf) -> Result<u32, VfioError> {
     let number = last_of_link(folder(bdf).join("iommu_group")).and_then(|name| name.parse().ok());
-    number.ok_or(VfioError::NoGroup { bdf })
+    number.filter(|&number| !is_invented(number)).ok_or(VfioError::NoGroup { bdf })
+}
+
+/// Whether vfio has made a group for a device that no IOMMU is in charge of (`vfio_noiommu_group_alloc()`,
+/// drivers/vfio/group.c): what the device is told are addresses of the machine's memory then.
+fn is_invented(group: u32) -> bool {
+    let name = std::fs::read_to_string(format!("/sys/kernel/iommu_groups/{group}/name"));
+    name.is_ok_and(|name| name.trim() == "vfio-noiommu")
 }
 
 /// Where a BAR of a device is, as the processor knows it; `None` of one that has no address.

@@ -76,18 +76,19 @@ impl Space {
         self.devices.all().iter().find(|device| holds(device)).map(|device| device.bdf)
     }
 
-    /// The file of a device that is in the space then, and its group if it is there by that.
-    pub(super) fn open(&self, bdf: Bdf) -> Result<(File, Option<Arc<Group>>), VfioError> {
+    /// A device's group, if it is in the space by that, and its file, which is to be closed first.
+    pub(super) fn open(&self, bdf: Bdf) -> Result<(Option<Arc<Group>>, File), VfioError> {
         match &self.kernel {
             Kernel::Container(container) => {
                 let joined = |is_first| self.set_addresses(bdf, &container.ranges(bdf)?, is_first);
                 let group = container.group(bdf, joined)?;
-                Ok((group.device(bdf)?, Some(group)))
+                let file = group.device(bdf)?;
+                Ok((Some(group), file))
             }
             Kernel::Iommufd(iommufd) => {
                 let file = iommufd.device(bdf)?;
                 self.set_addresses(bdf, &iommufd.ranges(bdf)?, false)?;
-                Ok((file, None))
+                Ok((None, file))
             }
         }
     }
@@ -103,7 +104,7 @@ impl Space {
         match addresses.as_mut().filter(|_| !forgotten) {
             Some(addresses) => {
                 let kept = addresses.keep_to(ranges);
-                kept.map_err(|taken| VfioError::Addresses { bdf, taken })
+                kept.map_err(|taken| VfioError::Addresses { bdf, taken: Some(taken) })
             }
             None => {
                 let new = Addresses::new(ranges, &self.avoid).ok_or(VfioError::NoAddresses)?;

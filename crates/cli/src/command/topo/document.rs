@@ -63,7 +63,7 @@ pub(crate) struct FunctionDocument {
     pub(super) iommu_group: Option<u32>,
     /// The type of that group's domain, as in sysfs; null if it is not known.
     pub(super) iommu_domain: Option<String>,
-    /// How this command would open it: `container (type 1)`, `iommufd`, or who keeps it from that; null if it is not bound to vfio-pci.
+    /// How this command would open it: `container (type 1)`, `iommufd`, or who keeps it from that, and `?` if that is not known; null if it is not bound to vfio-pci.
     pub(super) vfio: Option<String>,
     /// Its NUMA node; null if the machine does not say.
     pub(super) numa_node: Option<u32>,
@@ -157,7 +157,7 @@ pub(super) fn vfio(survey: &Survey, function: &Function) -> Option<String> {
         binding.in_the_way(&[]).map(|(bdf, driver)| format!("{bdf} ({driver})")).collect();
     Some(match (binding.group, others.as_slice()) {
         (None, _) => "no IOMMU group".to_owned(),
-        (Some(_), []) => survey.vfio.to_string(),
+        (Some(_), []) => survey.vfio.value().map_or_else(|| "?".to_owned(), ToString::to_string),
         (Some(_), others) => format!("not by itself: {} has its group", others.join(", ")),
     })
 }

@@ -43,16 +43,17 @@ argument!(
     /// `struct iommu_ioas_unmap`
     IoasUnmap { ioas_id: u32, iova: u64, length: u64 }
 );
-argument!(
-    /// `struct iommu_ioas_iova_ranges`
-    IoasRanges {
-        ioas_id: u32,
-        num_iovas: u32,
-        reserved: u32,
-        allowed_iovas: u64,
-        out_iova_alignment: u64,
-    }
-);
+/// `struct iommu_ioas_iova_ranges`. It points to what the kernel writes to, and so is no argument for everybody.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct IoasRanges {
+    size: u32,
+    ioas_id: u32,
+    num_iovas: u32,
+    reserved: u32,
+    allowed_iovas: u64,
+    out_iova_alignment: u64,
+}
 
 /// The addresses that all IOMMUs of an address space take, first and last ones, and what mappings are aligned to.
 pub(in crate::vfio) fn ranges(
@@ -63,8 +64,9 @@ pub(in crate::vfio) fn ranges(
     loop {
         let num_iovas = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
         let at = ranges.as_mut_ptr();
-        let mut argument =
-            IoasRanges { ioas_id, num_iovas, allowed_iovas: at as u64, ..IoasRanges::sized() };
+        let size = u32::try_from(size_of::<IoasRanges>()).unwrap_or(0);
+        let (allowed_iovas, new) = (at as u64, IoasRanges::default());
+        let mut argument = IoasRanges { size, ioas_id, num_iovas, allowed_iovas, ..new };
         let bytes = argument.as_mut_bytes().as_mut_ptr();
         // SAFETY: the structure is as long as its first word says. The kernel writes into the list that it points to no
         // more pairs than `num_iovas` says, which is not above what the vector has; any bytes are valid there.
