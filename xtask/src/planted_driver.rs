@@ -291,8 +291,8 @@ const DRIVER_BUGS: &[Bug] = &[
     Bug {
         what: "vfio: iommufd is taken where it maps no BARs",
         file: "crates/linux/src/vfio/interface.rs",
-        right: "&& (maps_bars(tree) || !has(OLDER))",
-        wrong: "",
+        right: "Ok(has_nodes(tree)? && maps_bars(tree)?)",
+        wrong: "has_nodes(tree)",
         package: "p2pdma-linux",
         tests: "--lib",
         filter: "interface",

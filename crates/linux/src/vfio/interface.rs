@@ -43,11 +43,9 @@ impl Interface {
 }
 
 fn offered(tree: &dyn Tree) -> Result<Interface, Failure> {
-    let whole = has(tree, IOMMUFD)? && has_nodes(tree)?;
-    Ok(match whole && (maps_bars(tree)? || !has(tree, OLDER)?) {
-        true => Interface::Iommufd,
-        false => Interface::Container,
-    })
+    let whole = || Ok(has_nodes(tree)? && maps_bars(tree)?);
+    let is_taken = has(tree, IOMMUFD)? && (!has(tree, OLDER)? || whole()?);
+    Ok(if is_taken { Interface::Iommufd } else { Interface::Container })
 }
 
 impl fmt::Display for Interface {
@@ -124,6 +122,7 @@ mod tests {
         assert_eq!(without(&[]), Interface::Iommufd);
         assert_eq!(without(&[2]), Interface::Container, "Linux 6.6: it maps no BARs");
         assert_eq!(without(&[2, 3]), Interface::Iommufd, "and no container either");
+        assert_eq!(without(&[1, 2, 3]), Interface::Iommufd, "before anything is bound, too");
         assert_eq!(without(&[0]), Interface::Container);
         assert_eq!(without(&[1]), Interface::Container, "devices have no files of their own");
         assert_eq!(without(&[0, 1, 2, 3]), Interface::Container);
