@@ -11,7 +11,7 @@ const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0
 /// While another process has C, which E shares a group with.
 fn while_busy(wanted: &str) -> String {
     named(&format!(
-        "p2pdma copy $C/ns1 null: --length 256M --block-size 4k --queue-depth 1 --progress always > /tmp/busy 2>&1 & busy=$!; \
+        "rm -f /tmp/busy; p2pdma copy $C/ns1 null: --length 256M --block-size 4k --queue-depth 1 --progress always > /tmp/busy 2>&1 & busy=$!; \
          until [ -s /tmp/busy ]; do sleep 0.05; done; p2pdma copy {wanted}/ns1 null: --length 1M; status=$?; \
          kill -INT $busy; wait $busy; exit $status"
     ))
