@@ -43,10 +43,15 @@ pub(crate) fn known<T>(answer: Result<T, Failure>) -> Known<T> {
 
 /// The same of an attribute that need not be there.
 pub(crate) fn optional<T>(answer: Result<T, Failure>) -> Known<Option<T>> {
+    known(if_there(answer))
+}
+
+/// The answer about what need not be there: `None` if it is not.
+pub(crate) fn if_there<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match answer {
-        Ok(value) => Known::Value(Some(value)),
-        Err(Failure::Missing) => Known::Value(None),
-        Err(failure) => Known::Unknown(failure.cause()),
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Missing) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

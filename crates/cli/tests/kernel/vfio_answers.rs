@@ -21,12 +21,12 @@ size = \"1G\"
 /// Which driver A has after that, and which one is named for it.
 const A_HAS: &str = "basename $(readlink $devices/$A/driver); cat $devices/$A/driver_override";
 
-fn named(lines: &str) -> String {
+pub(crate) fn named(lines: &str) -> String {
     format!("{NAMES}; {lines}")
 }
 
 /// The same by an ordinary user.
-fn by_nobody(arguments: &str) -> String {
+pub(crate) fn by_nobody(arguments: &str) -> String {
     named(&format!("su -s /bin/sh nobody -c \"$(command -v p2pdma) {arguments}\""))
 }
 
@@ -55,7 +55,7 @@ const HELD: &str = "until ls -d $devices/$A/nvme/nvme*/nvme*n1 > /tmp/there 2>&1
      sleep 300 < /dev/$node & held=$!; p2pdma bind take $A; status=$?; kill $held; wait $held; done; exit $status";
 
 /// A device of a group of which the kernel uses another one: by hand, since `bind` refuses it.
-const FORCED: &str = "echo vfio-pci > $devices/$C/driver_override; echo $C > $devices/$C/driver/unbind; \
+pub(crate) const FORCED: &str = "echo vfio-pci > $devices/$C/driver_override; echo $C > $devices/$C/driver/unbind; \
                       echo $C > /sys/bus/pci/drivers_probe";
 
 /// While another process has C: its group is busy, and others are not.

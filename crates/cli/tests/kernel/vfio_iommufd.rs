@@ -1,11 +1,10 @@
 //! Who may open devices by iommufd, and what becomes of a BAR that it maps when the device is reset.
 
 use crate::guest::{Script, Steps, iommufd};
-use crate::vfio_answers::{RESET, SECOND_FUNCTION};
+use crate::vfio_answers::{FORCED, RESET, SECOND_FUNCTION, by_nobody, named};
 
-/// What the steps call the devices; C and E are functions of one device, which an IOMMU cannot tell apart.
-const NAMES: &str = "A=0000:03:00.0 B=0000:04:00.0 C=0000:05:00.0 D=0000:06:00.0 E=0000:05:00.1; \
-                     devices=/sys/bus/pci/devices; node() { echo /dev/vfio/devices/$(ls $devices/$1/vfio-dev); }; \
+/// The file by which a device is opened, and that of its group.
+const FILES: &str = "node() { echo /dev/vfio/devices/$(ls $devices/$1/vfio-dev); }; \
                      group() { echo /dev/vfio/$(basename $(readlink $devices/$1/iommu_group)); }";
 
 /// While another process has C, which E shares a group with.
@@ -15,19 +14,6 @@ fn while_busy(wanted: &str) -> String {
          until [ -s /tmp/busy ]; do sleep 0.05; done; p2pdma copy {wanted}/ns1 null: --length 1M; status=$?; \
          kill -INT $busy; wait $busy; exit $status"
     ))
-}
-
-/// A device of a group of which the kernel uses another one: by hand, since `bind` refuses it.
-const FORCED: &str = "echo vfio-pci > $devices/$C/driver_override; echo $C > $devices/$C/driver/unbind; \
-                      echo $C > /sys/bus/pci/drivers_probe";
-
-fn named(lines: &str) -> String {
-    format!("{NAMES}; {lines}")
-}
-
-/// The same by an ordinary user.
-fn by_nobody(arguments: &str) -> String {
-    named(&format!("su -s /bin/sh nobody -c \"$(command -v p2pdma) {arguments}\""))
 }
 
 #[test]
@@ -45,12 +31,12 @@ fn devices_are_opened_by_themselves() {
         .step("user", "mkdir -p /etc; echo nobody:x:65534:65534::/:/bin/sh >> /etc/passwd; chmod 755 /dev/vfio /dev/vfio/devices")
         .step("root", &named("p2pdma topo"))
         .step("denied", &by_nobody(copy))
-        .step("group", &named("chown nobody $(group $B)"))
+        .step("group", &named(&format!("{FILES}; chown nobody $(group $B)")))
         .step("by-group", &by_nobody(copy))
         .step("sees-container", &by_nobody("topo"))
         .step("space", "chown nobody /dev/iommu")
         .step("no-node", &by_nobody(copy))
-        .step("node", &named("chown nobody $(node $B)"))
+        .step("node", &named(&format!("{FILES}; chown nobody $(node $B)")))
         .step("by-node", &by_nobody(copy))
         .step("sees-iommufd", &by_nobody("topo"))
         .step("locked", &named("su -s /bin/sh nobody -c \"ulimit -l 16; $(command -v p2pdma) copy $B/ns1 null: --length 1M\""))

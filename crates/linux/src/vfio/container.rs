@@ -1,7 +1,7 @@
 //! vfio's own interface: groups of devices in a container, whose type 1 IOMMU maps memory of this process.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use p2pdma_pci::{Bdf, Iova};
 
 use super::abi::{self, DmaMap, DmaUnmap, GroupStatus, IommuInfo, request};
 use super::addresses::{PAGE, check_page};
-use super::error::{CONTAINER, open_shared};
+use super::error::{CONTAINER, open_file, open_shared};
 use super::once::Once;
 use super::{MapAccess, VfioError, place};
 
@@ -161,9 +161,7 @@ impl Group {
 
 fn open_group(bdf: Bdf, number: u32) -> Result<File, VfioError> {
     let path = PathBuf::from(format!("/dev/vfio/{number}"));
-    let opened = OpenOptions::new().read(true).write(true).open(&path);
-    opened.map_err(|source| match source.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => VfioError::Denied { path },
+    open_file(&path, |source| match source.raw_os_error() {
         Some(libc::EBUSY) => VfioError::Busy { bdf, group: number },
         _ => VfioError::System { bdf, what: "opening the IOMMU group", source },
     })

@@ -136,11 +136,21 @@ pub(super) const IOMMU: &str = "/dev/iommu";
 
 /// A file that all devices share, open.
 pub(super) fn open_shared(path: &str) -> Result<File, VfioError> {
-    let opened = OpenOptions::new().read(true).write(true).open(path);
-    opened.map_err(|source| match source.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => VfioError::Denied { path: path.into() },
+    open_file(Path::new(path), |source| match source.raw_os_error() {
         // The file may be there before the module is.
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => VfioError::Absent,
         _ => VfioError::Open { path: path.into(), source },
+    })
+}
+
+/// A file of vfio's, open to read and write. `otherwise` says what is wrong if it is not that this user may not.
+pub(super) fn open_file(
+    path: &Path,
+    otherwise: impl FnOnce(io::Error) -> VfioError,
+) -> Result<File, VfioError> {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    opened.map_err(|source| match source.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => VfioError::Denied { path: path.into() },
+        _ => otherwise(source),
     })
 }

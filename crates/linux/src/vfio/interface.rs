@@ -6,7 +6,7 @@ use p2pdma_pci::topology::Known;
 
 use super::VfioError;
 use super::error::{CONTAINER, IOMMU, open_shared};
-use crate::attribute::{known, text};
+use crate::attribute::{if_there, known, text};
 use crate::system::SYMBOLS;
 use crate::{Failure, LiveTree, Tree};
 
@@ -77,14 +77,6 @@ fn has_nodes(tree: &dyn Tree) -> Result<bool, Failure> {
 
 fn maps_bars(tree: &dyn Tree) -> Result<bool, Failure> {
     Ok(if_there(tree.lines(SYMBOLS, &[MAPS_BARS]))?.is_some_and(|lines| !lines.is_empty()))
-}
-
-fn if_there<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match answer {
-        Ok(value) => Ok(Some(value)),
-        Err(Failure::Missing) => Ok(None),
-        Err(failure) => Err(failure),
-    }
 }
 
 #[cfg(test)]

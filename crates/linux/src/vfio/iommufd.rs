@@ -1,7 +1,7 @@
 //! The kernel's newer interface (Documentation/userspace-api/iommufd.rst): devices by their own files, and an address space
 //! that maps memory of this process, and BARs by dma-bufs.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
@@ -11,7 +11,7 @@ use p2pdma_pci::{Bdf, Iova};
 use super::abi::iommufd::{self as kernel, IoasAlloc, IoasMap, IoasMapFile, IoasUnmap};
 use super::abi::{self, DeviceAttach, DeviceBind, request};
 use super::addresses::check_page;
-use super::error::{IOMMU, open_shared};
+use super::error::{IOMMU, open_file, open_shared};
 use super::{MapAccess, VfioError, place};
 
 /// An address space. It keeps its mappings when its last device leaves.
@@ -35,11 +35,7 @@ impl Iommufd {
         let group = place::group(bdf)?;
         let system = |what| move |source| VfioError::System { bdf, what, source };
         let path = place::node(bdf).map_err(system("looking for the file"))?;
-        let opened = OpenOptions::new().read(true).write(true).open(&path);
-        let file = opened.map_err(|source| match source.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => VfioError::Denied { path },
-            _ => VfioError::System { bdf, what: "opening the file", source },
-        })?;
+        let file = open_file(&path, system("opening the file"))?;
         let iommufd = self.file.as_raw_fd();
         let mut bind = DeviceBind { iommufd, ..DeviceBind::sized() };
         abi::exchange(file.as_fd(), request::DEVICE_BIND_IOMMUFD, &mut bind)
