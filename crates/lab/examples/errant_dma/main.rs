@@ -45,16 +45,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let never = Canary::new(&errant.controller)?;
     let at = never.physical()?;
     errant.read("read-never-mapped", at, &never)?;
-    sleep(PAUSE);
+    errant.settle();
     errant.write("write-never-mapped", at, &never)?;
-    sleep(PAUSE);
+    errant.settle();
     errant.unmapped()?;
-    sleep(PAUSE);
+    errant.settle();
     let read_only = Canary::new(&errant.controller)?;
     let at = read_only.physical()?;
     let mapped = vfio.map(read_only.memory(), at, MapAccess::Read)?;
     errant.read("read-mapped-to-read", at, &read_only)?;
     drop(mapped);
+    errant.settle();
     let at = never.physical()?;
     let _mapped = vfio.map(never.memory(), at, MapAccess::ReadWrite)?;
     errant.read("read-mapped", at, &never)
@@ -97,6 +98,13 @@ impl Errant {
             }
         }
         Ok(())
+    }
+
+    /// Lets all lines of what was before come, and forgets them: a command that is refused has two, one when QEMU looks
+    /// where its memory is, and one when it writes there (`address_space_map()` and `_unmap()`, system/physmem.c).
+    fn settle(&mut self) {
+        sleep(PAUSE);
+        self.log.take();
     }
 
     /// The controller writes to memory.
