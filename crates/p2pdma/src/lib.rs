@@ -11,10 +11,10 @@
 //! let (source, sink) = (End::Client(from), End::Client(to));
 //! let wish = Wish { source, sink, via: None, block: 128 << 10, policy: Policy::Require, barrier: None };
 //! let plan = Plan::on(&platform, wish)?;
-//! let memory = Arc::new(plan.memory(&platform, 8 * (128 << 10))?);
+//! let job = Job { from: 0, to: 0, len: 1 << 20, block: 128 << 10, depth: 8 };
+//! let memory = Arc::new(plan.memory(&platform, job.memory())?);
 //! let (mut source, mut sink) = (platform.namespace(from, 1)?, platform.namespace(to, 1)?);
 //! let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
-//! let job = Job { from: 0, to: 0, len: 1 << 20, block: 128 << 10, depth: 8 };
 //! let report = p2pdma::run(&platform, plan, ends, &memory, job, &mut |_| ControlFlow::Continue(()))?;
 //! assert_eq!(report.traffic.map(|traffic| traffic.host_memory), Some(0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -255,7 +255,7 @@ impl<'a> Pair<'a> {
         let wish =
             Wish { source, sink, via: None, block: job.block, policy: Policy::Off, barrier: None };
         let plan = Plan::new(&self.topology, wish, &[]).map_err(p2pdma::Error::from)?;
-        let memory = Arc::new(plan.memory(self.platform, job.block * u64::from(job.depth))?);
+        let memory = Arc::new(plan.memory(self.platform, job.memory())?);
         let mut pattern = HostClient::pattern(seed);
         let ends = Ends { source: Some(&mut pattern), sink: Some(&mut *self.source) };
         let watch = &mut |_| interrupt.flow();

@@ -93,7 +93,7 @@ impl Copier {
         let providers = self.platform.providers().unwrap();
         let candidates: Vec<_> = providers.iter().filter_map(Candidate::of).collect();
         let plan = Plan::new(&self.platform.topology().unwrap(), wish, &candidates).unwrap();
-        let memory = plan.memory(&self.platform, block * u64::from(self.job.depth)).unwrap();
+        let memory = plan.memory(&self.platform, self.job.memory()).unwrap();
         let memory = Arc::new(memory);
         let (mut left, mut took) = (blocks * block, Duration::ZERO);
         while left > 0 {

@@ -26,6 +26,17 @@ pub enum Shape {
     OutOf,
 }
 
+impl Shape {
+    /// What happens to a block first.
+    #[inline]
+    const fn first(self) -> Stage {
+        match self {
+            Self::Through | Self::Into => Stage::Fill,
+            Self::OutOf => Stage::Drain,
+        }
+    }
+}
+
 /// The next operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Step {
@@ -75,7 +86,10 @@ pub struct Pipeline {
     free: Vec<u32>,
     /// Slots that are filled and wait to be drained, oldest first.
     filled: VecDeque<u32>,
-    under_way: usize,
+    /// The most of each stage that may be under way, and how many are.
+    depth: usize,
+    filling: usize,
+    draining: usize,
     moved: u64,
 }
 
@@ -88,17 +102,17 @@ enum Slot {
 }
 
 impl Pipeline {
-    /// A transfer of `len` bytes in blocks of `block`, with `depth` slots. Block and depth are at least
-    /// one; zero is taken for one.
+    /// A transfer of `len` bytes in blocks of `block`, through `slots`, with at most `depth` operations of each stage under
+    /// way. All three are at least one; zero is taken for one.
     #[must_use]
-    pub fn new(shape: Shape, len: u64, block: u64, depth: u32) -> Self {
-        Self::of_parts(shape, Parts::whole(len), block, depth)
+    pub fn new(shape: Shape, len: u64, block: u64, slots: u32, depth: u32) -> Self {
+        Self::of_parts(shape, Parts::whole(len), block, slots, depth)
     }
 
     /// The same of parts only: no block is in two of them.
     #[must_use]
-    pub fn of_parts(shape: Shape, parts: Parts, block: u64, depth: u32) -> Self {
-        let depth = depth.max(1);
+    pub fn of_parts(shape: Shape, parts: Parts, block: u64, slots: u32, depth: u32) -> Self {
+        let slots = slots.max(1);
         Self {
             shape,
             parts,
@@ -106,10 +120,12 @@ impl Pipeline {
             block: block.max(1),
             next: 0,
             end: 0,
-            slots: vec![Slot::Free; depth as usize],
-            free: (0..depth).rev().collect(),
-            filled: VecDeque::with_capacity(depth as usize),
-            under_way: 0,
+            slots: vec![Slot::Free; slots as usize],
+            free: (0..slots).rev().collect(),
+            filled: VecDeque::with_capacity(slots as usize),
+            depth: depth.max(1) as usize,
+            filling: 0,
+            draining: 0,
             moved: 0,
         }
     }
@@ -123,32 +139,34 @@ impl Pipeline {
     /// How many operations are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.under_way
+        self.filling + self.draining
     }
 
     /// What to do next. Draining comes before filling, so that memory is free again soonest.
     #[inline]
     pub fn next_step(&mut self) -> Next {
-        if let Some(&slot) = self.filled.front() {
-            self.filled.pop_front();
+        if self.draining < self.depth
+            && let Some(slot) = self.filled.pop_front()
+        {
             let Slot::Filled { at, len } = self.slots[slot as usize] else { return Next::Wait };
             self.slots[slot as usize] = Slot::Draining { at, len };
             return self.start(Stage::Drain, slot, at, len);
         }
-        if !self.free.is_empty()
+        let first = self.shape.first();
+        if *self.of(first) < self.depth
+            && !self.free.is_empty()
             && (self.next < self.end || self.turn_to_next_part())
             && let Some(slot) = self.free.pop()
         {
             let (at, len) = (self.next, self.block.min(self.end - self.next));
             self.next += len;
-            let (stage, state) = match self.shape {
-                Shape::OutOf => (Stage::Drain, Slot::Draining { at, len }),
-                Shape::Through | Shape::Into => (Stage::Fill, Slot::Filling { at, len }),
+            self.slots[slot as usize] = match first {
+                Stage::Fill => Slot::Filling { at, len },
+                Stage::Drain => Slot::Draining { at, len },
             };
-            self.slots[slot as usize] = state;
-            return self.start(stage, slot, at, len);
+            return self.start(first, slot, at, len);
         }
-        if self.under_way > 0 { Next::Wait } else { Next::Finished }
+        if self.under_way() > 0 { Next::Wait } else { Next::Finished }
     }
 
     /// Whether there is one.
@@ -159,9 +177,18 @@ impl Pipeline {
         true
     }
 
+    /// How many of a stage are under way.
+    #[inline]
+    fn of(&mut self, stage: Stage) -> &mut usize {
+        match stage {
+            Stage::Fill => &mut self.filling,
+            Stage::Drain => &mut self.draining,
+        }
+    }
+
     #[inline]
     fn start(&mut self, stage: Stage, slot: u32, at: u64, len: u64) -> Next {
-        self.under_way += 1;
+        *self.of(stage) += 1;
         Next::Start(Step { stage, slot, at, len })
     }
 
@@ -187,7 +214,7 @@ impl Pipeline {
             }
             _ => return Err(unexpected),
         }
-        self.under_way -= 1;
+        *self.of(stage) -= 1;
         Ok(())
     }
 
@@ -214,7 +241,7 @@ impl Pipeline {
             }
             _ => return Err(unexpected),
         };
-        self.under_way -= 1;
+        *self.of(stage) -= 1;
         Ok(moved)
     }
 }
@@ -238,12 +265,13 @@ mod tests {
             len in 0u64..5000,
             holes in proptest::collection::vec((0u64..5000, 0u64..1500), 0..4),
             block in 1u64..700,
+            slots in 1u32..9,
             depth in 1u32..9,
             choices in proptest::collection::vec(any::<u8>(), 0..4000),
         ) {
             let holes = Parts::new(holes.into_iter().map(|(at, len)| at..at + len));
             let parts = Parts::whole(len).without(&holes);
-            let mut pipeline = Pipeline::of_parts(shape, parts.clone(), block, depth);
+            let mut pipeline = Pipeline::of_parts(shape, parts.clone(), block, slots, depth);
             let mut choices = choices.into_iter().chain(std::iter::repeat(0));
             let mut under_way: Vec<Step> = Vec::new();
             let (mut filled, mut drained) = (vec![0; len as usize], vec![0; len as usize]);
@@ -255,6 +283,8 @@ mod tests {
                         prop_assert!(!under_way.iter().any(|other| other.slot == step.slot));
                         under_way.push(step);
                         most = most.max(under_way.len());
+                        let stage = under_way.iter().filter(|other| other.stage == step.stage);
+                        prop_assert!(stage.count() <= depth as usize);
                     }
                     Next::Wait => {
                         prop_assert_eq!(pipeline.under_way(), under_way.len());
@@ -282,16 +312,16 @@ mod tests {
                 prop_assert_eq!((filled[at], drained[at]), (fills * times, drains * times));
             }
             prop_assert_eq!(pipeline.moved(), parts.bytes());
-            prop_assert!(most <= depth as usize);
-            if parts.bytes() >= block * u64::from(depth) {
-                prop_assert_eq!(most, depth as usize, "every slot was used at once");
+            prop_assert!(most <= slots as usize);
+            if depth >= slots && parts.bytes() >= block * u64::from(slots) {
+                prop_assert_eq!(most, slots as usize, "every slot was used at once");
             }
         }
     }
 
     #[test]
     fn fills_and_drains_overlap() {
-        let mut pipeline = Pipeline::new(Shape::Through, 4096, 1024, 2);
+        let mut pipeline = Pipeline::new(Shape::Through, 4096, 1024, 2, 2);
         let step = |next| match next {
             Next::Start(step) => (step.stage, step.slot, step.at),
             other => panic!("{other:?}"),
@@ -302,5 +332,25 @@ mod tests {
         pipeline.ended(Stage::Fill, 1).unwrap();
         assert_eq!(step(pipeline.next_step()), (Stage::Drain, 1, 1024));
         assert_eq!(pipeline.under_way(), 2, "slot 0 is still being filled");
+    }
+
+    #[test]
+    fn one_operation_at_each_end_overlaps_with_the_other_s() {
+        let mut pipeline = Pipeline::new(Shape::Through, 3072, 1024, 2, 1);
+        let step = |next| match next {
+            Next::Start(step) => (step.stage, step.slot, step.at),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(step(pipeline.next_step()), (Stage::Fill, 0, 0));
+        assert_eq!(pipeline.next_step(), Next::Wait, "a slot is free, and its filler is not");
+        pipeline.ended(Stage::Fill, 0).unwrap();
+        assert_eq!(step(pipeline.next_step()), (Stage::Drain, 0, 0));
+        assert_eq!(step(pipeline.next_step()), (Stage::Fill, 1, 1024));
+        pipeline.ended(Stage::Fill, 1).unwrap();
+        assert_eq!(pipeline.next_step(), Next::Wait, "slot 1 is full, and its drainer is not free");
+        pipeline.ended(Stage::Drain, 0).unwrap();
+        assert_eq!(step(pipeline.next_step()), (Stage::Drain, 1, 1024));
+        assert_eq!(step(pipeline.next_step()), (Stage::Fill, 0, 2048));
+        assert_eq!(pipeline.under_way(), 2);
     }
 }

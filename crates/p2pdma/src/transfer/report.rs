@@ -23,7 +23,7 @@ pub struct Report {
     pub operations: u64,
     /// The size of a block in bytes.
     pub block: u64,
-    /// Blocks that could be under way at once.
+    /// The most operations that each end could have under way.
     pub depth: u32,
     /// How long blocks took from the start of their first operation to the end of their last, in
     /// picoseconds.

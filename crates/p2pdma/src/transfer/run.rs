@@ -27,11 +27,30 @@ pub struct Job {
     /// The size of a block in bytes: a multiple of both ends' block sizes, at most what both can move
     /// with one operation.
     pub block: u64,
-    /// How many blocks can be under way at once.
+    /// The most operations that each end has under way, at least 1.
     pub depth: u32,
 }
 
 impl Job {
+    /// How many blocks of memory it makes use of on its way from client to client: as many as each end may have under way,
+    /// and two at least, so that one is filled while the other is drained.
+    #[must_use]
+    pub const fn blocks(&self) -> u32 {
+        if self.depth > 2 { self.depth } else { 2 }
+    }
+
+    /// How many bytes these have; with less, [`Job::depth`] blocks at least, it is only slower.
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.block.saturating_mul(self.blocks() as u64)
+    }
+
+    /// How many of them the memory has room for.
+    fn slots(&self, memory: u64) -> u32 {
+        let room = memory.checked_div(self.block).unwrap_or(0);
+        u32::try_from(room).unwrap_or(u32::MAX).min(self.blocks())
+    }
+
     /// Makes sure that the numbers have a meaning.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let reason = if self.block == 0 || self.depth == 0 {
@@ -213,11 +232,15 @@ impl<'a> Run<'a> {
         let latency = Histogram::new_with_bounds(FINEST, USUAL, 3);
         let mut latency = latency.map_err(|_| Error::Internal("no histogram"))?;
         latency.auto(true);
-        let (len, moved) = (parts.bytes(), Extents::new(job.len, parts.clone(), job.depth));
+        let slots = match plan.shape {
+            Shape::Through => job.slots(memory.len()),
+            Shape::Into | Shape::OutOf => job.depth,
+        };
+        let (len, moved) = (parts.bytes(), Extents::new(job.len, parts.clone(), slots));
         Ok(Self {
             platform,
             memory: Arc::clone(memory),
-            pipeline: Pipeline::of_parts(plan.shape, parts, job.block, job.depth),
+            pipeline: Pipeline::of_parts(plan.shape, parts, job.block, slots, job.depth),
             len,
             kept: moved.prefix(),
             moved,
@@ -228,8 +251,8 @@ impl<'a> Run<'a> {
             source: attach(ends.source, job.from)?,
             sink: attach(ends.sink, job.to)?,
             began,
-            begun: vec![began; job.depth as usize],
-            done: Vec::with_capacity(job.depth as usize * 2),
+            begun: vec![began; slots as usize],
+            done: Vec::with_capacity(slots as usize * 2),
             operations: 0,
             latency,
             checkpoints: portion.durable.map(|durable| Checkpoints::new(durable, began)),

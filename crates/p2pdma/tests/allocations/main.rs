@@ -26,8 +26,8 @@ fn allocations(folder: &Path, engine: Engine, blocks: u64) -> u64 {
     let (policy, via, barrier) = (Policy::Off, None, None);
     let wish = Wish { source: end(), sink: end(), via, block: BLOCK, policy, barrier };
     let plan = Plan::on(&platform, wish).unwrap();
-    let memory = Arc::new(plan.memory(&platform, BLOCK * u64::from(DEPTH)).unwrap());
     let job = Job { from: 0, to: 0, len: blocks * BLOCK, block: BLOCK, depth: DEPTH };
+    let memory = Arc::new(plan.memory(&platform, job.memory()).unwrap());
     let counted = allocation_counter::measure(|| {
         let ends = Ends { source: Some(&mut *source.client), sink: Some(&mut *sink.client) };
         let go_on = &mut |_| ControlFlow::Continue(());

@@ -70,7 +70,7 @@ pub(crate) fn plan(
 ) -> Result<(Plan, Arc<p2pdma::PeerMemory>), Error> {
     let plan = Plan::on(platform, wish)?;
     let memory = match plan.shape {
-        Shape::Through => plan.memory(platform, job.block * u64::from(job.depth))?,
+        Shape::Through => plan.memory(platform, job.memory())?,
         Shape::Into | Shape::OutOf => plan.part(platform, 0..job.len)?,
     };
     Ok((plan, Arc::new(memory)))

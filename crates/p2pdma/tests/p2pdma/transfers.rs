@@ -1,11 +1,12 @@
 //! Transfers: where bytes end up, which way they went, and what is said of it.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use p2pdma::topology::{MemoryKind, ReasonCode};
 use p2pdma::{
-    Client, Duration, End, Ends, Error, HostClient, Job, Platform, Policy, ProviderId, Traffic,
-    Wish, run, verify,
+    Client, Duration, End, Ends, Error, HostClient, Job, Plan, Platform, Policy, ProviderId,
+    Traffic, Wish, run, verify,
 };
 
 use crate::support::{
@@ -280,6 +281,37 @@ fn random_jobs_leave_exactly_the_right_bytes() {
     }
     println!("{jobs} random jobs, seeds 1..=6: 0 stray bytes, 0 missing");
     assert!(jobs > 200);
+}
+
+/// With room for one block the ends take turns; with room for two they work at once, though each has one request only.
+#[test]
+fn one_request_at_each_end_is_enough_to_overlap() {
+    let took = |blocks: u64| {
+        let platform = preset("default");
+        let (mut source, mut sink) = (client(&platform, "nvme0"), client(&platform, "nvme1"));
+        let [from, to] = [&source, &sink].map(|client| End::Client(client.bdf().unwrap()));
+        let job = Job { depth: 1, ..job(0, 0, LEN) };
+        let wish = Wish {
+            source: from,
+            sink: to,
+            via: None,
+            block: BLOCK,
+            policy: Policy::Require,
+            barrier: None,
+        };
+        let plan = Plan::on(&platform, wish).unwrap();
+        let memory = Arc::new(plan.memory(&platform, blocks * BLOCK).unwrap());
+        let ends = Ends { source: Some(&mut *source), sink: Some(&mut *sink) };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        run(&platform, plan, ends, &memory, job, go_on).unwrap().elapsed.as_secs_f64()
+    };
+    let [one, two, three] = [1, 2, 3].map(took);
+    println!(
+        "one request at each end: two blocks of memory take {:.2} of the time of one",
+        two / one
+    );
+    assert!(two < 0.7 * one, "{two} {one}");
+    assert_eq!(two.to_bits(), three.to_bits(), "more is of no use");
 }
 
 #[test]

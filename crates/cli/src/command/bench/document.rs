@@ -42,7 +42,7 @@ pub(crate) struct BenchDocument {
 pub(crate) struct RowDocument {
     /// Bytes of one operation.
     pub(super) block_bytes: u64,
-    /// Blocks under way at once, of each thread.
+    /// The most requests under way at each end, of each thread.
     pub(super) queue_depth: u32,
     /// Threads, each of which moves a part.
     pub(super) threads: u32,

@@ -50,12 +50,12 @@ impl Case {
     /// Both ways, planned.
     pub(crate) fn plans(&self, pair: &Pair<'_>) -> Result<[Plan; 2]> {
         let peer = pair.plan(Policy::Require, self.block)?;
-        let under_way = u64::from(self.depth) * u64::from(self.threads);
-        let needed = self.block.saturating_mul(under_way);
+        let blocks = u64::from(self.job().blocks()) * u64::from(self.threads);
+        let needed = self.block.saturating_mul(blocks);
         if let Some(room) = pair.room(&peer).filter(|room| needed > *room) {
             let message = format!(
                 "{} blocks of {} need {}, and {} has {}",
-                under_way,
+                blocks,
                 units::bytes(self.block),
                 units::bytes(needed),
                 peer.via,
@@ -66,7 +66,7 @@ impl Case {
         }
         if needed > HOST_MEMORY && pair.spent().is_some() {
             let message = format!(
-                "{under_way} blocks of {} need {} of host memory on the bounce: more than {}",
+                "{blocks} blocks of {} need {} of host memory on the bounce: more than {}",
                 units::bytes(self.block),
                 units::bytes(needed),
                 units::bytes(HOST_MEMORY)
@@ -75,6 +75,10 @@ impl Case {
                 .remedy("a smaller --block-size, --queue-depth or --threads needs less"));
         }
         Ok([peer, pair.plan(Policy::Off, self.block)?])
+    }
+
+    fn job(&self) -> Job {
+        Job { from: 0, to: 0, len: self.bytes, block: self.block, depth: self.depth }
     }
 
     /// Measures both ways.
@@ -127,8 +131,7 @@ impl Case {
         application: Option<&Application>,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        let (block, depth) = (self.block, self.depth);
-        let job = Job { from: 0, to: 0, len: self.bytes, block, depth };
+        let job = self.job();
         let (before, began) = (pair.spent(), Instant::now());
         let report = match application {
             None => pair.run(way.plan.clone(), job, interrupt)?,

@@ -52,14 +52,14 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
     #[arg(value_parser = args::size)]
     block_size: Vec<u64>,
-    /// Blocks under way at once, one or several
+    /// Requests under way at each end, one or several
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8,32")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     queue_depth: Vec<u32>,
     /// Bytes of a round [default: 128M, or what the namespaces have]
     #[arg(long, value_name = "SIZE", value_parser = args::size)]
     bytes: Option<u64>,
-    /// Threads, each of which moves a part with so many blocks under way, on this machine
+    /// Threads, each of which moves a part with so many requests under way, on this machine
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: u32,

@@ -48,7 +48,7 @@ pub(crate) struct CopyDocument {
     pub(super) holes: Option<HolesKind>,
     /// Bytes of one operation.
     pub(super) block_bytes: u64,
-    /// Blocks under way at once.
+    /// The most requests under way at each end.
     pub(super) queue_depth: u32,
     /// Payload that devices wrote to host memory and read from it, counted. A bounce counts twice.
     pub(super) host_memory_bytes: Option<u64>,

@@ -1,7 +1,7 @@
 //! How much to copy, and in which pieces. Pure: decided from what the ends can do.
 
 use p2pdma::topology::MemoryKind;
-use p2pdma::{Candidate, Plan, Shape, Via};
+use p2pdma::{Candidate, Job, Plan, Shape, Via};
 
 use super::side::{Abilities, Kind, Side};
 use crate::failure::{Failure, Result};
@@ -20,8 +20,10 @@ pub(crate) struct Request {
 pub(crate) struct Pieces {
     /// Bytes of one operation.
     pub(crate) block: u64,
-    /// Blocks under way at once.
+    /// Operations under way at each end.
     pub(crate) depth: u32,
+    /// Blocks of memory between the ends.
+    pub(crate) blocks: u32,
 }
 
 /// How much.
@@ -62,7 +64,8 @@ pub(crate) fn pieces(source: &Side, sink: &Side, request: &Request) -> Result<Pi
         let message = format!("--queue-depth {depth} is more than the device's queue takes");
         return Err(Failure::usage(message).remedy(format!("at most {most}")));
     }
-    Ok(Pieces { block, depth })
+    let blocks = Job { from: 0, to: 0, len: 0, block, depth }.blocks();
+    Ok(Pieces { block, depth, blocks })
 }
 
 /// The most host memory that blocks take, those that are under way and those that are compared.
@@ -71,7 +74,7 @@ pub(crate) const HOST_MEMORY: u64 = 64 << 20;
 const COMPARED: u64 = 2;
 
 impl Pieces {
-    /// As many blocks under way as the chosen memory has room for.
+    /// No more blocks than the chosen memory has room for.
     pub(crate) fn within(self, plan: &Plan, candidates: &[Candidate]) -> Self {
         if plan.shape != Shape::Through {
             return self;
@@ -83,7 +86,7 @@ impl Pieces {
         let host = HOST_MEMORY.saturating_sub(COMPARED * self.block);
         let capacity = capacity.map_or(host, |candidate| candidate.capacity);
         let room = u32::try_from(capacity / self.block).unwrap_or(u32::MAX).max(1);
-        Self { depth: self.depth.min(room), ..self }
+        Self { depth: self.depth.min(room), blocks: self.blocks.min(room), ..self }
     }
 }
 

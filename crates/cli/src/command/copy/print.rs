@@ -39,7 +39,11 @@ impl CopyDocument {
         }
         facts.push((
             "blocks",
-            format!("{}, {} under way", units::bytes(self.block_bytes), self.queue_depth),
+            format!(
+                "{}, {} under way at each end",
+                units::bytes(self.block_bytes),
+                self.queue_depth
+            ),
         ));
         if let Some(bytes) = self.resumed_bytes {
             facts.push(("resumed", format!("{} were durable already", exact_bytes(bytes))));

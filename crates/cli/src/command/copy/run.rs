@@ -118,7 +118,7 @@ impl Transfer<'_> {
         let (from, to) = (source.offset, sink.offset);
         let memory = match plan.shape {
             Shape::Through => {
-                let blocks = payload.div_ceil(pieces.block).min(u64::from(pieces.depth));
+                let blocks = payload.div_ceil(pieces.block).min(u64::from(pieces.blocks));
                 Arc::new(plan.memory(platform, blocks * pieces.block)?)
             }
             Shape::Into => lend_all(platform, &sink, payload)?,

@@ -35,8 +35,8 @@ pub(super) fn run(
     job: Job,
     interrupt: &Interrupt,
 ) -> Result<Report> {
-    let needed = job.block * u64::from(job.depth);
-    let memory = movers.iter().map(|mover| Ok(Arc::new(plan.memory(mover.platform, needed)?)));
+    let memory = |mover: &Mover<'_>| Ok(Arc::new(plan.memory(mover.platform, job.memory())?));
+    let memory = movers.iter().map(memory);
     let memory = memory.collect::<Result<Vec<_>>>()?;
     let parts = parts(job, movers.len() as u64);
     if let ([mover], [memory]) = (movers.as_mut_slice(), memory.as_slice()) {
