@@ -52,7 +52,7 @@ fn devices_are_taken_copied_between_and_given_back() {
         .step("with", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 $C/ns1 --length 1M --verify --yes"))
         .step("fails", &format!("{NAMES}; p2pdma bind take $A $C -- p2pdma copy $A/ns1 ones: --length 1M"))
         .step("named", &format!("{NAMES}; cd /sys/bus/pci/devices/$A; echo nvme > driver_override; p2pdma bind take $A -- true; basename $(readlink driver); cat driver_override; echo > driver_override"))
-        .step("after", "sleep 1; p2pdma bind status; p2pdma copy /dev/nvme0n1 null: --length 4M -q")
+        .step("after", "until [ $(ls -d /sys/class/nvme/nvme*/nvme*n1 | wc -l) = 3 ]; do sleep 0.1; done; p2pdma bind status; p2pdma copy /dev/nvme0n1 null: --length 4M -q")
         .step("log", "[ $(dmesg | grep -c \"DMAR.*fault\") = $(cat /tmp/faults) ]")
         .folder(kept.path());
     let steps = with_examples(script, &take).run(p2pdma::presets::text("vfio").unwrap());
