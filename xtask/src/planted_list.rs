@@ -515,6 +515,15 @@ const BUGS: &[Bug] = &[
         filter: "pipeline",
     },
     Bug {
+        what: "p2pdma: a sink has more under way than it is asked for",
+        file: "crates/p2pdma/src/transfer/pipeline.rs",
+        right: "if self.draining < self.depth\n",
+        wrong: "if self.depth > 0\n",
+        package: "p2pdma",
+        tests: "--lib",
+        filter: "pipeline",
+    },
+    Bug {
         what: "p2pdma: what lies between two parts is moved, too",
         file: "crates/p2pdma/src/transfer/pipeline.rs",
         right: "(self.next, self.end) = (part.start, part.end);",

@@ -45,6 +45,9 @@ pub struct Settings<'a> {
     /// A folder for the files behind media and memory, which stay there: `NAME-memory.img` is what the memory of the
     /// function NAME holds, `NAME-ns1.img` its first namespace. By default they go when the guest has ended.
     pub folder: Option<PathBuf>,
+    /// A virtio disk of so many bytes beside the machine's devices, for what is no NVMe: it reads as zeroes, and forgets what
+    /// is written. The kernel needs its module `virtio_blk` for it.
+    pub virtio_disk: Option<u64>,
 }
 
 impl Default for Settings<'_> {
@@ -57,6 +60,7 @@ impl Default for Settings<'_> {
             accelerator: Accelerator::Tcg,
             kernel_arguments: Vec::new(),
             folder: None,
+            virtio_disk: None,
         }
     }
 }

@@ -253,7 +253,17 @@ fn other_commands_check_their_arguments() {
     let tiny = place.run("--fabric tiny.toml bench --bytes 16M --block-size 512k --queue-depth 4");
     tiny.ends(2)
         .prints_nothing()
-        .complains(&["4 blocks of 512 KiB need 2 MiB", "0000:03:00.0/cmb has 1 MiB"]);
+        .complains(&["4 blocks of 512 KiB need 2 MiB", "0000:03:00.0/cmb has 1 MiB"])
+        .complains(&["a smaller --block-size or --queue-depth needs less"]);
+    // One request at each end needs two blocks, unless there is no second one.
+    place.machine("least.toml", "default", &[("\"64M\"", "\"512k\"")]);
+    let one = "--fabric least.toml bench --block-size 512k --queue-depth 1 --rounds 1";
+    place
+        .run(&format!("{one} --bytes 1M"))
+        .ends(2)
+        .prints_nothing()
+        .complains(&["2 blocks of 512 KiB need 1 MiB", "a smaller --block-size needs less"]);
+    place.run(&format!("{one} --bytes 512k")).ok();
     println!("cases: {}", cases.len() + 1);
 }
 

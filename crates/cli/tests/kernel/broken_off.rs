@@ -5,7 +5,7 @@ use crate::guest::{CLOCK, Script, Steps};
 
 const MACHINE: &str = include_str!("switch.toml");
 
-/// Begins a copy that takes a while, in blocks that are moved one after the other.
+/// Begins a copy that takes a while, with one request at each end.
 const SLOWLY: &str =
     "p2pdma copy /dev/ssd0 /dev/ssd1 --length 48M --block-size 32k --queue-depth 1";
 const RESUME: &str =

@@ -19,6 +19,7 @@ pub(crate) struct Script {
     programs: Vec<PathBuf>,
     arguments: Vec<String>,
     folder: Option<PathBuf>,
+    virtio_disk: Option<u64>,
     /// How long the guest may take.
     limit: Duration,
     /// Whether QEMU's controllers can be taken away while they are at work.
@@ -108,8 +109,20 @@ impl Script {
         let (packages, modules, unplugs, programs, arguments, bad) = Default::default();
         // Some take a minute, and five on a machine that has other things to do.
         let limit = Duration::from_secs(1200);
-        let (folder, roomy) = (None, false);
-        Self { text, packages, modules, unplugs, programs, arguments, folder, limit, roomy, bad }
+        let (folder, virtio_disk, roomy) = (None, None, false);
+        Self {
+            text,
+            packages,
+            modules,
+            unplugs,
+            programs,
+            arguments,
+            folder,
+            virtio_disk,
+            limit,
+            roomy,
+            bad,
+        }
     }
 
     /// Brings examples along, which are called by their names.
@@ -127,6 +140,11 @@ impl Script {
     /// Keeps the files behind media and memory in this folder.
     pub(crate) fn folder(self, folder: &Path) -> Self {
         Self { folder: Some(folder.to_owned()), ..self }
+    }
+
+    /// Adds a virtio disk of so many bytes.
+    pub(crate) fn virtio_disk(self, bytes: u64) -> Self {
+        Self { virtio_disk: Some(bytes), ..self }.modules(&["virtio_blk"])
     }
 
     /// Lets the guest take so long.
@@ -197,8 +215,13 @@ impl Script {
         job = self.packages.iter().fold(job, |job, name| job.package(name));
         job = self.modules.iter().fold(job, |job, name| job.module(name));
         job = self.unplugs.iter().fold(job, |job, (line, device)| job.unplug(line, device));
-        let (limit, folder, kernel_arguments) = (self.limit, self.folder, self.arguments);
-        let settings = Settings { limit, folder, kernel_arguments, ..Settings::default() };
+        let settings = Settings {
+            limit: self.limit,
+            folder: self.folder,
+            kernel_arguments: self.arguments,
+            virtio_disk: self.virtio_disk,
+            ..Settings::default()
+        };
         let mut said = Said::new();
         let outcome = run(&provisions, &plan, &job, &settings, &mut said);
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}\n{}", said.timed));

@@ -40,6 +40,7 @@ fn steps(arch: Arch) -> Steps {
     let script = Script::new(4)
         .packages(&["e2fsprogs", "xfsprogs", "mdadm", "dmsetup", "fdisk"])
         .modules(&["xfs", "raid0", "raid1", "dm-mod", "loop", "null_blk"])
+        .virtio_disk(16 << 20)
         .step("fill", "p2pdma copy pattern:seed=5 /dev/ssd0 --length 64M")
         .step("whole", "p2pdma copy /dev/ssd0 /dev/ssd1 --length 32M --verify --flush")
         .step("arrived", "p2pdma copy /dev/ssd1 pattern:seed=5 --length 32M")
@@ -84,6 +85,8 @@ fn steps(arch: Arch) -> Steps {
         .step("xfs", "mkfs.xfs -f -q /dev/ssd3; mkdir /b; mount -t xfs /dev/ssd3 /b")
         .step("to-xfs", "p2pdma copy /dev/ssd0 /b/f --length 8M --verify --flush")
         .step("xfs-ext4", "p2pdma --platform linux copy /b/f /a/h --verify; cmp /b/f /a/h")
+        .step("virtio", "p2pdma copy /dev/ssd0 /dev/vda --length 1M")
+        .step("virtio-prefer", "p2pdma copy /dev/vda /dev/ssd2 --length 1M --verify --yes --p2p=prefer")
         .step("tmpfs", "p2pdma --platform linux copy /a/f /tmp/x")
         .step("tmpfs-prefer", "p2pdma copy /dev/ssd0 /tmp/x --length 1M --verify --p2p=prefer")
         .step("journal", "umount /a; mount -t ext4 -o data=journal /dev/ssd1 /a")
@@ -221,8 +224,10 @@ pub(crate) fn copies(arch: Arch) -> usize {
         ["[P2P-UNKNOWN-NEED-ROOT]", "a page cache that cannot be watched", "nothing was written"];
     steps.ends("nobody", 3, &blind);
     steps.ends("tmpfs", 3, &["[P2P-NOT-NVME-PCI]", "nothing was written"]);
+    steps.ends("virtio", 3, &["[P2P-NOT-NVME-PCI]", "nothing was written"]);
     let bounced = ["bounced through host memory: 2097152 bytes", "8 blocks read again"];
     steps.ends("tmpfs-prefer", 0, &bounced);
+    steps.ends("virtio-prefer", 0, &bounced);
     steps.ends("to-journal", 3, &["[P2P-FS]", "/a/j cannot be read or written directly"]);
     steps.ends("signature", 6, &["has an ext2, ext3 or ext4 file system", "--yes overwrites it"]);
     steps.ends("signature-yes", 0, &DIRECT);

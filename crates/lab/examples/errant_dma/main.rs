@@ -101,7 +101,7 @@ impl Errant {
     }
 
     /// Lets all lines of what was before come, and forgets them: a command that is refused has two, one when QEMU looks
-    /// where its memory is, and one when it writes there (`address_space_map()` and `_unmap()`, system/physmem.c).
+    /// where its memory is, and one when it goes there (`address_space_map()` and `_unmap()`, system/physmem.c).
     fn settle(&mut self) {
         sleep(PAUSE);
         self.log.take();

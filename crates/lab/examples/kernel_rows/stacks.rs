@@ -1,4 +1,4 @@
-//! Block devices on block devices.
+//! Block devices on block devices, and one of another driver.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +28,8 @@ pub(crate) fn rows(machine: &Machine, pairs: &Pairs) -> Setup<()> {
     stack("dm-linear", "/dev/dm-0", pairs)?;
     run(Command::new("dmsetup").args(["remove", "--noudevsync", "rows"]))?;
     run(Command::new("losetup").arg("/dev/loop0").arg(&right))?;
-    stack("loop", "/dev/loop0", pairs)
+    stack("loop", "/dev/loop0", pairs)?;
+    stack("virtio", "/dev/vda", pairs)
 }
 
 fn stack(name: &str, path: &str, pairs: &Pairs) -> Setup<()> {

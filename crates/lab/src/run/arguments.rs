@@ -46,7 +46,17 @@ pub(super) fn own(
     list.pair("-serial", &format!("chardev:{SERIAL}"));
     list.channel(QMP);
     list.pair("-mon", &format!("chardev={QMP},mode=control"));
-    list.pair("-device", &format!("virtio-serial-pci,id=lab,bus=pcie.0,addr={OWN_DEVICE:#x}"));
+    list.pair(
+        "-device",
+        &format!("virtio-serial-pci,id=lab,bus=pcie.0,addr={OWN_DEVICE:#x},multifunction=on"),
+    );
+    if let Some(bytes) = settings.virtio_disk {
+        list.pair("-blockdev", &format!("null-co,node-name=disk,size={bytes},read-zeroes=on"));
+        list.pair(
+            "-device",
+            &format!("virtio-blk-pci,drive=disk,bus=pcie.0,addr={OWN_DEVICE:#x}.1"),
+        );
+    }
     for port in PORTS {
         list.channel(port);
         list.pair("-device", &format!("virtserialport,bus=lab.0,chardev={port},name={port}"));

@@ -26,13 +26,16 @@ pub(crate) fn rows(kind: &str, kernel_arguments: &[&str]) -> String {
     for package in ["e2fsprogs", "mdadm", "dmsetup"] {
         job = job.package(package);
     }
-    for module in ["raid0", "raid1", "raid10", "dm-mod", "loop", "vfio-pci", "vfio_iommu_type1"] {
+    for module in
+        ["raid0", "raid1", "raid10", "dm-mod", "loop", "virtio_blk", "vfio-pci", "vfio_iommu_type1"]
+    {
         job = job.module(module);
     }
     let provisions = Options::new(plan.arch()).provide(&mut ());
     let provisions = provisions.unwrap_or_else(|error| panic!("{error}"));
     let settings = Settings {
         limit: Duration::from_secs(900),
+        virtio_disk: Some(1 << 20),
         kernel_arguments: kernel_arguments.iter().map(|&word| word.to_owned()).collect(),
         ..Settings::default()
     };

@@ -123,6 +123,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("dm-linear-write", "EREMOTEIO", "EREMOTEIO", STACKED),
     row("loop-read", "EREMOTEIO", "EREMOTEIO", STACKED),
     row("loop-write", "EREMOTEIO", "EREMOTEIO", STACKED),
+    row("virtio-read", "EREMOTEIO", "EREMOTEIO", STACKED),
+    row("virtio-write", "EREMOTEIO", "EREMOTEIO", STACKED),
     row("mlock", "EREMOTEIO", "", PINNED),
     row("vmsplice", "EREMOTEIO", "", PINNED),
     row("resource-mapping", "EFAULT", "", "mm/gup.c: check_vma_flags"),

@@ -2,7 +2,7 @@
 
 use super::Parts;
 
-/// What is complete: a prefix, and islands beyond it (at most as many as blocks can be under way). Bytes that
+/// What is complete: a prefix, and islands beyond it (at most as many as there are slots). Bytes that
 /// are not to be moved are complete from the beginning.
 #[derive(Debug)]
 pub(super) struct Extents {
@@ -16,8 +16,8 @@ pub(super) struct Extents {
 }
 
 impl Extents {
-    pub(super) fn new(len: u64, parts: Parts, depth: u32) -> Self {
-        let islands = Vec::with_capacity(depth as usize);
+    pub(super) fn new(len: u64, parts: Parts, slots: u32) -> Self {
+        let islands = Vec::with_capacity(slots as usize);
         let mut extents = Self { len, parts, part: 0, prefix: 0, islands };
         extents.prefix = extents.start();
         extents

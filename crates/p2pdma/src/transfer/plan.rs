@@ -17,7 +17,7 @@ use crate::transfer::{End, Policy, Shape, Stage, Wish};
 pub struct Candidate {
     /// Whose, and which.
     pub id: ProviderId,
-    /// The longest run that it can lend, in bytes.
+    /// How many bytes it can lend: the longest run, or what is free in all where that is not told (the kernel's pools).
     pub capacity: u64,
 }
 

@@ -33,22 +33,33 @@ pub struct Job {
 
 impl Job {
     /// How many blocks of memory it makes use of on its way from client to client: as many as each end may have under way,
-    /// and two at least, so that one is filled while the other is drained.
+    /// and two at least, so that one is filled while the other is drained; but no more than it has.
     #[must_use]
-    pub const fn blocks(&self) -> u32 {
-        if self.depth > 2 { self.depth } else { 2 }
+    pub fn blocks(&self) -> u32 {
+        self.at_most(self.depth.max(2))
     }
 
-    /// How many bytes these have; with less, [`Job::depth`] blocks at least, it is only slower.
+    /// How many bytes these have. One block does, too, where the depth is 1: the ends take turns then.
     #[must_use]
-    pub const fn memory(&self) -> u64 {
-        self.block.saturating_mul(self.blocks() as u64)
+    pub fn memory(&self) -> u64 {
+        self.block.saturating_mul(u64::from(self.blocks()))
     }
 
-    /// How many of them the memory has room for.
+    /// How many bytes of memory it cannot do without.
+    fn needed(&self) -> u64 {
+        self.block.saturating_mul(u64::from(self.at_most(self.depth)))
+    }
+
+    /// How many blocks that it makes use of memory has room for.
     fn slots(&self, memory: u64) -> u32 {
         let room = memory.checked_div(self.block).unwrap_or(0);
         u32::try_from(room).unwrap_or(u32::MAX).min(self.blocks())
+    }
+
+    /// So many blocks, but no more than it has.
+    fn at_most(&self, blocks: u32) -> u32 {
+        let all = self.len.div_ceil(self.block.max(1)).max(1);
+        u32::try_from(all).unwrap_or(u32::MAX).min(blocks)
     }
 
     /// Makes sure that the numbers have a meaning.
@@ -221,7 +232,7 @@ impl<'a> Run<'a> {
             }
         };
         let needed = match plan.shape {
-            Shape::Through => job.block.saturating_mul(u64::from(job.depth)),
+            Shape::Through => job.needed(),
             Shape::Into | Shape::OutOf => job.len,
         };
         if memory.len() < needed {

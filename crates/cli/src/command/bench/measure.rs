@@ -61,8 +61,7 @@ impl Case {
                 peer.via,
                 units::bytes(room)
             );
-            return Err(Failure::usage(message)
-                .remedy("a smaller --block-size or --queue-depth needs less"));
+            return Err(Failure::usage(message).remedy(self.less()));
         }
         if needed > HOST_MEMORY && pair.spent().is_some() {
             let message = format!(
@@ -71,10 +70,16 @@ impl Case {
                 units::bytes(needed),
                 units::bytes(HOST_MEMORY)
             );
-            return Err(Failure::usage(message)
-                .remedy("a smaller --block-size, --queue-depth or --threads needs less"));
+            return Err(Failure::usage(message).remedy(self.less()));
         }
         Ok([peer, pair.plan(Policy::Off, self.block)?])
+    }
+
+    /// What would need less memory.
+    fn less(&self) -> String {
+        let depth = if self.depth > 2 { " or --queue-depth" } else { "" };
+        let threads = if self.threads > 1 { ", or fewer --threads," } else { "" };
+        format!("a smaller --block-size{depth}{threads} needs less")
     }
 
     fn job(&self) -> Job {

@@ -52,7 +52,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
     #[arg(value_parser = args::size)]
     block_size: Vec<u64>,
-    /// Requests under way at each end, one or several
+    /// The most requests at each end, one figure or several; memory has as many blocks, two at least
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8,32")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     queue_depth: Vec<u32>,
@@ -277,7 +277,7 @@ impl Bench {
         let bytes = self.round(pair, &sizes)?;
         let mut cases = Vec::new();
         for block in sizes {
-            // No more can be under way than there are.
+            // No more requests can be under way than there are blocks.
             let blocks = u32::try_from(bytes / block).unwrap_or(u32::MAX);
             cases.extend(self.queue_depth.iter().map(|&depth| Case {
                 block,

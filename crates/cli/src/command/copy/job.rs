@@ -1,7 +1,7 @@
 //! How much to copy, and in which pieces. Pure: decided from what the ends can do.
 
 use p2pdma::topology::MemoryKind;
-use p2pdma::{Candidate, Job, Plan, Shape, Via};
+use p2pdma::{Candidate, Plan, Shape, Via};
 
 use super::side::{Abilities, Kind, Side};
 use crate::failure::{Failure, Result};
@@ -22,8 +22,8 @@ pub(crate) struct Pieces {
     pub(crate) block: u64,
     /// Operations under way at each end.
     pub(crate) depth: u32,
-    /// Blocks of memory between the ends.
-    pub(crate) blocks: u32,
+    /// How many blocks the memory between the ends has room for.
+    pub(crate) room: u32,
 }
 
 /// How much.
@@ -64,8 +64,7 @@ pub(crate) fn pieces(source: &Side, sink: &Side, request: &Request) -> Result<Pi
         let message = format!("--queue-depth {depth} is more than the device's queue takes");
         return Err(Failure::usage(message).remedy(format!("at most {most}")));
     }
-    let blocks = Job { from: 0, to: 0, len: 0, block, depth }.blocks();
-    Ok(Pieces { block, depth, blocks })
+    Ok(Pieces { block, depth, room: u32::MAX })
 }
 
 /// The most host memory that blocks take, those that are under way and those that are compared.
@@ -86,7 +85,7 @@ impl Pieces {
         let host = HOST_MEMORY.saturating_sub(COMPARED * self.block);
         let capacity = capacity.map_or(host, |candidate| candidate.capacity);
         let room = u32::try_from(capacity / self.block).unwrap_or(u32::MAX).max(1);
-        Self { depth: self.depth.min(room), blocks: self.blocks.min(room), ..self }
+        Self { depth: self.depth.min(room), room, ..self }
     }
 }
 

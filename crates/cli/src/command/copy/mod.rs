@@ -65,7 +65,7 @@ pub(crate) struct Copy {
     /// Bytes of one operation [default: 128k, or what the devices can do]
     #[arg(long, value_name = "SIZE", value_parser = args::size)]
     block_size: Option<u64>,
-    /// Requests under way at each end [default: 8]
+    /// The most requests at each end; memory has as many blocks, two at least [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     queue_depth: Option<u32>,
     /// Read both ends again, another way, and compare block by block

@@ -40,7 +40,7 @@ impl CopyDocument {
         facts.push((
             "blocks",
             format!(
-                "{}, {} under way at each end",
+                "{}, at most {} under way at each end",
                 units::bytes(self.block_bytes),
                 self.queue_depth
             ),

@@ -116,10 +116,14 @@ impl Transfer<'_> {
         let (linux, platform) = (platform.linux(), &**platform);
         let payload = lengths.payload;
         let (from, to) = (source.offset, sink.offset);
+        let len = if plan.shape == Shape::Through { lengths.moved } else { payload };
+        let depth =
+            u32::try_from(payload.div_ceil(pieces.block)).unwrap_or(u32::MAX).min(pieces.depth);
+        let job = Job { from, to, len, block: pieces.block, depth };
         let memory = match plan.shape {
             Shape::Through => {
-                let blocks = payload.div_ceil(pieces.block).min(u64::from(pieces.blocks));
-                Arc::new(plan.memory(platform, blocks * pieces.block)?)
+                let blocks = u64::from(job.blocks().min(pieces.room));
+                Arc::new(plan.memory(platform, blocks * job.block)?)
             }
             Shape::Into => lend_all(platform, &sink, payload)?,
             Shape::OutOf => lend_all(platform, &source, payload)?,
@@ -152,10 +156,7 @@ impl Transfer<'_> {
         };
         let source = client(source, &mut from_base, Stage::Fill)?;
         let sink = client(sink, &mut to_base, Stage::Drain)?;
-        let len = if plan.shape == Shape::Through { lengths.moved } else { payload };
-        let depth =
-            u32::try_from(payload.div_ceil(pieces.block)).unwrap_or(u32::MAX).min(pieces.depth);
-        let job = Job { from: from_base, to: to_base, len, block: pieces.block, depth };
+        let job = Job { from: from_base, to: to_base, ..job };
         let bound = Bound { memory, source, sink, job, scope, file, cut, members };
         Ok((bound, plan, writing))
     }
