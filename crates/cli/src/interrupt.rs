@@ -66,12 +66,17 @@ pub(crate) fn ignore_file_limit() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
+/// Who raises signals in a test has this meanwhile: they come to every thread of the process.
+#[cfg(test)]
+pub(crate) static RAISING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_only_noted_survives_every_signal() {
+        let _raising = RAISING.lock().unwrap();
         let noted = Interrupt::note().unwrap();
         assert!(!noted.raised());
         for _ in 0..2 {

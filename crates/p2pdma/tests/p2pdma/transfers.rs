@@ -180,7 +180,7 @@ fn what_does_not_fit_is_refused_with_numbers() {
     );
     let beyond = attempt(job(1 << 30, 0, LEN));
     assert!(matches!(beyond.error(), Error::Command(_)), "{beyond:?}");
-    let deep = attempt(Job { depth: 2048, ..job(0, 0, LEN) });
+    let deep = attempt(Job { depth: 2048, ..job(0, 0, 2048 * BLOCK) });
     let Trouble::Planning(Error::PoolEmpty { wanted, available, .. }) = deep else {
         panic!("{deep:?}")
     };

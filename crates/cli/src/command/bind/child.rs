@@ -70,6 +70,7 @@ mod tests {
     /// Its parent stays, and so do the devices' ways back.
     #[test]
     fn a_signal_to_this_process_ends_the_command() {
+        let _raising = crate::interrupt::RAISING.lock().unwrap();
         for (signal, number) in [("TERM", SIGTERM), ("HUP", SIGHUP)] {
             let folder = tempfile::tempdir().unwrap();
             let runs = folder.path().join("runs");
