@@ -319,13 +319,14 @@ mod tests {
         }
     }
 
+    fn step(next: Next) -> (Stage, u32, u64) {
+        let Next::Start(step) = next else { panic!("{next:?}") };
+        (step.stage, step.slot, step.at)
+    }
+
     #[test]
     fn fills_and_drains_overlap() {
         let mut pipeline = Pipeline::new(Shape::Through, 4096, 1024, 2, 2);
-        let step = |next| match next {
-            Next::Start(step) => (step.stage, step.slot, step.at),
-            other => panic!("{other:?}"),
-        };
         assert_eq!(step(pipeline.next_step()), (Stage::Fill, 0, 0));
         assert_eq!(step(pipeline.next_step()), (Stage::Fill, 1, 1024));
         assert_eq!(pipeline.next_step(), Next::Wait);
@@ -337,10 +338,6 @@ mod tests {
     #[test]
     fn one_operation_at_each_end_overlaps_with_the_other_s() {
         let mut pipeline = Pipeline::new(Shape::Through, 3072, 1024, 2, 1);
-        let step = |next| match next {
-            Next::Start(step) => (step.stage, step.slot, step.at),
-            other => panic!("{other:?}"),
-        };
         assert_eq!(step(pipeline.next_step()), (Stage::Fill, 0, 0));
         assert_eq!(pipeline.next_step(), Next::Wait, "a slot is free, and its filler is not");
         pipeline.ended(Stage::Fill, 0).unwrap();

@@ -117,9 +117,7 @@ impl Transfer<'_> {
         let payload = lengths.payload;
         let (from, to) = (source.offset, sink.offset);
         let len = if plan.shape == Shape::Through { lengths.moved } else { payload };
-        let depth =
-            u32::try_from(payload.div_ceil(pieces.block)).unwrap_or(u32::MAX).min(pieces.depth);
-        let job = Job { from, to, len, block: pieces.block, depth };
+        let job = Job { from, to, len, block: pieces.block, depth: pieces.depth };
         let memory = match plan.shape {
             Shape::Through => {
                 let blocks = u64::from(job.blocks().min(pieces.room));
