@@ -98,23 +98,22 @@ impl Jobs {
     }
 
     /// Lets a job wait; returns the timer that must be set for its instant, if it follows no other.
-    /// Inlined, so that the job is written into its slot field by field.
+    ///
+    /// The job is made in its slot, field by field. Made elsewhere and moved, it would be stored in parts and
+    /// loaded whole, for which a processor waits until all that it stored before, a block of data too, has
+    /// left its store buffer.
     #[inline(always)]
     #[must_use]
-    pub(crate) fn push(&mut self, at: Instant, job: Job) -> Option<TimerId> {
+    pub(crate) fn push(&mut self, at: Instant, job: impl FnOnce() -> Job) -> Option<TimerId> {
         self.made += 1;
         let slot = self.free;
-        let waits = Slot::Waits { at, made: self.made, job: Some(job), next: NONE };
-        match self.slots.get_mut(slot as usize) {
-            Some(place) => {
-                if let Slot::Free(next) = std::mem::replace(place, waits) {
-                    self.free = next;
-                }
-            }
-            None => {
-                self.slots.push(waits);
-                // No controller has so many outstanding commands.
-                self.free = u32::try_from(self.slots.len()).unwrap_or(NONE);
+        if slot as usize >= self.slots.len() {
+            self.grow();
+        }
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            let waits = Slot::Waits { at, made: self.made, job: Some(job()), next: NONE };
+            if let Slot::Free(next) = std::mem::replace(place, waits) {
+                self.free = next;
             }
         }
         let before = std::mem::replace(&mut self.last, slot);
@@ -125,6 +124,14 @@ impl Jobs {
             }
             _ => Some(Self::timer(slot)),
         }
+    }
+
+    /// Adds a free slot beyond the last.
+    #[cold]
+    fn grow(&mut self) {
+        // No controller has so many outstanding commands.
+        let beyond = u32::try_from(self.slots.len() + 1).unwrap_or(NONE);
+        self.slots.push(Slot::Free(beyond));
     }
 
     /// The timer of a slot.

@@ -72,7 +72,7 @@ impl Engine {
         if at <= env.dma.now() {
             self.complete(env, sqid, cid, result);
         } else {
-            self.later(env, at, Job::Complete { sqid, cid, result });
+            self.later(env, at, || Job::Complete { sqid, cid, result });
         }
     }
 
@@ -140,7 +140,7 @@ impl Engine {
         }
         let later = self.features.hold_back(vector, count, &mut env.dma);
         if let Some(delay) = later {
-            self.later(env, env.dma.now() + delay, Job::Interrupt { vector });
+            self.later(env, env.dma.now() + delay, || Job::Interrupt { vector });
         }
     }
 

@@ -35,7 +35,7 @@ impl Engine {
             }
             if self.blocks > BLOCKS_PER_CALL && !rest.is_empty() {
                 let entries = rest.to_vec();
-                return self.later(env, env.dma.now(), Job::Decode { sqid, entries });
+                return self.later(env, env.dma.now(), || Job::Decode { sqid, entries });
             }
         }
     }
@@ -58,7 +58,7 @@ impl Engine {
             }
             Ok(at) => {
                 let io = self.io.pause(&env.subsystem);
-                self.later(env, at, Job::Transfer(io));
+                self.later(env, at, || Job::Transfer(io));
             }
             Err(failure) => self.fail(env, sqid, entry, failure),
         }
@@ -71,7 +71,7 @@ impl Engine {
             Stop::Unfinished => {
                 self.blocks += self.io.blocks();
                 let io = self.io.pause(&env.subsystem);
-                self.later(env, env.dma.now(), Job::Transfer(io));
+                self.later(env, env.dma.now(), || Job::Transfer(io));
             }
             Stop::Failed(failure) => {
                 self.errors.command(sqid, entry, failure.status);

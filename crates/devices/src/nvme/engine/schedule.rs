@@ -55,7 +55,12 @@ impl Engine {
 
     /// Lets a job wait for its time.
     #[inline(always)]
-    pub(crate) fn later(&mut self, env: &mut Env<'_, '_>, at: Instant, job: Job) {
+    pub(crate) fn later(
+        &mut self,
+        env: &mut Env<'_, '_>,
+        at: Instant,
+        job: impl FnOnce() -> Job,
+    ) {
         if let Some(timer) = self.jobs.push(at, job) {
             env.dma.wake_at(at, timer);
         }
@@ -135,7 +140,7 @@ impl Engine {
                 self.errors.io(&io, failure.status);
                 Err(failure)
             }
-            Err(Stop::Unfinished) => return self.later(env, env.dma.now(), Job::Transfer(io)),
+            Err(Stop::Unfinished) => return self.later(env, env.dma.now(), || Job::Transfer(io)),
         };
         let done = nvm::done(&io, env);
         self.finish(env, io.sqid, io.cid, result, done);
@@ -184,7 +189,7 @@ impl Engine {
             if let Some(queue) = self.queues.submission(id) {
                 queue.fetching = true;
             }
-            return self.later(env, env.dma.done(), Job::Fetched { sqid: id, entries });
+            return self.later(env, env.dma.done(), || Job::Fetched { sqid: id, entries });
         } else {
             self.execute(env, id, &entries);
             self.post(env);
@@ -232,7 +237,7 @@ impl Engine {
                 self.errors.other(Status::KEEP_ALIVE_EXPIRED);
                 self.activity = Activity::Fatal;
             }
-            Some(left) => self.later(env, env.dma.now() + left, Job::KeepAlive),
+            Some(left) => self.later(env, env.dma.now() + left, || Job::KeepAlive),
             None => self.features.keep_alive_watched = false,
         }
     }

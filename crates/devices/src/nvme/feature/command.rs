@@ -311,7 +311,7 @@ impl Engine {
         self.features.keep_alive = (millis > 0).then_some((timeout, now));
         if millis > 0 && !self.features.keep_alive_watched {
             self.features.keep_alive_watched = true;
-            self.later(env, now + timeout, Job::KeepAlive);
+            self.later(env, now + timeout, || Job::KeepAlive);
         }
         Ok(0)
     }
