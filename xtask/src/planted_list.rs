@@ -11,6 +11,15 @@ const BUGS: &[Bug] = &[
         filter: "",
     },
     Bug {
+        what: "mem: a wide copy leaves the upper halves of vector registers dirty",
+        file: "crates/mem/src/copy/x86.rs",
+        right: "            \"vzeroupper\",\n",
+        wrong: "",
+        package: "p2pdma-mem",
+        tests: "--lib",
+        filter: "wide",
+    },
+    Bug {
         what: "mem: a range that touches a free one is taken for free",
         file: "crates/mem/src/ranges.rs",
         right: "if before.is_some_and(|(_, to)| to > start) {",
@@ -171,6 +180,15 @@ const BUGS: &[Bug] = &[
         package: "p2pdma-fabric",
         tests: "--test=fabric",
         filter: "routing",
+    },
+    Bug {
+        what: "devices: the next read is announced when it needs not be, and not when it does",
+        file: "crates/devices/src/nvme/nvm/read.rs",
+        right: "if follows || ",
+        wrong: "if !follows || ",
+        package: "p2pdma-devices",
+        tests: "--test=nvme",
+        filter: "announced",
     },
     Bug {
         what: "devices: health is promised for each namespace",

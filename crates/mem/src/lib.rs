@@ -39,6 +39,7 @@ mod pages;
 mod ranges;
 mod shared;
 
+pub use copy::prefetch;
 pub use entries::{SharedEntries, SharedEntry};
 pub use ranges::RangeAllocator;
 pub use shared::{OutOfBounds, SharedMemory, Word};

@@ -47,6 +47,50 @@ impl Host {
     }
 }
 
+/// A read that waits in the same batch is announced to its medium before the command ahead of it is carried
+/// out, unless its blocks follow that command's; nothing else is, and nothing that is out of range.
+#[test]
+fn the_next_read_of_a_batch_is_announced() {
+    let (witness, heard) = Witness::new(16 * 4096);
+    let media = MediaConfig::Other(Box::new(witness));
+    let mut host = Host::with(config(vec![NamespaceConfig {
+        blocks: 16,
+        media,
+        ..NamespaceConfig::default()
+    }]));
+    host.create_queue(64);
+    let buffer = host.buffer(8192);
+    let (read, write) = (NvmOpcode::READ, NvmOpcode::WRITE);
+    for (opcode, first, blocks) in [
+        (read, 9, 1),
+        (read, 10, 2),
+        (read, 3, 1),
+        (read, 15, 2),
+        (write, 5, 1),
+        (read, 6, 1),
+        (read, 0, 2),
+    ] {
+        let entry = host.rw(opcode, 1, first, blocks, &buffer);
+        host.io[0].push(entry);
+    }
+    host.ring_tail(1, host.io[0].tail);
+    let done = host.drain(0);
+    let failed = done.iter().filter(|done| outcome(done).is_err()).count();
+    assert_eq!((done.len(), failed), (7, 1), "one is out of range");
+    let block = |what, first: u64, blocks: u64| (what, first * 4096, blocks * 4096);
+    let meant = [
+        block("read", 9, 1),
+        block("expect", 3, 1),
+        block("read", 10, 2),
+        block("read", 3, 1),
+        block("write", 5, 1),
+        block("expect", 0, 2),
+        block("read", 6, 1),
+        block("read", 0, 2),
+    ];
+    assert_eq!(*heard.lock().unwrap(), meant);
+}
+
 /// 256 ranges that are each the whole of a large namespace: a bounded piece per event, and others have
 /// their turns in between.
 #[test]

@@ -38,6 +38,10 @@ impl Media for Witness {
         Ok(())
     }
 
+    fn expect(&self, at: u64, len: u64) {
+        self.heard.lock().unwrap().push(("expect", at, len));
+    }
+
     fn write(&mut self, at: u64, len: u64, fill: &mut Fill<'_>) -> Result<(), MediaError> {
         let _: ControlFlow<()> = fill(self.part("write", at, len));
         Ok(())

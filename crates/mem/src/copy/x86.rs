@@ -1,6 +1,7 @@
 //! Long copies with the processor's own wide moves.
 
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 /// From here the string move is as fast as any loop, and it needs no registers. Below, its start is most
 /// of what it costs: 18 ns for 512 bytes against 5 with 32-byte moves (Zen 4, hot).
@@ -153,5 +154,64 @@ pub(super) unsafe fn copy_line(source: *const u8, target: *mut u8) {
             a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
             options(nostack, preserves_flags)
         );
+    }
+}
+
+/// Asks for each line of 64 bytes, which are those of all processors with this instruction set so far, into the
+/// second-level cache: it keeps more requests under way than the first.
+#[inline]
+pub(super) fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
+        // SAFETY: a prefetch accesses nothing, whatever its address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stores the upper halves of the registers that a wide copy moves through, and changes none.
+    #[target_feature(enable = "avx")]
+    fn upper_halves(halves: &mut [u128; 8]) {
+        // SAFETY: stores eight halves of 16 bytes into an array of as many.
+        unsafe {
+            asm!(
+                "vextractf128 [{to}], ymm0, 1",
+                "vextractf128 [{to} + 16], ymm1, 1",
+                "vextractf128 [{to} + 32], ymm2, 1",
+                "vextractf128 [{to} + 48], ymm3, 1",
+                "vextractf128 [{to} + 64], ymm4, 1",
+                "vextractf128 [{to} + 80], ymm5, 1",
+                "vextractf128 [{to} + 96], ymm6, 1",
+                "vextractf128 [{to} + 112], ymm7, 1",
+                to = in(reg) halves,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    #[test]
+    fn a_wide_copy_leaves_no_upper_halves_behind() {
+        if !is_x86_feature_detected!("avx") {
+            return println!("this processor has no AVX, and no upper halves");
+        }
+        let (source, mut target, mut halves) = ([0xA5_u8; 4096], [0_u8; 4096], [1_u128; 8]);
+        // SAFETY: both are private and have as many bytes, and AVX was found.
+        unsafe {
+            copy_long(source.as_ptr(), target.as_mut_ptr(), source.len());
+            upper_halves(&mut halves);
+        }
+        assert_eq!(halves, [0; 8]);
+        assert!(target == source);
+    }
+
+    #[test]
+    fn any_bytes_can_be_prefetched() {
+        let bytes = [7_u8; 300];
+        for (from, to) in [(0, 0), (0, 1), (0, 64), (0, 65), (13, 300), (300, 300)] {
+            prefetch(&bytes[from..to]);
+        }
+        assert_eq!(bytes, [7; 300]);
     }
 }

@@ -68,8 +68,8 @@ fn main() {
 }
 
 fn copies(timing: &str, batches: u64) {
-    let mib: u64 = std::env::args().nth(3).and_then(|word| word.parse().ok()).unwrap_or(4);
-    let mut copier = Copier::new(timing, mib << 20, 4096, 32);
+    let kib: u64 = std::env::args().nth(3).and_then(|word| word.parse().ok()).unwrap_or(4096);
+    let mut copier = Copier::new(timing, kib << 10, 4096, 32);
     let clock = copier.platform.fabric().clock();
     let (before, began) = (copier.platform.fabric().events(), clock.now());
     copy_blocks(&mut copier, batches * DEPTH);

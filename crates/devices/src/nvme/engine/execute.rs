@@ -27,6 +27,9 @@ impl Engine {
                 held = false;
                 rest = self.fused(env, sqid, entry, rest);
             } else {
+                if let [next, ..] = rest {
+                    nvm::expect(&self.limits, &mut env.subsystem, entry, next);
+                }
                 self.io_command(env, sqid, entry);
             }
             self.blocks += self.io.blocks();

@@ -55,12 +55,7 @@ impl Engine {
 
     /// Lets a job wait for its time.
     #[inline(always)]
-    pub(crate) fn later(
-        &mut self,
-        env: &mut Env<'_, '_>,
-        at: Instant,
-        job: impl FnOnce() -> Job,
-    ) {
+    pub(crate) fn later(&mut self, env: &mut Env<'_, '_>, at: Instant, job: impl FnOnce() -> Job) {
         if let Some(timer) = self.jobs.push(at, job) {
             env.dma.wake_at(at, timer);
         }

@@ -39,6 +39,9 @@ pub trait Media: Send + fmt::Debug {
     /// What went wrong; then some pieces may have been handed out.
     fn read(&mut self, at: u64, len: u64, take: &mut Take<'_>) -> Result<(), MediaError>;
 
+    /// Hears what is read next, while it does something else: a hint, which may be wrong.
+    fn expect(&self, _at: u64, _len: u64) {}
+
     /// Takes `len` bytes from `at` on. A piece that breaks off may be left half written in memory, but
     /// whole pieces before it stay.
     ///

@@ -30,6 +30,7 @@ use super::{prp, sgl};
 use copy::CopyRange;
 
 pub(crate) use copy::{MAX_COPY_BLOCKS, MAX_COPY_RANGES, MAX_SOURCE_BLOCKS};
+pub(crate) use read::expect;
 
 /// What a command acts on.
 #[derive(Debug)]

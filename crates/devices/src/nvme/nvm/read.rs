@@ -2,12 +2,39 @@
 
 use std::ops::ControlFlow;
 
+use p2pdma_spec::nvme::nvm::{NvmOpcode, ReadWriteCdw12};
 use p2pdma_spec::nvme::protection::ProtectionType;
+use p2pdma_spec::nvme::queue::SubmissionEntry;
 use p2pdma_spec::nvme::status::Status;
 
 use super::super::namespace::{Format, Namespace, read_status};
 use super::super::protection::invert;
+use super::super::subsystem::SubsystemState;
 use super::{Env, Failure, Io, Limits, Scratch};
+
+/// Lets the medium of the next command, if that is a read, know what it is about, so that it is near when
+/// its turn comes. What follows the present command's blocks needs no telling: processors fetch that ahead.
+#[inline(always)]
+pub(crate) fn expect(
+    limits: &Limits,
+    subsystem: &mut SubsystemState,
+    present: &SubmissionEntry,
+    next: &SubmissionEntry,
+) {
+    let blocks = |entry: &SubmissionEntry| ReadWriteCdw12::from(entry.cdw12).blocks();
+    let (first, count) = (next.cdw10_11(), u64::from(blocks(next)));
+    let follows = first.wrapping_sub(present.cdw10_11()) == u64::from(blocks(present));
+    if follows || NvmOpcode::from_bits(next.opcode()) != NvmOpcode::READ {
+        return;
+    }
+    if let Ok(namespace) = subsystem.attached(next.nsid.get(), limits.attached)
+        && namespace.holds_data
+        && namespace.check_range(first, count).is_ok()
+    {
+        let (at, len) = namespace.bytes(first, count);
+        namespace.store.media().expect(at, len);
+    }
+}
 
 impl Io {
     #[inline(always)]
