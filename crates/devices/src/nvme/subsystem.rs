@@ -159,14 +159,16 @@ pub(crate) struct ControllerNotes {
     power_cycles: u64,
 }
 
-/// What the health log page counts.
+/// What the health log page counts. Which commands count where is told by the NVM Command Set: bytes read those of
+/// Read, Compare and Verify; bytes written those of Write and Copy; read commands are Read, Compare and Copy; write
+/// commands are Write and Copy (revision 1.2, §1.4.2.7 to §1.4.2.10).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Health {
     pub(crate) read_commands: u64,
     pub(crate) write_commands: u64,
-    /// In bytes.
+    /// In bytes, without metadata.
     pub(crate) read: u64,
-    /// In bytes.
+    /// In bytes, without metadata.
     pub(crate) written: u64,
     pub(crate) media_errors: u64,
     pub(crate) power_cycles: u64,

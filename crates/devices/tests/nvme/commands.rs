@@ -244,7 +244,13 @@ fn write_uncorrectable_until_written() {
 }
 
 impl Host {
-    fn copy(&mut self, nsid: u32, to: u64, format: CopyFormat, from: &[CopyRange2]) -> Outcome {
+    pub(crate) fn copy(
+        &mut self,
+        nsid: u32,
+        to: u64,
+        format: CopyFormat,
+        from: &[CopyRange2],
+    ) -> Outcome {
         let list = self.buffer(from.len() * 32);
         for (index, range) in from.iter().enumerate() {
             list.memory().write_value(index * 32, range).unwrap();
@@ -268,7 +274,7 @@ impl Host {
     }
 }
 
-fn range(nsid: u32, first: u64, count: u16) -> CopyRange2 {
+pub(crate) fn range(nsid: u32, first: u64, count: u16) -> CopyRange2 {
     CopyRange2 {
         snsid: nsid.into(),
         slba: first.into(),

@@ -13,11 +13,13 @@ use p2pdma_spec::nvme::log::{
     CommandsEffects, ErrorEntry, FeaturesEffects, FirmwareSlots, LogPageId, SmartHealth,
     SupportedLogPages,
 };
-use p2pdma_spec::nvme::nvm::NvmOpcode;
+use p2pdma_spec::nvme::nvm::{CopyFormat, NvmOpcode, ReadWriteCdw12};
+use p2pdma_spec::nvme::protection::{Prinfo, ProtectionType};
 use p2pdma_spec::nvme::queue::{DataPointer, SubmissionEntry};
 use p2pdma_spec::nvme::status::Status;
 use zerocopy::FromBytes;
 
+use crate::commands::range;
 use crate::host::{Board, Host, Outcome, contents, outcome};
 
 /// Bytes around and behind the buffer for a log page, which nobody may touch.
@@ -188,6 +190,76 @@ fn health_counts() {
     assert_eq!(host.log_part(request, 1, 512).0, Err(Status::INVALID_FIELD));
     let beyond = host.log_part(request, 300, 512).0;
     assert_eq!(beyond, Err(Status::INVALID_NAMESPACE_OR_FORMAT));
+}
+
+/// Which commands count as reads and as writes, and that metadata does not; errors of media and of integrity
+/// (NVM Command Set 1.2 §1.4.2.7 to §1.4.2.10).
+#[test]
+fn health_counts_what_the_command_set_says() {
+    let protection = ProtectionType::TYPE_1;
+    let namespace =
+        NamespaceConfig { blocks: 512, metadata_size: 8, protection, ..NamespaceConfig::default() };
+    let subsystem = SubsystemConfig { namespaces: vec![namespace], ..SubsystemConfig::default() };
+    let mut host = Host::with(NvmeConfig { subsystem, ..NvmeConfig::default() });
+    // 125 blocks are 1,000 units of 512 bytes, and with their metadata more.
+    let (data, metadata) = (host.buffer(125 * 4096), host.buffer(4096));
+    let command = |host: &mut Host, opcode, first, prinfo| {
+        let mut entry = host.rw(opcode, 1, first, 125, &data);
+        entry.cdw12 = ReadWriteCdw12::new().with_nlb_z(124).with_prinfo(prinfo).into();
+        entry.mptr = metadata.iova().0.into();
+        host.io(entry)
+    };
+    let plain = Prinfo::new();
+    let mut before = [0; 5];
+    let mut counts = |host: &mut Host| {
+        let health: SmartHealth = host.log(LogPageId::SMART_HEALTH, 0);
+        let now = [
+            health.host_read_commands.get(),
+            health.data_units_read.get(),
+            health.host_write_commands.get(),
+            health.data_units_written.get(),
+            health.media_errors.get(),
+        ];
+        let counted = [0, 1, 2, 3, 4].map(|index| now[index] - before[index]);
+        before = now;
+        counted
+    };
+    for (opcode, reads, writes) in [
+        (NvmOpcode::WRITE, [0, 0], [1, 1]),
+        (NvmOpcode::READ, [1, 1], [0, 0]),
+        (NvmOpcode::COMPARE, [1, 1], [0, 0]),
+        (NvmOpcode::VERIFY, [0, 1], [0, 0]),
+        (NvmOpcode::WRITE_ZEROES, [0, 0], [0, 0]),
+        (NvmOpcode::WRITE_UNCORRECTABLE, [0, 0], [0, 0]),
+    ] {
+        // The last one spoils others.
+        let first = if opcode == NvmOpcode::WRITE_UNCORRECTABLE { 300 } else { 0 };
+        command(&mut host, opcode, first, plain).unwrap();
+        let [[a, b], [c, d]] = [reads, writes];
+        assert_eq!(counts(&mut host), [a, b, c, d, 0], "{opcode}");
+    }
+    host.copy(1, 125, CopyFormat::FORMAT_0, &[range(0, 0, 125)]).unwrap();
+    assert_eq!(counts(&mut host), [1, 0, 1, 1, 0], "Copy");
+    // What cannot be read, and what has no right guard: all zeroes are none.
+    command(&mut host, NvmOpcode::WRITE, 0, plain).unwrap();
+    data.memory().fill(0, 4096, 1).unwrap();
+    command(&mut host, NvmOpcode::WRITE, 0, plain).unwrap();
+    counts(&mut host);
+    let guarded = plain.with_check_guard(true);
+    for (opcode, first, prinfo, error) in [
+        (NvmOpcode::READ, 300, plain, Status::UNRECOVERED_READ_ERROR),
+        (NvmOpcode::COMPARE, 300, plain, Status::UNRECOVERED_READ_ERROR),
+        (NvmOpcode::VERIFY, 300, plain, Status::UNRECOVERED_READ_ERROR),
+        (NvmOpcode::READ, 0, guarded, Status::GUARD_CHECK_ERROR),
+        (NvmOpcode::COMPARE, 0, guarded, Status::GUARD_CHECK_ERROR),
+        (NvmOpcode::VERIFY, 0, guarded, Status::GUARD_CHECK_ERROR),
+        (NvmOpcode::WRITE, 0, guarded, Status::GUARD_CHECK_ERROR),
+    ] {
+        assert_eq!(command(&mut host, opcode, first, prinfo), Err(error), "{opcode}");
+        assert_eq!(counts(&mut host)[4], 1, "{opcode}");
+    }
+    let copied = host.copy(1, 0, CopyFormat::FORMAT_0, &[range(0, 300, 1)]);
+    assert_eq!((copied, counts(&mut host)[4]), (Err(Status::UNRECOVERED_READ_ERROR), 1));
 }
 
 #[test]

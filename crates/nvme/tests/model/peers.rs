@@ -44,7 +44,7 @@ fn through_the_targets_buffer() {
         for policy in [PeerPolicy::Forward, PeerPolicy::Refuse, PeerPolicy::Lose] {
             // None; redirect; what Linux sets with an IOMMU; direct translated as well.
             for acs in [0, 0x04, 0x1d, 0x5d] {
-                let (stage, from, to) = two(Plan { iommu, policy, acs });
+                let (stage, from, to) = two(Plan { iommu, policy, acs, ..Plan::default() });
                 let data = pattern(11, 256 << 10);
                 write_blocks(&from, 5, &data);
                 let buffer = to.cmb().unwrap().allocate(256 << 10, 4096).unwrap();

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use p2pdma_fabric::{Fault, FaultKind, PayloadClass, Reset, Site};
+use p2pdma_devices::nvme::{MediaTiming, ServiceTime};
+use p2pdma_fabric::{Fault, FaultKind, PayloadClass, Reset, Site, Timing, TimingModel};
 use p2pdma_nvme::{Controller, Data, Error, Options, QueueOptions, QueuePair, Recovery};
 use p2pdma_pci::{Bdf, Clock as _, DmaBuffer, Duration, Instant};
 
-use crate::support::{Bench, SECOND, Stage, pattern, plain};
+use crate::support::{Bench, Plan, SECOND, Stage, pattern, plain};
 
 fn short() -> Options {
     Options {
@@ -138,6 +139,18 @@ const SILENT: [FaultKind; 9] = [
     FaultKind::Tear(7),
 ];
 
+/// One SSD in a machine where links, memory and media take time, so that there are events between a command's
+/// fetch, its data and its completion.
+fn timed() -> Stage {
+    let micros = Duration::from_micros;
+    let service = |latency| ServiceTime { latency, bytes_per_second: 4_000_000_000 };
+    let timing = MediaTiming { read: service(micros(5)), write: service(micros(8)), units: 2 };
+    let mut config = plain();
+    config.subsystem.timing = Some(timing);
+    let timing = Timing::Modelled(TimingModel::default());
+    Stage::new(Plan { timing, ..Plan::default() }, vec![config])
+}
+
 /// What became of jobs.
 #[derive(Debug, Default)]
 struct Tally {
@@ -148,11 +161,22 @@ struct Tally {
 }
 
 impl Tally {
-    /// One fault at every occurrence of a site in turn. Data that are wrong though they were reported good
-    /// may only be `excused`.
+    /// One fault at every occurrence of a site in turn, where nothing takes time, and where all does. Data that are
+    /// wrong though they were reported good may only be `excused`.
     fn strike(&mut self, site: impl Fn(Bdf) -> Site, kind: FaultKind, excused: bool) {
+        self.strike_on(|| Stage::one(plain()), &site, kind, excused);
+        self.strike_on(timed, &site, kind, excused);
+    }
+
+    fn strike_on(
+        &mut self,
+        stage: fn() -> Stage,
+        site: impl Fn(Bdf) -> Site,
+        kind: FaultKind,
+        excused: bool,
+    ) {
         for index in 0.. {
-            let stage = Stage::one(plain());
+            let stage = stage();
             let site = site(stage.fabric.find("nvme0").unwrap());
             stage.fabric.inject(Fault { site, index, kind });
             let result = job(&stage);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use p2pdma_devices::nvme::{
     CmbConfig, ControllerConfig, NamespaceConfig, NvmeConfig, NvmeController, SubsystemConfig,
 };
-use p2pdma_fabric::{AcsConfig, Builder, Fabric, FunctionConfig, HostBridgeConfig, PortConfig};
+use p2pdma_fabric::{
+    AcsConfig, Builder, Fabric, FunctionConfig, HostBridgeConfig, PortConfig, Timing,
+};
 use p2pdma_nvme::{
     Command, Controller, Data, Failure, Namespace, Options, QueueOptions, QueuePair,
 };
@@ -25,11 +27,12 @@ pub(crate) struct Plan {
     pub(crate) policy: PeerPolicy,
     /// Access control at the switch's downstream ports.
     pub(crate) acs: u16,
+    pub(crate) timing: Timing,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { iommu: IommuMode::Off, policy: PeerPolicy::Refuse, acs: 0 }
+        Self { iommu: IommuMode::Off, policy: PeerPolicy::Refuse, acs: 0, timing: Timing::Ideal }
     }
 }
 
@@ -48,6 +51,7 @@ impl Stage {
         let mut host = Host::new(vendor, family);
         host.iommu = Known::Value(plan.iommu);
         let mut builder = Builder::new(host, 64 << 20);
+        builder.timing(plan.timing);
         let bridge = HostBridgeConfig { policy: plan.policy, ..HostBridgeConfig::default() };
         let bridge = builder.host_bridge(bridge);
         let root = builder.root_port(bridge, port("rp0", 0)).unwrap();

@@ -3,6 +3,17 @@
 use std::time::Duration;
 
 use criterion::Criterion;
+use memmap2::MmapMut;
+
+/// Private memory for a limit, of pages as large as those of what it is compared with.
+pub(crate) fn filled(len: usize) -> MmapMut {
+    let mut memory = MmapMut::map_anon(len).unwrap();
+    // A hint, as in the models.
+    #[cfg(target_os = "linux")]
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    memory.fill(0x5a);
+    memory
+}
 
 /// What is compared.
 pub(crate) struct Pair<'a> {

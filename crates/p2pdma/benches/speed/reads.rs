@@ -8,7 +8,7 @@ use p2pdma_mem::SharedMemory;
 use p2pdma_nvme::{Data, Segment};
 
 use crate::machine::machine;
-use crate::pair::Pair;
+use crate::pair::{Pair, filled};
 use crate::reader::{BLOCK, DEPTH, Reader, next, pick};
 
 /// No data: what driver, routing, IOMMU and controller cost. The limit is the least that two rings in
@@ -63,13 +63,13 @@ fn fill(reader: &mut Reader) {
     }
 }
 
-/// Random 4 KiB blocks out of 256 MiB. The limit is the same copy without anything around it.
+/// Random 4 KiB blocks out of 256 MiB. The limit is the same copies by memcpy, one after the other, without anything
+/// around them.
 pub(crate) fn random(criterion: &mut Criterion) {
     let fabric = machine(2, "memory", "off");
     let mut reader = Reader::new(&fabric, "d0-0");
     fill(&mut reader);
-    let source = vec![0x5a_u8; 256 << 20];
-    let target = SharedMemory::anonymous(BLOCK * DEPTH).unwrap();
+    let (source, mut target) = (filled(256 << 20), filled(BLOCK * DEPTH));
     let pair = Pair {
         name: "4 KiB random reads of 256 MiB, depth 32",
         unit: "reads",
@@ -82,7 +82,8 @@ pub(crate) fn random(criterion: &mut Criterion) {
         for turn in 0..count as usize {
             random = next(random);
             let at = pick(random, source.len() / BLOCK) * BLOCK;
-            target.write(turn % DEPTH * BLOCK, black_box(&source[at..at + BLOCK])).unwrap();
+            let slot = turn % DEPTH * BLOCK;
+            target[slot..slot + BLOCK].copy_from_slice(black_box(&source[at..at + BLOCK]));
         }
         begin.elapsed()
     };

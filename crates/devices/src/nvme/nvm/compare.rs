@@ -13,6 +13,9 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
+        let health = &mut env.subsystem.health;
+        health.read_commands += 1;
+        health.read += self.data_bytes;
         let namespace = self.readable(limits, &mut env.subsystem)?;
         if namespace.bad.any(self.first, u64::from(self.count)) {
             return Err(Status::UNRECOVERED_READ_ERROR.into());

@@ -106,6 +106,7 @@ impl Io {
         }
         self.count = u32::try_from(blocks).unwrap_or(u32::MAX);
         self.bytes = blocks * u64::from(format.stride());
+        self.data_bytes = blocks * u64::from(format.data);
         env.subsystem.attached(self.nsid, limits.attached)?.check_range(self.first, blocks)?;
         let target = u128::from(self.first)..u128::from(self.first) + u128::from(blocks);
         for (index, range) in (0..).zip(&self.ranges) {
@@ -136,7 +137,10 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        env.subsystem.health.write_commands += 1;
+        let health = &mut env.subsystem.health;
+        health.read_commands += 1;
+        health.write_commands += 1;
+        health.written += self.data_bytes;
         // A source may have changed since the command began.
         let format = self.writable(limits, &mut env.subsystem)?.format;
         self.check_copy(limits, env, &format)?;

@@ -104,6 +104,8 @@ pub(crate) struct Io {
     deallocate: bool,
     /// Bytes of data and metadata that the media move.
     bytes: u64,
+    /// Bytes of data alone: what the health log page counts.
+    data_bytes: u64,
     protection: Protection,
     /// What Copy checks where it reads.
     source_protection: Prinfo,
@@ -185,12 +187,31 @@ pub(crate) fn transfer(
     scratch: &mut Scratch,
     env: &mut Env<'_, '_>,
 ) -> Result<u64, Stop> {
-    match io.kind {
-        Kind::Read => io.read(limits, scratch, env)?,
-        Kind::Write => io.write(limits, scratch, env)?,
-        _ => io.transfer_other(limits, scratch, env)?,
+    let moved = match io.kind {
+        Kind::Read => io.read(limits, scratch, env).map_err(Stop::from),
+        Kind::Write => io.write(limits, scratch, env).map_err(Stop::from),
+        _ => io.transfer_other(limits, scratch, env),
+    };
+    match moved {
+        Ok(()) => Ok(0),
+        Err(stop) => Err(count_error(stop, env)),
     }
-    Ok(0)
+}
+
+/// Counts what the health log page calls Media and Data Integrity Errors (NVMe Base 2.1 §5.1.12.1.3).
+#[cold]
+fn count_error(stop: Stop, env: &mut Env<'_, '_>) -> Stop {
+    if let Stop::Failed(failure) = stop {
+        let integrity = matches!(
+            failure.status,
+            Status::UNRECOVERED_READ_ERROR
+                | Status::GUARD_CHECK_ERROR
+                | Status::APPLICATION_TAG_CHECK_ERROR
+                | Status::REFERENCE_TAG_CHECK_ERROR
+        );
+        env.subsystem.health.media_errors += u64::from(integrity);
+    }
+    stop
 }
 
 /// When a command that was carried out just now is done.
@@ -287,7 +308,7 @@ impl Io {
             return self.begin_with_metadata(&format, limits, dma, entry, usage);
         }
         let bytes = self.count * format.data;
-        self.bytes = u64::from(bytes);
+        (self.bytes, self.data_bytes) = (u64::from(bytes), u64::from(bytes));
         if bytes > limits.max_transfer {
             return Err(Status::INVALID_FIELD.into());
         }
@@ -306,6 +327,7 @@ impl Io {
     ) -> Result<(), Failure> {
         let prinfo = ReadWriteCdw12::from(entry.cdw12).prinfo();
         self.bytes = u64::from(self.count) * u64::from(format.stride());
+        self.data_bytes = u64::from(self.count) * u64::from(format.data);
         self.metadata.clear();
         self.protection = Protection::default();
         if format.protection != ProtectionType::NONE {
@@ -407,6 +429,7 @@ impl Io {
             self.protection = Protection::parse(&format, cdw12.prinfo(), entry, self.first)?;
         }
         self.bytes = u64::from(self.count) * u64::from(format.stride());
+        self.data_bytes = u64::from(self.count) * u64::from(format.data);
         Ok(Kind::Verify)
     }
 }

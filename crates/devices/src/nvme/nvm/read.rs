@@ -46,7 +46,7 @@ impl Io {
     ) -> Result<(), Failure> {
         let health = &mut env.subsystem.health;
         health.read_commands += 1;
-        health.read += self.bytes;
+        health.read += self.data_bytes;
         if self.holds_data { self.read_data(limits, scratch, env) } else { Ok(()) }
     }
 
@@ -60,7 +60,6 @@ impl Io {
         let namespace = self.readable(limits, &mut env.subsystem)?;
         let (first, count) = (self.first, u64::from(self.count));
         if namespace.bad.any(first, count) {
-            env.subsystem.health.media_errors += 1;
             return Err(Status::UNRECOVERED_READ_ERROR.into());
         }
         if namespace.format.metadata > 0 {
@@ -76,10 +75,7 @@ impl Io {
             outcome = data.scatter(dma, piece);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        if let Err(error) = read {
-            env.subsystem.health.media_errors += 1;
-            return Err(read_status(error).into());
-        }
+        read.map_err(read_status)?;
         Ok(outcome?)
     }
 
@@ -99,9 +95,7 @@ impl Io {
                 let (at, len) = namespace.bytes(self.first, u64::from(self.count));
                 namespace.store.media().flush(at, len).map_err(read_status)?;
             }
-            let read = self.load(namespace, scratch, start, blocks);
-            env.subsystem.health.media_errors += u64::from(read.is_err());
-            read?;
+            self.load(namespace, scratch, start, blocks)?;
             for (index, block) in (start..).zip(scratch.media.chunks_mut(stride).take(blocks)) {
                 self.check_block(&format, block, index)?;
                 let (data, metadata) = block.split_at(format.data as usize);
@@ -123,6 +117,7 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
+        env.subsystem.health.read += self.data_bytes;
         let namespace = self.readable(limits, &mut env.subsystem)?;
         if namespace.bad.any(self.first, u64::from(self.count)) {
             return Err(Status::UNRECOVERED_READ_ERROR.into());

@@ -19,7 +19,7 @@ impl Io {
     ) -> Result<(), Failure> {
         let subsystem = &mut *env.subsystem;
         subsystem.health.write_commands += 1;
-        subsystem.health.written += self.bytes;
+        subsystem.health.written += self.data_bytes;
         let namespace = self.writable(limits, subsystem)?;
         if !namespace.holds_data {
             return Ok(());

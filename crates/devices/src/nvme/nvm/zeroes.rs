@@ -14,7 +14,6 @@ impl Io {
         scratch: &mut Scratch,
         env: &mut Env<'_, '_>,
     ) -> Result<(), Failure> {
-        env.subsystem.health.write_commands += 1;
         let namespace = self.writable(limits, &mut env.subsystem)?;
         let format = namespace.format;
         if format.protection == ProtectionType::NONE || self.deallocate {
