@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use p2pdma::fabric::Fabric;
-use p2pdma_nvme::{
-    Command, Controller, Data, Namespace, Options, QueueOptions, QueuePair, Segment,
-};
+use p2pdma_nvme::{Controller, Data, Namespace, Options, QueueOptions, QueuePair, Segment};
 use p2pdma_pci::{Clock, DmaBuffer, Function};
 
 pub(crate) const DEPTH: usize = 32;
@@ -16,7 +14,6 @@ pub(crate) const BLOCK: usize = 4096;
 /// A queue pair on a namespace, with a buffer of a block per command.
 pub(crate) struct Reader {
     pub(crate) queue: QueuePair<u32>,
-    pub(crate) commands: Vec<Command>,
     pub(crate) namespace: Namespace,
     pub(crate) buffer: DmaBuffer,
     clock: Box<dyn Clock>,
@@ -34,13 +31,18 @@ impl Reader {
         let namespace = controller.namespace(1).unwrap();
         let queue = controller.queue_pair(&QueueOptions::entries(64)).unwrap();
         let buffer = controller.alloc_dma(BLOCK * DEPTH).unwrap();
-        let blocks = u32::try_from(BLOCK).unwrap() / namespace.format().data;
-        let commands = (0..namespace.size() / BLOCK as u64)
-            .take(1 << 16)
-            .map(|index| namespace.read(index * u64::from(blocks), blocks).unwrap());
-        let commands = commands.collect();
         let clock = Box::new(fabric.clock());
-        Self { queue, commands, namespace, buffer, clock, _controller: controller }
+        Self { queue, namespace, buffer, clock, _controller: controller }
+    }
+
+    /// How many of the namespace's blocks are one of ours.
+    pub(crate) fn blocks(&self) -> u32 {
+        u32::try_from(BLOCK).unwrap() / self.namespace.format().data
+    }
+
+    /// How many of ours there are, 256 MiB at most.
+    pub(crate) fn places(&self) -> usize {
+        (self.namespace.size() / BLOCK as u64).min(1 << 16) as usize
     }
 
     /// Reads so many blocks in a random order, 32 commands in flight.
@@ -49,6 +51,7 @@ impl Reader {
         let slots: Vec<Segment> = (0..DEPTH as u64)
             .map(|slot| whole.slice(slot * BLOCK as u64..(slot + 1) * BLOCK as u64).unwrap())
             .collect();
+        let (blocks, places) = (self.blocks(), self.places());
         let mut free: Vec<u32> = (0..DEPTH as u32).collect();
         let (mut sent, mut ended, mut random) = (0, 0, 1_u64);
         let begin = Instant::now();
@@ -57,8 +60,9 @@ impl Reader {
                 && let Some(slot) = free.pop()
             {
                 random = next(random);
-                let command = &self.commands[pick(random, self.commands.len())];
-                self.queue.submit(command, Data::from(slots[slot as usize]), slot).unwrap();
+                let first = pick(random, places) as u64 * u64::from(blocks);
+                let command = self.namespace.read(first, blocks).unwrap();
+                self.queue.submit(&command, Data::from(slots[slot as usize]), slot).unwrap();
                 sent += 1;
             }
             self.queue.ring().unwrap();

@@ -53,9 +53,9 @@ fn rings(count: u64) -> Duration {
 
 /// Writes every block of a namespace once, so that it costs what it costs.
 fn fill(reader: &mut Reader) {
-    let blocks = u32::try_from(BLOCK).unwrap() / reader.namespace.format().data;
+    let blocks = reader.blocks();
     let data = Segment::from(&reader.buffer).slice(0..BLOCK as u64).unwrap();
-    for index in 0..reader.commands.len() as u64 {
+    for index in 0..reader.places() as u64 {
         let write = reader.namespace.write(index * u64::from(blocks), blocks).unwrap();
         reader.queue.submit(&write, Data::from(data), 0).unwrap();
         let done = reader.queue.wait(p2pdma_pci::Duration::from_millis(1000)).unwrap().unwrap();

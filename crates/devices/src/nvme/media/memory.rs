@@ -18,7 +18,7 @@ pub(crate) const MOST_MEMORY: u64 = 64 << 40;
 /// block then costs 2 MiB, which a sparse terabyte could not bear.
 const HUGE_UP_TO: u64 = 4 << 30;
 
-/// How much of a read is fetched ahead: the processor itself fetches what follows.
+/// How much of a read is fetched ahead; beyond it the processor does so by itself.
 const EXPECTED: u64 = 4096;
 
 /// Zeroes, until written. Nothing but a new format or a discard takes them back: a loss of power does
