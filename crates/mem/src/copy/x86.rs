@@ -159,7 +159,9 @@ pub(super) unsafe fn copy_line(source: *const u8, target: *mut u8) {
     }
 }
 
-/// Asks for each line of 64 bytes, which are those of all processors with this instruction set so far.
+/// Asks for each line of 64 bytes, which are those of all processors with this instruction set so far. Into the
+/// second-level cache: a random block of 4 KiB is copied in 0.38 µs then, and in 0.45 if it is asked into the first
+/// (Emerald Rapids).
 #[inline]
 pub(super) fn prefetch(bytes: &[u8]) {
     let (mut line, end) = (bytes.as_ptr().addr() / 64 * 64, bytes.as_ptr_range().end.addr());

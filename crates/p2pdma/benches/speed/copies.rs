@@ -60,7 +60,7 @@ fn beside_ideal(criterion: &mut Criterion, name: &str, size: u64) -> Option<Figu
     pair.run(criterion, |count| ideal.run(count), |count| timed.run(count))
 }
 
-/// What a byte costs does not depend on how many there are. Both are beyond any cache.
+/// What a byte costs does not depend on how many there are. Both are beyond most caches.
 pub(crate) fn linear(criterion: &mut Criterion) {
     const BLOCK: u64 = 128 << 10;
     let mut few = Copier::new("", 512 << 20, BLOCK, 8);

@@ -13,7 +13,8 @@ use super::super::subsystem::SubsystemState;
 use super::{Env, Failure, Io, Limits, Scratch};
 
 /// Lets the medium of the next command, if that is a read, know what it is about, so that it is near when
-/// its turn comes. What follows the present command's blocks needs no telling: processors fetch that ahead.
+/// its turn comes. Not of what follows the present command's blocks: processors fetch that ahead well enough, and
+/// telling costs more than it gains (0.43 µs for a copied block of 4 KiB instead of 0.37, of 8 MiB in a row).
 #[inline(always)]
 pub(crate) fn expect(
     limits: &Limits,
