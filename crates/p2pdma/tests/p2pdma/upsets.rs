@@ -38,6 +38,11 @@ enum Pace {
 
 const PACES: [Pace; 2] = [Pace::Ideal, Pace::Timed];
 
+/// Each of these at each pace.
+fn at_each_pace<T: Copy, const N: usize>(these: [T; N]) -> impl Iterator<Item = (Pace, T)> {
+    PACES.into_iter().flat_map(move |pace| these.map(|it| (pace, it)))
+}
+
 /// Two SSDs with volatile write caches below one switch; the first has a buffer.
 fn machine(pace: Pace, seed: u64) -> Fabric {
     machine_of(&["nvme0", "nvme1"], pace, seed)
@@ -125,7 +130,7 @@ fn with_patterns(fabric: Fabric) -> Fabric {
 fn resets_at_every_event_end_in_success_or_a_typed_error() {
     let mut struck = 0;
     let kinds = [FaultKind::Reset(Reset::FunctionLevel), FaultKind::Reset(Reset::Hot)];
-    for (pace, kind) in PACES.into_iter().flat_map(|pace| kinds.map(|kind| (pace, kind))) {
+    for (pace, kind) in at_each_pace(kinds) {
         for victim in ["nvme0", "nvme1"] {
             for index in 0.. {
                 let fabric = prepared(pace, 1);
@@ -168,7 +173,7 @@ fn strike_lender(fabric: &Fabric, index: u64, kind: Reset) -> (bool, Result<(), 
 fn a_reset_of_a_lender_at_every_event_is_noticed() {
     let (mut struck, mut silent, mut late) = (0, 0, 0);
     let kinds = [Reset::FunctionLevel, Reset::Hot];
-    for (pace, kind) in PACES.into_iter().flat_map(|pace| kinds.map(|kind| (pace, kind))) {
+    for (pace, kind) in at_each_pace(kinds) {
         for index in 0.. {
             let fabric = with_patterns(machine_of(&["nvme0", "nvme1", "nvme2"], pace, 14));
             let lender = fabric.find("nvme2").unwrap();
@@ -206,7 +211,7 @@ fn a_reset_of_a_lender_at_every_event_is_noticed() {
 fn removal_at_every_event_ends_in_success_or_a_typed_error() {
     let mut struck = 0;
     let kinds = [FaultKind::Unplug, FaultKind::LinkDown];
-    for (pace, kind) in PACES.into_iter().flat_map(|pace| kinds.map(|kind| (pace, kind))) {
+    for (pace, kind) in at_each_pace(kinds) {
         for victim in ["nvme0", "nvme1"] {
             for index in 0.. {
                 let fabric = prepared(pace, 2);
@@ -233,7 +238,7 @@ fn removal_at_every_event_ends_in_success_or_a_typed_error() {
 #[test]
 fn a_power_cut_at_every_event_keeps_what_was_flushed() {
     let (mut cuts, mut kept) = (0, 0);
-    for (pace, seed) in PACES.into_iter().flat_map(|pace| (3..6).map(move |seed| (pace, seed))) {
+    for (pace, seed) in at_each_pace([3, 4, 5]) {
         for index in 0.. {
             let fabric = prepared(pace, seed);
             let (fired, good) = strike(&fabric, "nvme1", index, FaultKind::PowerCut);
