@@ -9,6 +9,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 #![expect(clippy::cast_possible_truncation, reason = "sizes that fit this machine")]
 
+mod chains;
 mod copier;
 mod copies;
 mod machine;

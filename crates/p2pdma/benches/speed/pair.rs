@@ -5,6 +5,8 @@ use std::time::Duration;
 use criterion::Criterion;
 use memmap2::MmapMut;
 
+use crate::chains;
+
 /// Private memory for a limit, of pages as large as those of what it is compared with.
 pub(crate) fn filled(len: usize) -> MmapMut {
     let mut memory = MmapMut::map_anon(len).unwrap();
@@ -36,12 +38,12 @@ impl Pair<'_> {
         mut limit: impl FnMut(u64) -> Duration,
         mut ours: impl FnMut(u64) -> Duration,
     ) -> Option<Figures> {
-        let mut rounds: Vec<[f64; 2]> = Vec::new();
+        let mut rounds: Vec<[f64; 3]> = Vec::new();
         criterion.bench_function(self.name, |bencher| {
             bencher.iter_custom(|count| {
                 let (limit, ours) = (limit(count), ours(count));
                 let each = |took: Duration| took.as_secs_f64() / count as f64;
-                rounds.push([each(limit), each(ours)]);
+                rounds.push([each(limit), each(ours), chains::side_by_side()]);
                 ours
             });
         });
@@ -76,29 +78,36 @@ pub(crate) struct Figures {
     pub(crate) ours: [f64; 3],
     /// The same.
     pub(crate) ratio: [f64; 3],
+    /// The same, of what [`chains::side_by_side`] said after each turn.
+    chains: [f64; 3],
 }
 
 impl Figures {
     /// Compares our own rate with a goal in millions per second. Nothing beside it says how fast the machine
-    /// was just then, as a ratio does; therefore the turns' quartiles are told.
+    /// was just then, as a ratio does; therefore the turns' quartiles are told, and how much of the core was ours.
     pub(crate) fn print_rate_goal(&self, unit: &str, goal: f64) {
         let [high, rate, low] = self.ours.map(|took| 1e-6 / took);
         let verdict = if rate >= goal { "met" } else { "MISSED" };
         println!(
             "  goal {goal} M {unit}/s: {verdict} ({rate:.2} M, quartiles {low:.2} to {high:.2})"
         );
+        let [few, usual, many] = self.chains;
+        println!("  the core meanwhile: {usual:.1} of 4 chains at once ({few:.1} to {many:.1})");
     }
 
-    fn of(rounds: &[[f64; 2]]) -> Self {
-        let mut limits: Vec<f64> = rounds.iter().map(|round| round[0]).collect();
-        let mut ours: Vec<f64> = rounds.iter().map(|round| round[1]).collect();
-        let mut ratios: Vec<f64> = rounds.iter().map(|round| round[0] / round[1]).collect();
-        let at = |values: &mut Vec<f64>, quarter: usize| {
+    /// Of each round: seconds per unit of the limit and of ours, and chains.
+    fn of(rounds: &[[f64; 3]]) -> Self {
+        let quartiles = |of: fn(&[f64; 3]) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
-            values[(values.len() - 1) * quarter / 4]
+            [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
         };
-        let quartiles = |values: &mut Vec<f64>| [1, 2, 3].map(|quarter| at(values, quarter));
-        let (ours, ratio) = (quartiles(&mut ours), quartiles(&mut ratios));
-        Self { limit: at(&mut limits, 2), ours, ratio }
+        let [_, limit, _] = quartiles(|[limit, ..]| *limit);
+        Self {
+            limit,
+            ours: quartiles(|[_, ours, _]| *ours),
+            ratio: quartiles(|[limit, ours, _]| limit / ours),
+            chains: quartiles(|[.., chains]| *chains),
+        }
     }
 }
