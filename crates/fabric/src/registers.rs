@@ -267,14 +267,16 @@ fn error_reporting(builder: &mut ConfigBuilder, root: bool) {
     let at =
         builder.extended(ExtendedCapabilityId::ADVANCED_ERROR_REPORTING, AER_VERSION, AER_SIZE);
     builder.offsets().aer = at;
-    builder.clears(at + aer::offset::UNCORRECTABLE_STATUS, &[0xff; 4]);
-    builder.writable(at + aer::offset::UNCORRECTABLE_MASK, &[0xff; 4]);
+    let uncorrectable = aer::UncorrectableErrors::DEFINED.into_bits().to_le_bytes();
+    builder.clears(at + aer::offset::UNCORRECTABLE_STATUS, &uncorrectable);
+    builder.writable(at + aer::offset::UNCORRECTABLE_MASK, &uncorrectable);
     let severity = aer::UncorrectableErrors::DEFAULT_SEVERITY.into_bits();
     builder.set(at + aer::offset::UNCORRECTABLE_SEVERITY, &severity.to_le_bytes());
-    builder.writable(at + aer::offset::UNCORRECTABLE_SEVERITY, &[0xff; 4]);
-    builder.clears(at + aer::offset::CORRECTABLE_STATUS, &[0xff; 4]);
+    builder.writable(at + aer::offset::UNCORRECTABLE_SEVERITY, &uncorrectable);
+    let correctable = aer::CorrectableErrors::DEFINED.into_bits().to_le_bytes();
+    builder.clears(at + aer::offset::CORRECTABLE_STATUS, &correctable);
     builder.set(at + aer::offset::CORRECTABLE_MASK, &CORRECTABLE_MASK.into_bits().to_le_bytes());
-    builder.writable(at + aer::offset::CORRECTABLE_MASK, &[0xff; 4]);
+    builder.writable(at + aer::offset::CORRECTABLE_MASK, &correctable);
     if root {
         builder.clears(at + aer::offset::ROOT_ERROR_STATUS, &[0x7f]);
     }

@@ -9,7 +9,7 @@ use p2pdma_spec::pci::aer::offset::{
     CONTROL, CORRECTABLE_MASK, CORRECTABLE_STATUS, ERROR_SOURCE, HEADER_LOG, ROOT_ERROR_STATUS,
     UNCORRECTABLE_MASK, UNCORRECTABLE_SEVERITY, UNCORRECTABLE_STATUS,
 };
-use p2pdma_spec::pci::aer::{RootErrorStatus, UncorrectableErrors};
+use p2pdma_spec::pci::aer::{CorrectableErrors, RootErrorStatus, UncorrectableErrors};
 use p2pdma_spec::pci::capability::{CapabilityId, ExtendedCapabilityId};
 use p2pdma_spec::pci::config::{Status, offset, type1};
 use p2pdma_spec::pci::express::offset::{DEVICE_CONTROL, DEVICE_STATUS};
@@ -229,6 +229,23 @@ fn a_masked_error_sets_its_status_and_nothing_else() {
     assert_eq!(port.header(), [0; 4]);
     assert_eq!(root(&stage).aer(ROOT_ERROR_STATUS), 0);
     assert_eq!(stage.fabric.errors("sw0.0").unwrap().acs_violations, 1);
+}
+
+#[test]
+fn reserved_bits_stay_zero() {
+    let stage = stage();
+    for registers in [above_a(&stage), root(&stage), Registers::of(&stage, stage.bdf("a"))] {
+        let (uncorrectable, correctable) =
+            (UncorrectableErrors::DEFINED.into_bits(), CorrectableErrors::DEFINED.into_bits());
+        for (register, defined) in [
+            (UNCORRECTABLE_MASK, uncorrectable),
+            (UNCORRECTABLE_SEVERITY, uncorrectable),
+            (CORRECTABLE_MASK, correctable),
+        ] {
+            registers.set_aer(register, u32::MAX);
+            assert_eq!(registers.aer(register), defined, "{register:#x}");
+        }
+    }
 }
 
 #[test]

@@ -104,6 +104,9 @@ impl UncorrectableErrors {
         .with_receiver_overflow(true)
         .with_malformed_tlp(true)
         .with_internal(true);
+
+    /// Every error that has a bit. The others are reserved (RsvdP, RsvdZ): zero, whatever is written.
+    pub const DEFINED: Self = Self::from_bits(0xffff_f030);
 }
 
 /// Correctable errors (PCIe 6.0 §7.8.4.5 and §7.8.4.6): status and mask have the same bits.
@@ -138,6 +141,11 @@ display_words!(CorrectableErrors {
     "AdvNonFatalErr" => (advisory_non_fatal), "CorrIntErr" => (corrected_internal),
     "HeaderOF" => (header_log_overflow),
 });
+
+impl CorrectableErrors {
+    /// Every error that has a bit. The others are reserved (RsvdP, RsvdZ): zero, whatever is written.
+    pub const DEFINED: Self = Self::from_bits(0x0000_f1c1);
+}
 
 /// Advanced Error Capabilities and Control (PCIe 6.0 §7.8.4.7).
 #[bitfield(u32)]
@@ -247,6 +255,15 @@ mod tests {
     fn severity_after_reset() {
         // The value that lspci shows for most devices: "UESvrt: DLP+ SDES+ ... FCP+ ... RxOF+ MalfTLP+".
         assert_eq!(UncorrectableErrors::DEFAULT_SEVERITY.into_bits(), 0x0046_2030);
+    }
+
+    #[test]
+    fn what_is_defined_is_what_is_shown() {
+        let named = |text: String| (text.matches('+').count(), text.matches('-').count());
+        let all = UncorrectableErrors::DEFINED;
+        assert_eq!(named(all.to_string()), (all.into_bits().count_ones() as usize, 0));
+        let all = CorrectableErrors::DEFINED;
+        assert_eq!(named(all.to_string()), (all.into_bits().count_ones() as usize, 0));
     }
 
     #[test]
