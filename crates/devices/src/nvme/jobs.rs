@@ -8,7 +8,11 @@ use super::nvm::Io;
 use super::reply::CommandResult;
 
 /// Something that happens at an instant.
+///
+/// Its tag is a whole word, so that it is moved in whole words: with a smaller one the compiler moves it in pieces
+/// that overlap, and a processor cannot pass on a word of which it has stored two pieces before they are in its cache.
 #[derive(Debug)]
+#[repr(u64)]
 pub(crate) enum Job {
     /// Entries of a submission queue arrive.
     Fetched {
@@ -155,19 +159,14 @@ impl Jobs {
     #[inline]
     pub(crate) fn take(&mut self, slot: u32) -> (Option<Job>, Option<u32>) {
         let Some(place) = self.slots.get_mut(slot as usize) else { return (None, None) };
-        match std::mem::replace(place, Slot::Free(self.free)) {
-            Slot::Waits { job, next, .. } => {
-                self.free = slot;
-                if self.last == slot {
-                    self.last = NONE;
-                }
-                (job, (next != NONE).then_some(next))
-            }
-            Slot::Free(next) => {
-                *place = Slot::Free(next);
-                (None, None)
-            }
+        let Slot::Waits { job, next, .. } = place else { return (None, None) };
+        let (job, next) = (job.take(), *next);
+        *place = Slot::Free(self.free);
+        self.free = slot;
+        if self.last == slot {
+            self.last = NONE;
         }
+        (job, (next != NONE).then_some(next))
     }
 
     /// Takes out everything for which `is_meant` says so, in the order of its time.

@@ -97,12 +97,11 @@ impl Segments {
         Ok((segment, want as usize))
     }
 
-    /// Where the next bytes go if that is one run which begins at a multiple of `align`: the address,
-    /// and how many there are.
+    /// How many bytes the next run has, if that is memory which begins at a multiple of `align`, a power of two.
     #[inline]
     pub(crate) fn aligned_run(&mut self, align: u64) -> Option<u32> {
         let segment = self.present()?;
-        (!segment.bucket && segment.at.is_multiple_of(align)).then_some(segment.len)
+        (!segment.bucket && segment.at & (align - 1) == 0).then_some(segment.len)
     }
 
     /// Where the next bytes go if that is one run of memory: then they are taken.

@@ -170,7 +170,7 @@ impl Route {
 
 /// Counted transfers. Most are as long as the one before, so those are only counted, and added up when
 /// another length comes or somebody asks.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Passed {
     packets: Packets,
     /// The length of the last transfers, and how many there were by class.
@@ -189,20 +189,25 @@ impl Passed {
     /// From now on, transfers of `len` bytes are counted.
     #[inline(never)]
     fn begin(&mut self, len: u64) {
-        let (payload, requests) = self.sum();
-        (self.payload, self.requests) = (payload, requests.tlps);
+        self.add_up();
         (self.len, self.times) = (len, [0; 3]);
+    }
+
+    /// Adds the last transfers to those before.
+    #[inline]
+    fn add_up(&mut self) {
+        for (bytes, times) in self.payload.payload.iter_mut().zip(self.times) {
+            *bytes += times * self.len;
+            self.payload.tlps += times * self.packets.payloads(self.len);
+            self.requests += times * self.packets.read_requests(self.len);
+        }
     }
 
     /// What carried payload, and what read requests it took if it was read, which carry none.
     fn sum(&self) -> (Traffic, Traffic) {
-        let (mut payload, mut requests) = (self.payload, self.requests);
-        for (bytes, times) in payload.payload.iter_mut().zip(self.times) {
-            *bytes += times * self.len;
-            payload.tlps += times * self.packets.payloads(self.len);
-            requests += times * self.packets.read_requests(self.len);
-        }
-        (payload, Traffic { tlps: requests, ..Traffic::default() })
+        let mut all = *self;
+        all.add_up();
+        (all.payload, Traffic { tlps: all.requests, ..Traffic::default() })
     }
 }
 
