@@ -58,8 +58,10 @@ impl Context {
         let mut list = Allowlist::kernel();
         if let Some(path) = &self.global.host_bridges {
             let name = path.display().to_string();
-            let text =
-                std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::file(path, &error)
+                    .or_remedy("docs/guide/linux.md shows the format of such a list")
+            })?;
             let added = UserLists::parse(&text, &name).map_err(|error| {
                 Failure::new(Exit::Usage, "HOST-BRIDGES", error.to_string())
                     .remedy("docs/guide/linux.md shows the format")

@@ -192,6 +192,11 @@ impl From<p2pdma::Error> for Failure {
             E::NoNamespace { .. } => Self::new(Exit::Usage, "OPERAND", message),
             E::NotNvme { .. } => Self::new(Exit::Usage, "OPERAND", message)
                 .remedy("name an SSD: p2pdma topo shows the devices"),
+            E::NoFunction(_) => Self::new(Exit::Usage, "OPERAND", message).remedy(
+                "p2pdma topo shows those that it has; an address of the fabric needs --fabric, with default for its first machine",
+            ),
+            E::Metadata { .. } => Self::new(Exit::Usage, "OPERAND", message)
+                .remedy("name a namespace without; nvme format --lbaf=N, which erases it, changes an SSD's"),
             E::OutsideMemory { .. } | E::Alignment { .. } => Self::usage(message),
             E::Mismatch { .. } => Self::new(Exit::Mismatch, "MISMATCH", message),
             E::File { name, kind: io::ErrorKind::UnexpectedEof, .. } => {
@@ -233,7 +238,10 @@ impl From<p2pdma::Error> for Failure {
                 .remedy("change the machine file: the machine cannot be built as it is described"),
             E::Device(error) => device(error, message),
             E::Pci(_) | E::Nvme(_) if no_room => Self::new(Exit::Io, "DEVICE", message)
-                .remedy("raise that limit, or ask for less with --block-size and --queue-depth"),
+                .remedy(
+                    "ask for less with --length, --block-size and --queue-depth, or raise that limit: on the fabric it is \
+                     memory in [host] of the machine file",
+                ),
             E::Internal(_) => Self::new(Exit::Io, "INTERNAL", message)
                 .remedy("this is a defect of p2pdma: please report it, with the command line"),
             _ => Self::new(Exit::Io, "DEVICE", message),
@@ -298,7 +306,8 @@ impl From<p2pdma::linux::Error> for Failure {
 fn journal(error: &JournalError, message: String) -> Failure {
     let nothing = format!("{message}; nothing was written");
     match error {
-        JournalError::System { source, .. } => Failure::operating_system(source.kind(), message),
+        JournalError::System { source, .. } => Failure::operating_system(source.kind(), message)
+            .or_remedy("name a file after --resume that can be written, in a folder that is there"),
         JournalError::InUse { .. } => {
             Failure::refused("IN-USE", nothing).remedy("wait until that ends")
         }

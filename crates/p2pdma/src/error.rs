@@ -64,6 +64,19 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// There is no such function.
+    #[error("there is no function {0} in this machine")]
+    NoFunction(Bdf),
+    /// The namespace's blocks have metadata, which have no place in a copy.
+    #[error("each block of namespace {namespace} of {bdf} has {bytes} bytes of metadata")]
+    Metadata {
+        /// The controller.
+        bdf: Bdf,
+        /// The namespace.
+        namespace: u32,
+        /// How many a block has.
+        bytes: u16,
+    },
     /// A range leaves the memory that was lent.
     #[error("{len} bytes at offset {offset} leave the {size} bytes that were lent")]
     OutsideMemory {

@@ -1,8 +1,8 @@
 //! A refused path, with the evidence, what would change it, and what that costs.
 
 use p2pdma::topology::{
-    AcsBit, Effect, Fix, HostBridgeEvidence, Kind, MapType, Merge, ReasonCode, Refusal, Route,
-    Step, Topology, Verdict,
+    AcsBit, Effect, Fix, HostBridgeEvidence, IommuMode, Kind, Known, MapType, Merge, ReasonCode,
+    Refusal, Route, Step, Topology, Verdict,
 };
 use p2pdma::{Bdf, End, NoPath, Plan, ProviderId, Reach, Rejected, Stage, Why};
 
@@ -291,7 +291,11 @@ pub(crate) fn cost(merges: &[Merge], topology: &Topology) -> String {
     if merges.is_empty() {
         return "none: these functions are not isolated from each other now".to_owned();
     }
-    merges.iter().map(one).collect::<Vec<_>>().join("; ")
+    let mut merged = merges.iter().map(one).collect::<Vec<_>>().join("; ");
+    if topology.host().iommu == Known::Value(IommuMode::Off) {
+        merged.push_str("; without an IOMMU nothing isolates them anyway");
+    }
+    merged
 }
 
 /// What helps where no register does.

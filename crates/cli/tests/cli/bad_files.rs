@@ -1,6 +1,6 @@
 //! Files that are not there, that are in the way, or that cannot be read or written.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use crate::support::{Nobody, Place, noise};
 
@@ -105,6 +105,23 @@ fn yes_replaces_a_file_when_the_copy_is_complete_and_not_before() {
     // A file is no source of itself.
     place.run(&format!("{IN} ./in ./in --yes")).ends(2).complains(&["is a part of a device"]);
     assert_eq!(place.names(""), ["in", "out", "small.toml", "xdg"]);
+}
+
+#[test]
+fn what_replaces_a_file_has_its_mode_and_its_owner() {
+    let place = Place::new().small();
+    for mode in [0o600, 0o444, 0o640, 0o666] {
+        place.shell(&format!("rm -f out; echo secret > out; chmod {mode:o} out")).ok();
+        place.run(&format!("{OUT} ./out --yes --length 5000")).ok();
+        let metadata = std::fs::metadata(place.path("out")).unwrap();
+        assert_eq!((metadata.len(), metadata.permissions().mode() & 0o7777), (5000, mode));
+    }
+    // Only root may give files away.
+    if place.shell("chown 12345:54321 out").status == Some(0) {
+        place.run(&format!("{OUT} ./out --yes --length 5000")).ok();
+        let metadata = std::fs::metadata(place.path("out")).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (12345, 54321));
+    }
 }
 
 #[test]

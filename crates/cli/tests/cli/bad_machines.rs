@@ -148,3 +148,25 @@ fn what_only_the_fabric_does_is_refused_on_other_platforms() {
     place.run("--platform linux bench").ends(2).complains(&["no device of this machine"]);
     place.run("--platform fabric topo").ok();
 }
+
+/// Metadata have no place in a copy: that is said before anything moves, and when a copy is only planned.
+#[test]
+fn namespaces_with_metadata_are_no_ends() {
+    let place = Place::new();
+    for (metadata, bytes) in [("metadata = 8\nprotection = 1", 8), ("metadata = 64", 64)] {
+        let namespace = format!("[[nvme.namespace]]\nblock = 512\n{metadata}");
+        place.machine("metadata.toml", "default", &[("[[nvme.namespace]]", &namespace)]);
+        for line in [
+            "copy zero: fabric:nvme0/ns1 --length 4k",
+            "copy fabric:nvme0/ns1 fabric:nvme1/ns1 --dry-run",
+        ] {
+            let ran = place
+                .run(&format!("--fabric metadata.toml {line} --ephemeral"))
+                .ends(2)
+                .prints_nothing();
+            let said =
+                format!("each block of namespace 1 of 0000:03:00.0 has {bytes} bytes of metadata");
+            ran.complains(&[&said, "help: name a namespace without"]);
+        }
+    }
+}

@@ -305,7 +305,11 @@ fn devices_of_this_machine_that_are_none() {
         ("zero: /dev/tty", 2, &["/dev/tty is neither a file nor a block device"]),
         ("--platform fabric zero: /dev/nvme0n1", 2, &["/dev/nvme0n1 is of this machine"]),
         ("--platform linux zero: fabric:nvme0/ns1", 2, &["is of the software fabric"]),
-        ("zero: ffff:1f:1f.7/ns1", 2, &["ffff:1f:1f.7"]),
+        (
+            "zero: ffff:1f:1f.7/ns1",
+            2,
+            &["there is no function ffff:1f:1f.7 in this machine", "of the fabric needs --fabric"],
+        ),
     ];
     for (line, status, said) in cases {
         place.run(&format!("copy {line}")).ends(status).prints_nothing().complains(said);

@@ -204,4 +204,7 @@ fn lists_of_host_bridges_add_to_the_kernels_and_say_so() {
     let wrong = place.run(&format!("{from} --host-bridges wrong.toml topo")).ends(2);
     wrong.prints_nothing().complains(&["wrong.toml:3:1: ", "colour"]);
     place.run(&format!("{from} --host-bridges none.toml topo")).ends(1).complains(&["none.toml"]);
+    place.write("binary.toml", [0xff; 9]);
+    let binary = place.run(&format!("{from} --host-bridges binary.toml topo")).ends(1);
+    binary.complains(&["binary.toml: ", "UTF-8", "help: docs/guide/linux.md shows the format"]);
 }

@@ -272,6 +272,11 @@ fn a_full_disk_under_standard_output_is_an_error() {
         let ran = place.shell(&format!("\"$P\" {line} > /dev/full")).ends(1);
         ran.complains(&["error: standard output: No space left on device"]);
     }
+    // What was done is said, even if the report of it is lost.
+    let copy = "copy pattern:seed=1 fabric:nvme0/ns1 --length 1M";
+    let lost = place.shell(&format!("\"$P\" {copy} > /dev/full")).ends(1);
+    lost.complains(&["standard output: No space left on device", "; the copy itself is complete"]);
+    place.run("copy fabric:nvme0/ns1 pattern:seed=1 --length 1M").ok();
 }
 
 /// The environment sets what the command line does not.

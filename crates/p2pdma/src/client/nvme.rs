@@ -54,6 +54,11 @@ const ENTRIES: u32 = 1024;
 
 impl NvmeClient {
     pub(crate) fn new(controller: Controller, namespace: Namespace) -> Result<Self, Error> {
+        let bytes = namespace.format().metadata;
+        if bytes > 0 {
+            let (bdf, namespace) = (controller.bdf(), namespace.nsid());
+            return Err(Error::Metadata { bdf, namespace, bytes });
+        }
         let entries = ENTRIES.min(controller.max_queue_entries());
         let queue = controller.queue_pair(&QueueOptions::entries(entries))?;
         let shift = namespace.format().data.trailing_zeros();

@@ -13,7 +13,7 @@ use p2pdma_spec::pci::class::ClassCode;
 
 use crate::client::NvmeClient;
 use crate::platform::pool::{BarPool, ClosedPool, CmbPool, HostPool};
-use crate::platform::{Client, Platform, Provider, ProviderId};
+use crate::platform::{Client, Platform, Provider, ProviderId, not_nvme};
 use crate::{Error, Traffic, models};
 
 /// Where the blocks of persistent namespaces are.
@@ -96,8 +96,7 @@ impl FabricPlatform {
         let topology = self.fabric.topology()?;
         let node = topology.find(bdf).map(|id| topology.node(id));
         if node.is_none_or(|node| node.class != ClassCode::NVME) {
-            let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
-            return Err(Error::NotNvme { bdf, name });
+            return Err(not_nvme(&topology, bdf));
         }
         // The models stand for hardware, which hardly ever offers shadow doorbells.
         let options = Options { shadow_doorbells: false, ..Options::default() };

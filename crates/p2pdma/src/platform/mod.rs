@@ -242,3 +242,14 @@ impl fmt::Debug for Attachment {
             .finish_non_exhaustive()
     }
 }
+
+/// Why a namespace cannot be one of the function there, which is no controller.
+fn not_nvme(topology: &Topology, bdf: Bdf) -> Error {
+    match topology.find(bdf).map(|id| topology.node(id)) {
+        None => Error::NoFunction(bdf),
+        Some(node) => {
+            let name = node.name.as_deref().unwrap_or("unknown").to_owned();
+            Error::NotNvme { bdf, name }
+        }
+    }
+}

@@ -16,7 +16,7 @@ use p2pdma_spec::pci::class::ClassCode;
 
 use crate::client::{Counted, Moved, NvmeClient};
 use crate::platform::pool::{BarPool, ClosedPool, CmbPool, HostPool};
-use crate::platform::{Client, Platform, Provider, ProviderId};
+use crate::platform::{Client, Platform, Provider, ProviderId, not_nvme};
 use crate::{Error, HostClock, Traffic};
 use guard::{Guard, Guarded};
 
@@ -134,8 +134,7 @@ impl VfioPlatform {
         {
             return Ok(controller);
         }
-        let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
-        Err(Error::NotNvme { bdf: at, name })
+        Err(not_nvme(&self.bare, at))
     }
 
     fn open(&self, bdf: Bdf) -> Result<Opened, Error> {

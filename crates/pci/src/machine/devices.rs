@@ -207,12 +207,16 @@ fn checked_cmb(at: &Field<'_>, size: u64, table: Option<&Table<'_>>) -> Result<C
     ) -> Result<Option<T>> {
         table.map_or(Ok(None), |table| table.read(key, read))
     }
-    let offset = read(table, "offset", value::size)?.unwrap_or(0);
-    if !cmbsz_can_say(size, offset) {
-        let expected = "a size that CMBSZ can say: up to 1048575 units of 4k, 64k, 1M, 16M, 256M, 4G \
-                        or 64G, the offset in the same units";
-        return Err(at.bad_value(&value::shown(at), expected));
+    let sayable = "a size that CMBSZ can say: up to 1048575 units of 4k, 64k, 1M, 16M, 256M, 4G or 64G, the \
+                   offset in the same units";
+    if !cmbsz_can_say(size, 0) {
+        return Err(at.bad_value(&value::shown(at), sayable));
     }
+    let offset = read(table, "offset", |field| match value::size(field)? {
+        offset if cmbsz_can_say(size, offset) => Ok(offset),
+        _ => Err(field.bad_value(&value::shown(field), sayable)),
+    })?;
+    let offset = offset.unwrap_or(0);
     // Both are below 2^56.
     let end = size + offset;
     let given = read(table, "bar-size", value::bar_size)?;

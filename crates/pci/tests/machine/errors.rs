@@ -327,6 +327,11 @@ fn memories() {
         let expected = format!("m.toml:12:7: 'cmb' is \"{cmb}\": expected {units}");
         assert_eq!(ssd(&format!("cmb = \"{cmb}\"\n")), expected);
     }
+    // Where the size can be said, it is the offset.
+    assert_eq!(
+        ssd("cmb = { size = \"64M\", offset = \"100\" }\n"),
+        format!("m.toml:12:32: 'offset' is \"100\": expected {units}")
+    );
     assert_eq!(
         ssd("cmb = { size = \"1M\", bar-size = \"3M\" }\n"),
         "m.toml:12:33: 'bar-size' is \"3M\": expected a power of two from 4k to 256T, as BARs have"

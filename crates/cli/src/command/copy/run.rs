@@ -97,9 +97,9 @@ impl Transfer<'_> {
             Ok((report, blocks)) => {
                 writing.finish(&interrupt)?;
                 resume.map_or(Ok(()), Resume::finish)?;
-                Ok(document
-                    .done(&report, platform.is_modelled(), blocks, flush)
-                    .print(&context.out)?)
+                let document = document.done(&report, platform.is_modelled(), blocks, flush);
+                let told = document.print(&context.out).map_err(Failure::from);
+                told.map_err(|failure| failure.append("; the copy itself is complete"))
             }
             Err(ended) => {
                 let complete = ended.complete.min(payload);

@@ -238,9 +238,10 @@ fn device(platform: &dyn Platform, part: &DevicePart) -> Result<Kind> {
     };
     let at = find(platform, part)?;
     let client = platform.namespace(at, number).map_err(|error| {
-        let failure = Failure::from(error);
-        let present = parts(platform, at);
-        if failure.exit() != Exit::Usage || present.is_empty() {
+        // What its blocks are like is no matter of which part is named.
+        let other = matches!(error, p2pdma::Error::Metadata { .. });
+        let (failure, present) = (Failure::from(error), parts(platform, at));
+        if other || failure.exit() != Exit::Usage || present.is_empty() {
             return failure;
         }
         failure.remedy(format!("it has {}", present.join(", ")))

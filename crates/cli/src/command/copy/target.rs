@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
@@ -129,7 +129,7 @@ impl Target {
                 let kept = partial.is_some();
                 let file = match partial {
                     Some(partial) => take_up(&path, &partial)?,
-                    None => beside(&path).map_err(failed)?,
+                    None => beside(&path, replaces.is_some()).map_err(failed)?,
                 };
                 Ok(Writing::File { file, path, replace: replaces.is_some(), kept })
             }
@@ -172,13 +172,25 @@ fn check_folder(path: &Path) -> Result<()> {
 }
 
 /// A new file in the same folder, named so that it tells what it is if it is left behind.
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
+fn beside(path: &Path, replaces: bool) -> io::Result<NamedTempFile> {
+    // As any program makes a file: what the user's mask takes away is taken away. What replaces another is its
+    // maker's alone until it has the other's owner and mode.
+    let mode = if replaces { 0o600 } else { 0o666 };
     tempfile::Builder::new()
         .prefix(&prefix(path))
         .suffix(SUFFIX)
-        // As any program makes a file: what the user's mask takes away is taken away.
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder(path))
+}
+
+/// Gives a file the owner and the mode of the one that it replaces. Who may not give files away keeps it, and nobody
+/// else gets at it.
+fn become_like(file: &File, replaced: &Path) -> io::Result<()> {
+    let (own, other) = (file.metadata()?, std::fs::symlink_metadata(replaced)?);
+    let same = (own.uid(), own.gid()) == (other.uid(), other.gid());
+    let given = same || fchown(file, Some(other.uid()), Some(other.gid())).is_ok();
+    let kept = if given { 0o7777 } else { 0o700 };
+    file.set_permissions(Permissions::from_mode(other.mode() & kept))
 }
 
 /// What the name of a file that is written begins with, before a tag that no other has.
@@ -281,6 +293,14 @@ impl Writing {
             Self::Stdout(file) => pour(file, interrupt),
             Self::File { file, path, replace, .. } => {
                 let failed = |error: io::Error| Failure::file(&path, &error);
+                if replace {
+                    match become_like(file.as_file(), &path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(failed(error));
+                        }
+                        _ => {}
+                    }
+                }
                 file.as_file().sync_all().map_err(failed)?;
                 let moved = match replace {
                     true => file.persist(&path),

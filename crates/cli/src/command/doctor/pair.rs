@@ -217,9 +217,6 @@ impl Pair<'_> {
         if !named.is_empty() {
             cost.push_str(&format!("; {}", named.join("; ")));
         }
-        if self.topology().host().iommu == Known::Value(IommuMode::Off) && !fix.cost.is_empty() {
-            cost.push_str("; without an IOMMU nothing isolates them anyway");
-        }
         cost
     }
 

@@ -19,7 +19,7 @@ pub use members::{Member, Members, Stripes, Untested};
 pub use volume::Footing;
 
 use crate::client::{DirectClient, Moved};
-use crate::platform::{Client, Platform, Provider};
+use crate::platform::{Client, Platform, Provider, not_nvme};
 use crate::{Error, Traffic};
 use pool::{LentPool, ProcessPool};
 use queue::SharedQueue;
@@ -200,9 +200,7 @@ impl LinuxPlatform {
             present.push(number);
         }
         if present.is_empty() {
-            let node = self.topology.find(at).map(|id| self.topology.node(id));
-            let name = node.and_then(|node| node.name.as_deref()).unwrap_or("unknown").to_owned();
-            return Err(Error::NotNvme { bdf: at, name });
+            return Err(not_nvme(&self.topology, at));
         }
         Err(Error::NoNamespace { bdf: at, namespace, present })
     }
