@@ -152,7 +152,11 @@ fn what_cannot_go_on_is_refused() {
         ("./in fabric:nvme0/ns1 --resume empty", 6, "empty is no journal of a copy"),
         ("./in fabric:nvme0/ns1 --resume .", 6, "no journal of a copy; nothing was written"),
         ("./in fabric:nvme0/ns1 --resume /dev/null", 6, "/dev/null is no journal"),
-        ("./in fabric:nvme0/ns1 --resume no/where", 1, "no/where: No such file"),
+        (
+            "./in fabric:nvme0/ns1 --resume no/where",
+            1,
+            "no/where: No such file or directory (os error 2)\nhelp: name a file after --resume",
+        ),
         ("./in fabric:nvme0/cmb --resume j", 2, "fabric:nvme0/cmb keeps nothing that could be"),
         ("fabric:nvme0/ns1 - --resume j --length 1M", 2, "- keeps nothing that could be"),
         ("fabric:nvme0/ns1 null: --resume j", 2, "null: keeps nothing that could be"),
