@@ -80,7 +80,8 @@ impl Counters {
         self.host_reads.of(PayloadClass::Data) + self.host_writes.of(PayloadClass::Data)
     }
 
-    /// User data that crossed the links of root ports, both directions.
+    /// User data that crossed the links of root ports, both directions: what devices moved, and what the processor
+    /// copied out of devices' memory and into it.
     #[must_use]
     pub fn root_data(&self) -> u64 {
         let of =

@@ -357,7 +357,7 @@ impl CmbBuffer {
     /// [`Error::TooLong`] beyond its end.
     pub fn read(&self, offset: u64, data: &mut [u8]) -> Result<(), Error> {
         let at = self.lease.range.in_bar(offset, data.len() as u64)?;
-        Ok(self.lease.range.memory.bar.read(at, data)?)
+        Ok(self.lease.range.memory.bar.read_data(at, data)?)
     }
 
     /// Copies bytes in, by the processor.
@@ -366,7 +366,7 @@ impl CmbBuffer {
     /// [`Error::TooLong`] beyond its end.
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let at = self.lease.range.in_bar(offset, data.len() as u64)?;
-        Ok(self.lease.range.memory.bar.write(at, data)?)
+        Ok(self.lease.range.memory.bar.write_data(at, data)?)
     }
 
     /// Maps it for another function, so that its commands can name it.

@@ -176,7 +176,7 @@ impl Pmr {
     /// # Errors
     /// [`p2pdma_pci::Error::OutsideBar`].
     pub fn read(&self, offset: u64, data: &mut [u8]) -> Result<(), Error> {
-        Ok(self.memory.bar.read(offset, data)?)
+        Ok(self.memory.bar.read_data(offset, data)?)
     }
 
     /// Copies bytes in, by the processor. They are persistent after [`Pmr::persist`].
@@ -184,7 +184,7 @@ impl Pmr {
     /// # Errors
     /// [`p2pdma_pci::Error::OutsideBar`].
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
-        Ok(self.memory.bar.write(offset, data)?)
+        Ok(self.memory.bar.write_data(offset, data)?)
     }
 
     /// Maps part of it for another function, so that its commands can name it.

@@ -11,6 +11,7 @@ use p2pdma_pci::topology::MemoryKind;
 use p2pdma_pci::{Bar, Bdf, DmaBuffer, Iova, Lease};
 
 use crate::Error;
+use crate::client::{Moved, Way};
 
 /// What kind of memory a provider lends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,8 @@ pub struct PeerMemory {
     pmr: Option<Pmr>,
     /// Tells whether its device was reset since it was lent, if that is a controller of ours.
     unbroken: Option<Unbroken>,
+    /// Where its platform counts what was moved, if it is the host's.
+    moved: Option<Arc<Moved>>,
     _lease: Lease,
 }
 
@@ -69,7 +72,19 @@ pub(crate) enum Backing {
 
 impl PeerMemory {
     pub(crate) fn new(backing: Backing, len: u64, lease: Lease) -> Self {
-        Self { backing, len, pmr: None, unbroken: None, _lease: lease }
+        Self { backing, len, pmr: None, unbroken: None, moved: None, _lease: lease }
+    }
+
+    /// The same, of which its platform wants to know what the processor stages in it.
+    pub(crate) fn counted(self, moved: Arc<Moved>) -> Self {
+        Self { moved: Some(moved), ..self }
+    }
+
+    /// Counts what the processor copied between this memory of the host's and a device's: no link leads to this one.
+    pub(crate) fn count_staged(&self, bytes: u64) {
+        if let Some(moved) = &self.moved {
+            moved.count(Way::Host, bytes);
+        }
     }
 
     /// The same, as part of a persistent memory region.
@@ -144,7 +159,7 @@ impl PeerMemory {
     pub fn read(&self, offset: u64, data: &mut [u8]) -> Result<(), Error> {
         self.check(offset, data.len() as u64)?;
         match &self.backing {
-            Backing::Bar { bar, offset: start, .. } => bar.read(start + offset, data)?,
+            Backing::Bar { bar, offset: start, .. } => bar.read_data(start + offset, data)?,
             Backing::Lent { memory, offset: start } => memory.read(place(start + offset), data)?,
             Backing::Host(buffer) => buffer.memory().read(place(offset), data)?,
             Backing::Process(memory) => memory.read(place(offset), data)?,
@@ -159,7 +174,7 @@ impl PeerMemory {
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.check(offset, data.len() as u64)?;
         match &self.backing {
-            Backing::Bar { bar, offset: start, .. } => bar.write(start + offset, data)?,
+            Backing::Bar { bar, offset: start, .. } => bar.write_data(start + offset, data)?,
             Backing::Lent { memory, offset: start } => memory.write(place(start + offset), data)?,
             Backing::Host(buffer) => buffer.memory().write(place(offset), data)?,
             Backing::Process(memory) => memory.write(place(offset), data)?,

@@ -3,9 +3,10 @@
 /// User data that went each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Bytes that devices wrote to host memory and read from it. A bounce counts twice.
+    /// Bytes that devices wrote to host memory and read from it, or the processor in their place where an end is a
+    /// device's memory. A bounce counts twice.
     pub host_memory: u64,
-    /// Bytes that crossed the links of root ports, both directions together.
+    /// Bytes that crossed the links of root ports, both directions together, whoever sent them.
     pub root_ports: u64,
     /// Bytes between devices that turned around below the root.
     pub peer_local: u64,

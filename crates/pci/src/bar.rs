@@ -17,6 +17,17 @@ pub trait BarAccess: Send + Sync {
     /// Writes `data` at `offset`, in one access if its length is 1, 2, 4 or 8. Posted: it may still be
     /// on its way on return; a read of the same function pushes it.
     fn write(&self, offset: u64, data: &[u8]);
+
+    /// As [`BarAccess::read`], of user data: a platform that counts what its links carry tells them from registers
+    /// and queue entries.
+    fn read_data(&self, offset: u64, data: &mut [u8]) {
+        self.read(offset, data);
+    }
+
+    /// As [`BarAccess::write`], of user data.
+    fn write_data(&self, offset: u64, data: &[u8]) {
+        self.write(offset, data);
+    }
 }
 
 /// A memory BAR, mapped for the processor.
@@ -128,6 +139,26 @@ impl Bar {
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.check(offset, data.len() as u64)?;
         self.access.write(offset, data);
+        Ok(())
+    }
+
+    /// Copies user data out of the BAR, by the processor, to be counted as such.
+    ///
+    /// # Errors
+    /// [`Error::OutsideBar`], and nothing is read.
+    pub fn read_data(&self, offset: u64, data: &mut [u8]) -> Result<(), Error> {
+        self.check(offset, data.len() as u64)?;
+        self.access.read_data(offset, data);
+        Ok(())
+    }
+
+    /// Copies user data into the BAR, by the processor, to be counted as such.
+    ///
+    /// # Errors
+    /// [`Error::OutsideBar`], and nothing is written.
+    pub fn write_data(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.check(offset, data.len() as u64)?;
+        self.access.write_data(offset, data);
         Ok(())
     }
 

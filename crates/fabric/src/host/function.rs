@@ -212,6 +212,14 @@ impl BarAccess for FabricBar {
     fn write(&self, offset: u64, data: &[u8]) {
         self.fabric.lock().host_write(self.start + offset, data);
     }
+
+    fn read_data(&self, offset: u64, data: &mut [u8]) {
+        self.fabric.lock().host_read_data(self.start + offset, data);
+    }
+
+    fn write_data(&self, offset: u64, data: &[u8]) {
+        self.fabric.lock().host_write_data(self.start + offset, data);
+    }
 }
 
 /// What a DMA buffer or peer window holds, and gives back.

@@ -42,6 +42,43 @@ fn peers_below_a_switch_meet_without_the_root() {
     assert_eq!(by_port("sw0.1").up.of(PayloadClass::Data), 5);
 }
 
+/// The processor's registers and doorbells are control, whatever they are written into; only what is said to be user
+/// data counts as that, and it takes the same way at the same time.
+#[test]
+fn the_processors_data_are_counted_on_every_link() {
+    let stage = switched(IommuMode::Off, PeerPolicy::Refuse, NO_ACS);
+    let function = stage.fabric.open(stage.bdf("b")).unwrap();
+    let [registers, memory] = [BarIndex::ZERO, BAR2].map(|index| function.map_bar(index).unwrap());
+    let counted = |what: &dyn Fn()| {
+        let before = stage.fabric.counters();
+        what();
+        let passed = stage.fabric.counters().since(&before);
+        let at = |name: &str| {
+            let link = passed.links.iter().find(|link| link.port == name).unwrap();
+            [link.down, link.up].map(|way| [PayloadClass::Data, PayloadClass::Control].map(|class| way.of(class)))
+        };
+        assert_eq!(at("rp0"), at("sw0.1"));
+        assert_eq!((at("sw0.0"), passed.host_data()), ([[0; 2]; 2], 0));
+        assert_eq!(passed.root_data(), at("rp0")[0][0] + at("rp0")[1][0]);
+        at("rp0")
+    };
+    let data = [7; 5000];
+    assert_eq!(counted(&|| memory.write_data(3, &data).unwrap()), [[5000, 0], [0, 0]]);
+    assert_eq!(counted(&|| memory.write_data(0, &data[..8]).unwrap()), [[8, 0], [0, 0]]);
+    assert_eq!(counted(&|| memory.read_data(3, &mut [0; 5000]).unwrap()), [[0, 0], [5000, 0]]);
+    assert_eq!(counted(&|| memory.write(3, &data).unwrap()), [[0, 5000], [0, 0]]);
+    assert_eq!(counted(&|| memory.read(3, &mut [0; 5000]).unwrap()), [[0, 0], [0, 5000]]);
+    assert_eq!(counted(&|| registers.write32(0, 1).unwrap()), [[0, 4], [0, 0]]);
+    assert_eq!(counted(&|| drop(registers.read32(0).unwrap())), [[0, 0], [0, 4]]);
+    // Another class in between leaves the doorbell's way as short as it was.
+    assert_eq!(counted(&|| registers.write_data(8, &data[..8]).unwrap()), [[8, 0], [0, 0]]);
+    assert_eq!(counted(&|| registers.write64(8, 1).unwrap()), [[0, 8], [0, 0]]);
+    let mut there = [0; 5000];
+    stage.puppet("b").memory.read(3, &mut there).unwrap();
+    assert_eq!(there, data);
+    assert!(memory.write_data(MEMORY, &[1]).is_err() && memory.read_data(MEMORY, &mut [0]).is_err());
+}
+
 #[test]
 fn the_root_complex_forwards_refuses_or_loses() {
     for policy in [PeerPolicy::Forward, PeerPolicy::Refuse, PeerPolicy::Lose] {

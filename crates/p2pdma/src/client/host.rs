@@ -96,20 +96,24 @@ impl HostClient {
         })?;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(size, 0);
+        let (Op::Fill { from: at, .. } | Op::Drain { to: at, .. }) = op;
+        let kept = self.before_end(at, size);
         let result = match op {
             Op::Fill { from, .. } => {
-                let (data, padding) = buffer.split_at_mut(self.before_end(from, size));
+                let (data, padding) = buffer.split_at_mut(kept);
                 padding.fill(0);
                 let read = self.content.read(from, data);
                 read.and_then(|()| memory.write(range.start, &buffer))
             }
             Op::Drain { to, .. } => {
                 let data = memory.read(range.start, &mut buffer);
-                let kept = self.before_end(to, size);
                 data.and_then(|()| self.content.write(to, &buffer[..kept]))
             }
         };
         self.buffer = buffer;
+        if result.is_ok() && self.content.is_a_devices() {
+            memory.count_staged(kept as u64);
+        }
         result
     }
 
@@ -120,6 +124,11 @@ impl HostClient {
 }
 
 impl Content {
+    /// Whether it is a device's memory, so that what the processor copies stands for what a device moves.
+    fn is_a_devices(&self) -> bool {
+        matches!(self, Self::Memory(memory) if memory.owner().is_some())
+    }
+
     fn read(&self, from: u64, data: &mut [u8]) -> Result<(), Error> {
         match self {
             Self::File { file, name, .. } => {

@@ -11,7 +11,7 @@ use p2pdma_pci::topology::{Allowlist, LentMemory, MemoryKind, Node, Topology};
 use p2pdma_pci::{Bdf, Clock, Function};
 use p2pdma_spec::pci::class::ClassCode;
 
-use crate::client::NvmeClient;
+use crate::client::{Moved, NvmeClient};
 use crate::platform::pool::{BarPool, ClosedPool, CmbPool, HostPool};
 use crate::platform::{Client, Platform, Provider, ProviderId, not_nvme};
 use crate::{Error, Traffic, models};
@@ -36,6 +36,8 @@ pub struct FabricPlatform {
     pools: Mutex<BTreeMap<(Bdf, MemoryKind), Arc<dyn Provider>>>,
     /// Which function was where when the views were last looked through.
     plugged: Mutex<BTreeMap<Bdf, usize>>,
+    /// What the processor staged in host memory: no link of the fabric counts it.
+    moved: Arc<Moved>,
 }
 
 impl FabricPlatform {
@@ -56,8 +58,8 @@ impl FabricPlatform {
     #[must_use]
     pub fn over(fabric: Fabric) -> Self {
         let clock = fabric.clock();
-        let (controllers, pools, plugged) = Default::default();
-        Self { fabric, clock, controllers, pools, plugged }
+        let (controllers, pools, plugged, moved) = Default::default();
+        Self { fabric, clock, controllers, pools, plugged, moved }
     }
 
     /// The fabric itself: its faults, its trace, its counters.
@@ -165,7 +167,8 @@ impl Platform for FabricPlatform {
     fn host_memory(&self) -> Result<Arc<dyn Provider>, Error> {
         let functions = self.fabric.functions();
         let first = functions.first().ok_or(Error::Internal("a machine without devices"))?;
-        Ok(Arc::new(HostPool(self.function(first.bdf)?)))
+        let (function, moved) = (self.function(first.bdf)?, Arc::clone(&self.moved));
+        Ok(Arc::new(HostPool { function, moved }))
     }
 
     fn namespace(&self, at: Bdf, namespace: u32) -> Result<Box<dyn Client>, Error> {
@@ -189,13 +192,15 @@ impl Platform for FabricPlatform {
     fn traffic(&self) -> Option<Traffic> {
         let counters = self.fabric.counters();
         let data = p2pdma_fabric::PayloadClass::Data;
-        Some(Traffic {
+        let mut traffic = Traffic {
             host_memory: counters.host_data(),
             root_ports: counters.root_data(),
             peer_local: counters.peer_local.of(data),
             // What the root complex loses was sent there, too: no counter of a real one tells more.
             peer_through_root: counters.peer_through_root.of(data) + counters.lost.of(data),
-        })
+        };
+        self.moved.add_to(&mut traffic);
+        Some(traffic)
     }
 }
 

@@ -9,6 +9,7 @@ use p2pdma_pci::topology::MemoryKind;
 use p2pdma_pci::{Bar, Bdf, Function, Iova};
 
 use crate::Error;
+use crate::client::Moved;
 use crate::memory::{Backing, PeerMemory, ProviderKind};
 use crate::platform::{Provider, ProviderId};
 
@@ -196,7 +197,11 @@ impl Provider for ClosedPool {
 }
 
 /// Host memory, allocated by way of one of the machine's functions.
-pub(crate) struct HostPool(pub(crate) Arc<dyn Function>);
+pub(crate) struct HostPool {
+    pub(crate) function: Arc<dyn Function>,
+    /// Where the platform counts what the processor stages in it.
+    pub(crate) moved: Arc<Moved>,
+}
 
 impl Provider for HostPool {
     fn bdf(&self) -> Option<Bdf> {
@@ -214,8 +219,9 @@ impl Provider for HostPool {
 
     fn alloc(&self, len: u64) -> Result<PeerMemory, Error> {
         let size = usize::try_from(len).unwrap_or(usize::MAX);
-        let buffer = self.0.alloc_dma(size)?;
-        Ok(PeerMemory::new(Backing::Host(buffer), len, Arc::new(())))
+        let buffer = self.function.alloc_dma(size)?;
+        let memory = PeerMemory::new(Backing::Host(buffer), len, Arc::new(()));
+        Ok(memory.counted(Arc::clone(&self.moved)))
     }
 
     fn part(&self, range: Range<u64>) -> Result<PeerMemory, Error> {

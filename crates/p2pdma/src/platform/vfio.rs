@@ -290,7 +290,10 @@ impl Platform for VfioPlatform {
         let mut reason = Error::Internal("no device is bound to vfio-pci");
         for &bdf in &self.devices {
             match self.open(bdf) {
-                Ok(device) => return Ok(Arc::new(HostPool(device.function))),
+                Ok(device) => {
+                    let (function, moved) = (device.function, Arc::clone(&self.moved));
+                    return Ok(Arc::new(HostPool { function, moved }));
+                }
                 Err(error) => reason = error,
             }
         }
@@ -321,8 +324,8 @@ impl Platform for VfioPlatform {
         false
     }
 
-    /// What this platform's clients have moved, by the memory that each command named. Nothing else is in
-    /// between: no kernel that could stage it.
+    /// What this platform's clients have moved, by the memory that each command named, and what the processor
+    /// staged. Nothing else is in between: no kernel that could stage it.
     fn traffic(&self) -> Option<Traffic> {
         let mut traffic = Traffic::default();
         self.moved.add_to(&mut traffic);
