@@ -55,7 +55,8 @@ fn the_processors_data_are_counted_on_every_link() {
         let passed = stage.fabric.counters().since(&before);
         let at = |name: &str| {
             let link = passed.links.iter().find(|link| link.port == name).unwrap();
-            [link.down, link.up].map(|way| [PayloadClass::Data, PayloadClass::Control].map(|class| way.of(class)))
+            [link.down, link.up]
+                .map(|way| [PayloadClass::Data, PayloadClass::Control].map(|class| way.of(class)))
         };
         assert_eq!(at("rp0"), at("sw0.1"));
         assert_eq!((at("sw0.0"), passed.host_data()), ([[0; 2]; 2], 0));
@@ -76,7 +77,9 @@ fn the_processors_data_are_counted_on_every_link() {
     let mut there = [0; 5000];
     stage.puppet("b").memory.read(3, &mut there).unwrap();
     assert_eq!(there, data);
-    assert!(memory.write_data(MEMORY, &[1]).is_err() && memory.read_data(MEMORY, &mut [0]).is_err());
+    assert!(
+        memory.write_data(MEMORY, &[1]).is_err() && memory.read_data(MEMORY, &mut [0]).is_err()
+    );
 }
 
 #[test]

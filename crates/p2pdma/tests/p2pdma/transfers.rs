@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use p2pdma::topology::{MemoryKind, ReasonCode};
 use p2pdma::{
-    Client, Duration, End, Ends, Error, HostClient, Job, Plan, Platform, Policy, ProviderId,
-    Traffic, Wish, run, verify,
+    Client, Duration, End, Ends, Error, FabricPlatform, HostClient, Job, PeerMemory, Plan,
+    Platform, Policy, ProviderId, ProviderKind, Traffic, Wish, run, verify,
 };
 
 use crate::support::{
@@ -136,6 +136,60 @@ fn memory_behind_a_bar_is_filled_and_drained_in_place() {
     assert_eq!(report.traffic.unwrap().host_memory, 0);
     go(&mut *client(&platform, "nvme6"), false);
     assert!(has_pattern(&platform, "nvme6", 8, LEN));
+}
+
+/// What is counted while `LEN` bytes go from end to end, through what the plan lends or what is given.
+fn counted<'a>(
+    platform: &'a FabricPlatform,
+    [(source, filler), (sink, drainer)]: [(End, Option<&'a mut dyn Client>); 2],
+    policy: Policy,
+    memory: Option<&Arc<PeerMemory>>,
+) -> Traffic {
+    let wish = Wish { source, sink, via: None, block: BLOCK, policy, barrier: None };
+    let (plan, job) = (Plan::on(platform, wish).unwrap(), job(0, 0, LEN));
+    let staging = || Arc::new(plan.memory(platform, job.memory()).unwrap());
+    let memory = memory.map_or_else(staging, Arc::clone);
+    let ends = Ends { source: filler, sink: drainer };
+    let watch = &mut |_| ControlFlow::Continue(());
+    run(platform, plan, ends, &memory, job, watch).unwrap().traffic.unwrap()
+}
+
+/// What the processor copies for two memories is a bounce like any other: each byte crosses the root port twice, and is
+/// staged twice. Between the host's own ends and a memory it crosses once, and is staged nowhere.
+#[test]
+fn copies_by_the_processor_are_counted_like_others() {
+    let platform = preset("eight-ssds");
+    let providers = platform.providers().unwrap();
+    let lender = |name: &str| {
+        let bdf = platform.find(name);
+        providers.iter().find(|provider| provider.bdf() == bdf).unwrap()
+    };
+    let [from, to] = ["nvme0", "gpu0"].map(|name| Arc::new(lender(name).alloc(LEN).unwrap()));
+    let traffic =
+        |host_memory, root_ports| Traffic { host_memory, root_ports, ..Traffic::default() };
+    let [cmb, gpu] = ["nvme0", "gpu0"].map(|name| {
+        let ProviderKind::Peer(kind) = lender(name).kind() else { panic!("{name} lends memory") };
+        End::Memory(ProviderId { bdf: platform.find(name).unwrap(), kind })
+    });
+
+    let pattern: &mut dyn Client = &mut HostClient::pattern(1);
+    let ends = [(End::Host, Some(pattern)), (cmb.clone(), None)];
+    assert_eq!(counted(&platform, ends, Policy::Require, Some(&from)), traffic(0, LEN));
+    for policy in [Policy::Prefer, Policy::Off] {
+        let [mut source, mut sink] =
+            [&from, &to].map(|memory| HostClient::memory(Arc::clone(memory)));
+        let ends = [(cmb.clone(), Some(&mut source as _)), (gpu.clone(), Some(&mut sink as _))];
+        assert_eq!(counted(&platform, ends, policy, None), traffic(2 * LEN, 2 * LEN));
+    }
+    let pattern: &mut dyn Client = &mut HostClient::pattern(1);
+    let ends = [(gpu, None), (End::Host, Some(pattern))];
+    assert_eq!(counted(&platform, ends, Policy::Require, Some(&to)), traffic(0, LEN));
+    // To read both again is none of a transfer's.
+    let before = platform.traffic().unwrap();
+    let [mut source, mut sink] = [from, to].map(HostClient::memory);
+    assert_eq!(verify(&platform, &mut source, &mut sink, job(0, 0, LEN), GO_ON).unwrap(), None);
+    let after = platform.traffic().unwrap().since(&before);
+    assert_eq!(after, traffic(2 * LEN, 2 * LEN));
 }
 
 #[test]
