@@ -5,6 +5,7 @@ use std::path::Path;
 
 use p2pdma::JournalError;
 use p2pdma::devices;
+use p2pdma::fabric::Error as FabricError;
 use p2pdma::linux::io::{LendError, OpenError};
 use p2pdma::linux::vfio::VfioError;
 
@@ -234,6 +235,16 @@ impl From<p2pdma::Error> for Failure {
                 .remedy("status said OK and the data are wrong: p2pdma explain DATA-LOST"),
             E::Interrupted => Self::interrupted(),
             E::NotPutBack { why, .. } => Self::from(*why).saying(message),
+            E::DeviceMemory { .. } | E::Fabric(FabricError::HostMemory { .. }) => {
+                Self::new(Exit::Usage, "MACHINE", message)
+                    .remedy("give it less in the machine file: all of it is memory of this computer")
+            }
+            E::Fabric(FabricError::NoWindow { prefetchable: true, .. }) => {
+                Self::new(Exit::Usage, "MACHINE", message)
+                    .remedy("give it or others less in the machine file: host memory and all devices share 64 TiB")
+            }
+            E::Fabric(FabricError::NoWindow { .. }) => Self::new(Exit::Usage, "MACHINE", message)
+                .remedy("give it or others less in the machine file: all devices share what is below 4 GiB"),
             E::Fabric(_) | E::SharedSubsystem { .. } => Self::new(Exit::Usage, "MACHINE", message)
                 .remedy("change the machine file: the machine cannot be built as it is described"),
             E::Device(error) => device(error, message),

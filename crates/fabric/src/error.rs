@@ -1,7 +1,7 @@
 //! What can go wrong in building, enumerating and changing a fabric.
 
 use p2pdma_pci::topology::TopologyError;
-use p2pdma_pci::{BarIndex, Bdf, Iova};
+use p2pdma_pci::{BarIndex, Bdf, Iova, Size};
 
 /// Why a machine cannot be as described, or cannot do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,11 +57,14 @@ pub enum Error {
     },
     /// Addresses do not suffice.
     #[error(
-        "{function} needs {len:#x} bytes of {}prefetchable address space, and no window has them",
+        "{name} ({function}) needs {} of {}prefetchable address space, and no window has so much left",
+        Size(*.len),
         if *.prefetchable { "" } else { "non-" }
     )]
     NoWindow {
-        /// Who needs them.
+        /// Who needs them, as the machine's description says.
+        name: String,
+        /// Where that is.
         function: Bdf,
         /// How many bytes.
         len: u64,
@@ -92,7 +95,7 @@ pub enum Error {
     #[error("the machine is not enumerated: {0}")]
     Topology(#[from] TopologyError),
     /// The operating system gave no memory for the host's.
-    #[error("no memory for the modelled host's {len:#x} bytes: {reason}")]
+    #[error("no memory for the modelled host's {}: {reason}", Size(*.len))]
     HostMemory {
         /// How many bytes.
         len: u64,

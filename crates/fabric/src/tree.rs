@@ -280,6 +280,13 @@ impl Tree {
         Bdf::from_requester(host_bridge.domain, requester)
     }
 
+    /// What the machine's description calls what is at a place: a function or a port.
+    pub(crate) fn name_at(&self, bdf: Bdf) -> Option<&str> {
+        let function = self.function_at(bdf).map(|index| &*self.functions[index].name);
+        let port = || (0..self.ports.len()).find(|&port| self.port_bdf(port) == bdf);
+        function.or_else(|| port().map(|port| &*self.ports[port].name))
+    }
+
     /// The present function at a place.
     pub(crate) fn function_at(&self, bdf: Bdf) -> Option<usize> {
         // Only functions below the one port whose secondary bus this is can be meant.

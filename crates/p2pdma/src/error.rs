@@ -6,8 +6,8 @@ use p2pdma_linux::IommuFault;
 use p2pdma_linux::io::{LendError, OpenError};
 use p2pdma_linux::vfio::VfioError;
 use p2pdma_mem::OutOfBounds;
-use p2pdma_pci::Bdf;
 use p2pdma_pci::topology::Refusal;
+use p2pdma_pci::{Bdf, Size};
 use p2pdma_spec::nvme::status::Status;
 
 use crate::platform::ProviderId;
@@ -277,6 +277,16 @@ pub enum Error {
     SharedSubsystem {
         /// The controller.
         name: String,
+    },
+    /// The operating system gave no memory for a device's.
+    #[error("{name}: no memory for {} behind its BAR: {reason}", Size(*.len))]
+    DeviceMemory {
+        /// The device, as the machine's description says.
+        name: String,
+        /// How many bytes.
+        len: u64,
+        /// What the operating system said.
+        reason: String,
     },
     /// A device model cannot be as described.
     #[error(transparent)]

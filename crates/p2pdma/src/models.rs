@@ -24,6 +24,19 @@ pub(crate) fn endpoint(
     function: &Function,
     storage: &Storage,
 ) -> Result<Box<dyn Endpoint>, Error> {
+    model(machine, function, storage).map_err(|error| match error {
+        Error::Device(p2pdma_devices::Error::Memory { len, source }) => {
+            Error::DeviceMemory { name: function.name.clone(), len, reason: source.to_string() }
+        }
+        other => other,
+    })
+}
+
+fn model(
+    machine: &str,
+    function: &Function,
+    storage: &Storage,
+) -> Result<Box<dyn Endpoint>, Error> {
     match &function.model {
         Model::Nvme(nvme) => {
             if nvme.subsystem.is_some() {

@@ -49,8 +49,14 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "cmb = \"64M\"",
         "cmb = \"64T\"",
-        "0000:03:00.0 needs 0x400000000000 bytes of prefetchable address space, and no window has them",
+        "nvme0 (0000:03:00.0) needs 64 TiB of prefetchable address space, and no window has so much left",
     ),
+    (
+        "name = \"nvme1\"",
+        "name = \"nvme1\"\ncmb = \"64T\"",
+        "nvme1 (0000:04:00.0) needs 64 TiB of prefetchable address space",
+    ),
+    ("cmb = \"64M\"", "cmb = \"512T\"", "nvme0: no memory for 512 TiB behind its BAR: "),
 ];
 
 #[test]
@@ -71,6 +77,26 @@ fn wrong_machines_are_refused_with_the_place_and_what_was_expected() {
     let names = place.names("");
     assert!(names == ["wrong.toml"] || names == ["wrong.toml", "xdg"], "{names:?}");
     println!("cases: {}", WRONG.len());
+}
+
+/// The remedy says which bound it is.
+#[test]
+fn devices_that_are_too_large_are_told_which_bound_they_meet() {
+    let place = Place::new();
+    for (size, remedy) in [
+        (
+            "64T",
+            "help: give it or others less in the machine file: host memory and all devices share 64 TiB",
+        ),
+        ("512T", "help: give it less in the machine file: all of it is memory of this computer"),
+    ] {
+        place.machine("large.toml", "default", &[("cmb = \"64M\"", &format!("cmb = \"{size}\""))]);
+        place
+            .run("--fabric ./large.toml topo")
+            .ends(2)
+            .prints_nothing()
+            .complains(&["nvme0", remedy]);
+    }
 }
 
 #[test]

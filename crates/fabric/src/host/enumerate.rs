@@ -231,9 +231,11 @@ fn place(
     let mut at = start;
     for item in order(items, space) {
         let need = item.need[space];
-        let no_room = no_window(item, space);
-        let begin = at.checked_next_multiple_of(need.align).ok_or(no_room.clone())?;
-        at = begin.checked_add(need.len).filter(|&last| last <= end).ok_or(no_room)?;
+        let begin = at.checked_next_multiple_of(need.align);
+        let placed = begin.and_then(|begin| Some((begin, begin.checked_add(need.len)?)));
+        let placed = placed.filter(|&(_, last)| last <= end);
+        let (begin, last) = placed.ok_or_else(|| no_window(state, item, space))?;
+        at = last;
         match &item.content {
             Content::Endpoint(bars) => place_bars(state, item.bdf, bars, space, begin),
             Content::Bridge(below) => {
@@ -246,14 +248,15 @@ fn place(
 }
 
 /// Names who needs most of what does not fit.
-fn no_window(item: &Found, space: usize) -> Error {
+fn no_window(state: &State, item: &Found, space: usize) -> Error {
     let below = match &item.content {
         Content::Bridge(below) => below.iter().max_by_key(|item| item.need[space].len),
         Content::Endpoint(_) => None,
     };
     match below {
-        Some(largest) => no_window(largest, space),
+        Some(largest) => no_window(state, largest, space),
         None => Error::NoWindow {
+            name: state.machine.tree.name_at(item.bdf).unwrap_or("a function").to_owned(),
             function: item.bdf,
             len: item.need[space].len,
             prefetchable: space == 1,

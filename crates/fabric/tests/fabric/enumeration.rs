@@ -180,7 +180,7 @@ fn impossible_machines_are_refused_with_names() {
     };
     assert_eq!(
         fails(vec![(0, 1 << 31, NARROW)]).to_string(),
-        "0000:01:00.0 needs 0x80000000 bytes of non-prefetchable address space, and no window has them"
+        "big (0000:01:00.0) needs 2 GiB of non-prefetchable address space, and no window has so much left"
     );
     let no_window = |bars| matches!(fails(bars), Error::NoWindow { prefetchable: true, .. });
     assert!(no_window(vec![(0, 1 << 47, WIDE)]));

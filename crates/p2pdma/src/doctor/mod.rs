@@ -107,8 +107,5 @@ fn called(node: &Node) -> String {
 
 /// A number of bytes in the largest binary unit that it is a multiple of.
 fn bytes(count: u64) -> String {
-    const UNITS: [(&str, u64); 4] =
-        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let unit = UNITS.iter().find(|(_, size)| count >= *size && count.is_multiple_of(*size));
-    unit.map_or_else(|| format!("{count} bytes"), |(name, size)| format!("{} {name}", count / size))
+    p2pdma_pci::Size(count).to_string()
 }
