@@ -250,8 +250,8 @@ impl From<p2pdma::Error> for Failure {
             E::Device(error) => device(error, message),
             E::Pci(_) | E::Nvme(_) if no_room => Self::new(Exit::Io, "DEVICE", message)
                 .remedy(
-                    "ask for less with --length, --block-size and --queue-depth, or raise that limit: on the fabric it is \
-                     memory in [host] of the machine file",
+                    "raise that limit, which on the fabric is memory in [host] of the machine file, or ask for less with \
+                     --length, --block-size and --queue-depth",
                 ),
             E::Internal(_) => Self::new(Exit::Io, "INTERNAL", message)
                 .remedy("this is a defect of p2pdma: please report it, with the command line"),

@@ -2,7 +2,7 @@
 
 use p2pdma::machine::Machine;
 use p2pdma::topology::{Allowlist, IommuMode, ReasonCode};
-use p2pdma::{FabricPlatform, Platform, Storage, presets};
+use p2pdma::{Error, FabricPlatform, Platform, Storage, presets};
 
 use crate::support::machine;
 
@@ -71,9 +71,15 @@ fn values_at_their_bounds_come_up() {
     ] {
         let nvme = "[[nvme]]\nname = \"a-device-of-20-bytes\"\nbelow = \"rp0\"";
         let platform = machine(&format!("{PARTS}{nvme}\n{line}\n"));
-        let namespaces = u32::from(line.starts_with("[["));
         let bdf = platform.find("a-device-of-20-bytes").unwrap();
-        assert_eq!(platform.namespace(bdf, 1).is_ok(), namespaces == 1, "{line}");
+        let present = platform.controller(bdf).unwrap().namespaces().contains(&1);
+        assert_eq!(present, line.starts_with("[["), "{line}");
+        match platform.namespace(bdf, 1) {
+            Ok(_) => assert!(present && !line.contains("metadata"), "{line}"),
+            Err(Error::NoNamespace { .. }) => assert!(!present, "{line}"),
+            Err(Error::Metadata { bytes: 64, .. }) => assert!(line.contains("metadata"), "{line}"),
+            Err(other) => panic!("{line}: {other}"),
+        }
         built += 1;
     }
     for (line, place) in [("queues = 4096", "15:10"), ("mdts = \"4k\"", "15:8")] {
