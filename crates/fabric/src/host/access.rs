@@ -24,18 +24,9 @@ impl State {
         let _ = self.write(Requester::HOST, at, data, &Attributes::DATA);
     }
 
-    /// A read. It pushes the processor's earlier writes to the same function before it (PCIe 6.0
-    /// §2.4.1), and the processor stalls until the answer is there.
-    pub(crate) fn host_read(&mut self, at: u64, data: &mut [u8]) {
-        self.host_read_as(at, data, &Attributes::CONTROL);
-    }
-
-    /// The same of user data.
-    pub(crate) fn host_read_data(&mut self, at: u64, data: &mut [u8]) {
-        self.host_read_as(at, data, &Attributes::DATA);
-    }
-
-    fn host_read_as(&mut self, at: u64, data: &mut [u8], attributes: &Attributes) {
+    /// A read, of registers or of user data. It pushes the processor's earlier writes to the same function before it
+    /// (PCIe 6.0 §2.4.1), and the processor stalls until the answer is there.
+    pub(crate) fn host_read(&mut self, at: u64, data: &mut [u8], attributes: &Attributes) {
         match self.read(Requester::HOST, at, data, attributes) {
             Ok(done) => self.wait_until(done),
             Err(_) => data.fill(0xff),

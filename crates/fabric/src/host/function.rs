@@ -17,6 +17,7 @@ use crate::host::interrupt::MESSAGE_ADDRESS;
 use crate::iommu::{PAGE, Permission};
 use crate::msix::ENTRY;
 use crate::state::State;
+use crate::tlp::Attributes;
 
 /// Addresses that are given to devices where the IOMMU translates: above all memory and BARs, so that
 /// none of them is ever mistaken for another (Linux reserves the BARs' addresses for the same reason:
@@ -206,7 +207,7 @@ struct FabricBar {
 
 impl BarAccess for FabricBar {
     fn read(&self, offset: u64, data: &mut [u8]) {
-        self.fabric.lock().host_read(self.start + offset, data);
+        self.fabric.lock().host_read(self.start + offset, data, &Attributes::CONTROL);
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
@@ -214,7 +215,7 @@ impl BarAccess for FabricBar {
     }
 
     fn read_data(&self, offset: u64, data: &mut [u8]) {
-        self.fabric.lock().host_read_data(self.start + offset, data);
+        self.fabric.lock().host_read(self.start + offset, data, &Attributes::DATA);
     }
 
     fn write_data(&self, offset: u64, data: &[u8]) {

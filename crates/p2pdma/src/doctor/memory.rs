@@ -1,11 +1,12 @@
 //! Who lends memory, and what is wrong with it.
 
 use p2pdma_linux::{Function, Pool, Survey};
+use p2pdma_pci::Size;
 use p2pdma_pci::topology::{
     Cause, Hazard, Known, LentMemory, MemoryKind, Node, NodeId, ReasonCode, Topology,
 };
 
-use super::{Finding, Level, bytes, called};
+use super::{Finding, Level, called};
 
 /// Whether the memory of a function can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ fn nothing(node: &Node) -> Finding {
 
 fn part(node: &Node, function: Option<&Function>, memory: &LentMemory) -> Vec<Finding> {
     let about = called(node);
-    let what = format!("{} of {}", memory.kind, bytes(memory.size));
+    let what = format!("{} of {}", memory.kind, Size(memory.size));
     let mut findings = Vec::new();
     let Some(function) = function else {
         findings.push(Finding::good(about.clone(), format!("lends {what}")));
@@ -117,7 +118,7 @@ fn part(node: &Node, function: Option<&Function>, memory: &LentMemory) -> Vec<Fi
 }
 
 fn pool(about: &str, memory: &LentMemory, pool: Pool) -> Vec<Finding> {
-    let size = bytes(memory.size);
+    let size = Size(memory.size);
     let mut findings = Vec::new();
     findings.push(match pool.available {
         Known::Value(0) => {
@@ -125,7 +126,7 @@ fn pool(about: &str, memory: &LentMemory, pool: Pool) -> Vec<Finding> {
                 .remedy("end what uses it, or boot with nvme.use_cmb_sqs=0")
         }
         Known::Value(free) => {
-            Finding::good(about, format!("lends p2pmem of {size}, {} free", bytes(free)))
+            Finding::good(about, format!("lends p2pmem of {size}, {} free", Size(free)))
         }
         Known::Unknown(_) => Finding::good(about, format!("lends p2pmem of {size}")),
     });
@@ -151,7 +152,7 @@ fn pool(about: &str, memory: &LentMemory, pool: Pool) -> Vec<Finding> {
 /// A controller memory buffer that the kernel does not lend, and why.
 fn ignored(node: &Node, function: &Function, memory: &LentMemory) -> Finding {
     let about = called(node);
-    let size = bytes(memory.size);
+    let size = Size(memory.size);
     let unaligned = |address: u64| {
         const SECTION: u64 = 2 << 20;
         !memory.size.is_multiple_of(SECTION) || !address.is_multiple_of(SECTION)

@@ -104,8 +104,3 @@ fn called(node: &Node) -> String {
         None => node.bdf.to_string(),
     }
 }
-
-/// A number of bytes in the largest binary unit that it is a multiple of.
-fn bytes(count: u64) -> String {
-    p2pdma_pci::Size(count).to_string()
-}

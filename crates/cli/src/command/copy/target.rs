@@ -294,12 +294,11 @@ impl Writing {
             Self::File { file, path, replace, .. } => {
                 let failed = |error: io::Error| Failure::file(&path, &error);
                 if replace {
-                    match become_like(file.as_file(), &path) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            return Err(failed(error));
-                        }
-                        _ => {}
-                    }
+                    become_like(file.as_file(), &path).or_else(|error| match error.kind() {
+                        // There is nothing to replace any more.
+                        io::ErrorKind::NotFound => Ok(()),
+                        _ => Err(failed(error)),
+                    })?;
                 }
                 file.as_file().sync_all().map_err(failed)?;
                 let moved = match replace {
